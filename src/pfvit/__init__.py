@@ -1,0 +1,20 @@
+"""PF-ViT: read facial expressions, and take them off a face.
+
+`pfvit.read("photo.jpg")` is the whole of it; importing this package loads neither torch nor onnxruntime.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pfvit.predict import Reader, Reading, read
+
+__version__ = "0.1.0"
+__all__ = ["Reader", "Reading", "__version__", "read"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Reader", "Reading", "read"):
+        from pfvit import predict
+
+        return getattr(predict, name)
+    raise AttributeError(f"module 'pfvit' has no attribute {name!r}")

@@ -1,0 +1,63 @@
+"""The command line: `pfvit VERB ...`. A verb's module is imported only when that verb is called."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from pfvit import __version__
+from pfvit.errors import InputError
+
+#: verb -> (module, what it does). Each module has `main(arguments) -> exit status`.
+VERBS = {
+    "predict": ("pfvit.predict", "find faces in pictures and read their expressions"),
+    "poker": ("pfvit.poker", "take the expression off faces in pictures"),
+    "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
+    "info": ("pfvit.info", "print the size and cost of a preset"),
+    "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
+    "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
+    "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
+}
+#: Modules that only come with `pip install "pfvit[train]"`.
+TRAINING_MODULES = {"torch", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping"}
+
+
+def usage() -> str:
+    """Return the text of `pfvit --help`."""
+    rows = "\n".join(f"  {verb:<9} {what}" for verb, (_, what) in VERBS.items())
+    return (
+        "usage: pfvit VERB [options]\n\n"
+        f"Read facial expressions, and take them off a face.\n\nverbs:\n{rows}\n\n"
+        "`pfvit VERB --help` tells a verb's options; `pfvit --version` the version."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 all well, 1 some input failed, 2 wrong command line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage(), file=sys.stderr if not words else sys.stdout)  # noqa: T201
+        return 2 if not words else 0
+    if words[0] in ("-V", "--version"):
+        print(__version__)  # noqa: T201
+        return 0
+    if words[0] not in VERBS:
+        print(f"pfvit: there is no verb {words[0]!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        module = importlib.import_module(VERBS[words[0]][0])
+        return module.main(words[1:])
+    except InputError as problem:
+        print(f"pfvit {words[0]}: {problem}", file=sys.stderr)  # noqa: T201
+        return problem.status
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.split(".")[0] not in TRAINING_MODULES:
+            raise
+        print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[train]"', file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
