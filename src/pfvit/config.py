@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 DataPaths = tuple[Path, ...]
 Precision = Literal["auto", "32", "bf16"]
@@ -34,12 +34,8 @@ class Architecture:
     """Blocks in the generator; every second one also attends to the emotion."""
     decoder_heads: int = 4
     """Attention heads in the generator."""
-    critic_width: int = 128
-    """Width of the discriminator's tokens."""
-    critic_depth: int = 3
-    """Blocks in the discriminator."""
-    critic_heads: int = 4
-    """Attention heads in the discriminator."""
+    critic_depth: int = 4
+    """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
     classes: int = 8
     """Emotions told apart: 7 or 8."""
 
@@ -47,6 +43,182 @@ class Architecture:
     def tokens(self) -> int:
         """Patches of one face, without the class token."""
         return (self.image_size // self.patch_size) ** 2
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What to run on; results do not depend on it beyond rounding."""
+
+    devices: int = 1
+    """Processes, each with its own GPU or sharing the processor; torchrun sets them itself."""
+    precision: Precision = "auto"
+    """auto is bf16 where the hardware is fast at it, else 32."""
+    threads: int | None = None
+    """Processor threads; all cores if not given."""
+    workers: int = 0
+    """Processes that decode pictures; 0 decodes between steps."""
+    compile: bool = False
+    """Compile the models with torch.compile: minutes at the start, faster steps."""
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Stage one: masked autoencoding of unlabelled faces. Continue a stopped run with --resume."""
+
+    data: DataPaths
+    """Parquet files with an image column; labels are not looked at."""
+    out: Path
+    """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
+    epochs: float = 30
+    """Times that every face is seen."""
+    batch: int = 128
+    """Faces per step, over all processes."""
+    rate: float = 1.0e-3
+    """Peak learning rate per 256 faces."""
+    warmup: float = 1
+    """Epochs of linear warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's decay of matrices."""
+    mask_ratio: float = 0.75
+    """Share of patches hidden."""
+    normalise: bool = False
+    """Per-patch normalised targets: better features, but the decoder can no longer start the generator."""
+    zoom: tuple[float, float] = (1.0, 1.4)
+    """Range of the random zoom."""
+    degrees: float = 10
+    """Largest random turn."""
+    shift: float = 0.05
+    """Largest random shift, as a share of the side."""
+    clip: float = 3.0
+    """Largest norm of the gradient."""
+    protocol: Literal["clean", "official"] = "clean"
+    """clean leaves out rows whose pixels are also in another split (`also_in`)."""
+    seed: int = 0
+    """Of weights, order, masks and augmentation."""
+    minutes: float | None = None
+    """Stop cleanly with a checkpoint after so many minutes."""
+    checkpoint_minutes: float = 5
+    """Write a checkpoint this often."""
+    evaluate_every: int = 500
+    """Write a sample sheet every so many steps."""
+    log_every: int = 20
+    """Write the losses every so many steps."""
+    resume: bool = False
+    """Continue the run in the run folder, bitwise as if it had never stopped."""
+    model: Architecture = field(default_factory=Architecture)
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+@dataclass(frozen=True)
+class Game:
+    """Weights and settings of the poker-face game (PAPER 2); a weight of 0 leaves that term out."""
+
+    batch: int = 24
+    """Faces per step that play, the first of the step's batch."""
+    every: int = 2
+    """Play once every so many steps of recognition."""
+    reconstruction: float = 1.0
+    features: float = 0.5
+    """Feature matching on the discriminator's last tokens."""
+    adversary: float = 0.05
+    """Realism of made faces."""
+    emotion: float = 0.2
+    """Discriminator's emotion head: calm poker faces, expressive reconstructions."""
+    untouched: float = 1.0
+    """Faces that are neutral already stay as they are."""
+    confusion: float = 0.1
+    """Nothing about the emotion can be read off the residue."""
+    orthogonality: float = 0.0
+    """Needed by the soft separator only; the others are orthogonal by construction."""
+    cycle: float = 0.0
+    """The residue of the poker face is the residue of the face."""
+    small_change: float = 0.1
+    """Move only what the expression moves."""
+    penalty: float = 0.0
+    """R1 on real faces."""
+    encoder_share: float = 0.1
+    """Scale of the game's gradient into the encoder."""
+    start: float = 0.1
+    """Share of the training before the game begins to count; its weight rises linearly over as much again."""
+    rate: float = 4.0e-4
+    """Peak learning rate of the discriminator, not scaled by the batch."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Stage two: recognition, separation and the poker-face game. Continue a stopped run with --resume."""
+
+    data: DataPaths
+    """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column."""
+    out: Path
+    """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
+    start: Path | None = None
+    """Run folder of stage one to start from; fresh weights if not given."""
+    validation: Path | None = None
+    """Parquet file to look at while training; never trained on and never used to choose."""
+    epochs: float = 30
+    """Times that every face is seen."""
+    batch: int = 64
+    """Faces per step, over all processes."""
+    rate: float = 2.0e-3
+    """Peak learning rate per 256 faces."""
+    layer_decay: float = 0.75
+    """Learning-rate factor per encoder layer below the top."""
+    warmup: float = 1
+    """Epochs of linear warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's decay of matrices."""
+    labels: Literal["votes", "majority"] = "votes"
+    """Soft targets from the annotators' votes, or the majority alone."""
+    order: str = "ferplus"
+    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8."""
+    smoothing: float = 0.05
+    """Label smoothing."""
+    mixup: float = 0.3
+    """Share of faces blended with another in the recognition view."""
+    erase: float = 0.3
+    """Share of faces with a rectangle erased in the recognition view."""
+    zoom: tuple[float, float] = (0.95, 1.25)
+    """Range of the random zoom."""
+    degrees: float = 12
+    """Largest random turn."""
+    shift: float = 0.06
+    """Largest random shift, as a share of the side."""
+    clip: float = 2.0
+    """Largest norm of the gradient."""
+    average: float = 0.999
+    """EMA factor of the weights that are evaluated and exported; it rises to this over the first steps."""
+    protocol: Literal["clean", "official"] = "clean"
+    """clean leaves out rows whose pixels are also in another split (`also_in`)."""
+    seed: int = 0
+    """Of weights, order and augmentation."""
+    minutes: float | None = None
+    """Stop cleanly with a checkpoint after so many minutes."""
+    checkpoint_minutes: float = 5
+    """Write a checkpoint this often."""
+    evaluate_every: int = 400
+    """Look at the validation faces and write a sample sheet every so many steps."""
+    log_every: int = 20
+    """Write the losses every so many steps."""
+    resume: bool = False
+    """Continue the run in the run folder, bitwise as if it had never stopped."""
+    game: Game = field(default_factory=Game)
+    model: Architecture = field(default_factory=Architecture)
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+@dataclass(frozen=True)
+class Export:
+    """Turn a training run into the two .onnx files that predict and poker read."""
+
+    run: Positional[Path]
+    """Run folder of `pfvit train`."""
+    out: Path
+    """The recogniser's file, NAME.onnx; the generator is written beside it as NAME-generator.onnx."""
+    calibrate: Path | None = None
+    """Parquet file to fit the temperature on (every second face; report on the others)."""
+    metrics: Path | None = None
+    """JSON of `pfvit evaluate --json` to keep inside the file."""
 
 
 @dataclass(frozen=True)

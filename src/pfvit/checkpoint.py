@@ -1,0 +1,83 @@
+"""Runs on disk: one safetensors file that holds weights, optimizers and the record of the run; no pickle.
+
+A checkpoint is written beside the old one and moved over it, so that a full disk or a kill leaves the old one whole.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pfvit.errors import InputError
+
+FORMAT = "pfvit-run-1"
+LAST = "last.safetensors"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], record: dict) -> None:
+    """Write a checkpoint atomically; a failure raises InputError and leaves an earlier file as it was."""
+    part = path.with_suffix(".part")
+    metadata = {"format": FORMAT, "record": json.dumps(record)}
+    try:
+        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, part, metadata)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except Exception as problem:  # safetensors raises its own error type on a full disk
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path} could not be written ({problem}); the previous checkpoint is untouched") from problem
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Return the tensors and the record of a checkpoint, given its file or its run folder."""
+    path = path / LAST if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except Exception as problem:
+        raise InputError(f"{path} is not a safetensors file, or is damaged: {problem}") from problem
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
+    return tensors, json.loads(metadata["record"])
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put `prefix.` before every name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix.`, without it."""
+    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's state as named tensors; learning rates follow from the step and are not kept."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        i, slot = name.split(".", 1)
+        state.setdefault(int(i), {})[slot] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], what: str, source: Path) -> None:
+    """Load weights by name; a mismatch raises InputError that names the first difference."""
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as problem:
+        first = str(problem).splitlines()[1:2] or [str(problem)]
+        raise InputError(f"{source} does not hold the weights of this {what}: {first[0].strip()}") from problem

@@ -1,0 +1,111 @@
+"""Augmentation of batches of faces, as tensor operations on whatever device holds them.
+
+Random numbers come from a generator seeded with (seed, step) and are drawn for the step's whole batch; a rank takes
+those of its own rows. So a step looks the same after a resume and for any number of ranks.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+PRIMES = (1_000_003, 998_244_353)  # spread neighbouring (seed, step) pairs over the generator's seeds
+
+
+class Draws:
+    """The random numbers of one step, one row per face of the whole batch."""
+
+    def __init__(self, seed: int, step: int, batch: int, place: list[int]):
+        self.batch, self.place = batch, place
+        self.generator = torch.Generator().manual_seed((seed * PRIMES[0] + step) % PRIMES[1] + (seed << 32))
+
+    def uniform(self, *shape: int) -> Float[Tensor, "rows ..."]:
+        """Draw from [0, 1) for each of this rank's rows."""
+        return torch.rand(self.batch, *shape, generator=self.generator)[self.place]
+
+    def between(self, low: float, high: float, *shape: int) -> Float[Tensor, "rows ..."]:
+        """Draw from [low, high)."""
+        return low + (high - low) * self.uniform(*shape)
+
+
+def to_unit(image: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    """Turn bytes into pixels in [-1, 1]."""
+    return image.float() / 127.5 - 1
+
+
+def warp(
+    face: Float[Tensor, "batch channels height width"],
+    zoom: Float[Tensor, " batch"],
+    angle: Float[Tensor, " batch"],
+    shift: Float[Tensor, "batch 2"],
+    flip: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch channels height width"]:
+    """Zoom in by a factor, turn by radians, shift by shares of the side (x, y), and mirror where `flip` is 1.
+
+    Bilinear; pixels beyond the edge repeat it.
+    """
+    mirror = 1 - 2 * flip
+    cosine, sine = angle.cos() / zoom, angle.sin() / zoom
+    # Maps each output position (x, y in [-1, 1]) to where its pixel comes from.
+    rows = torch.stack([cosine * mirror, -sine, -2 * shift[:, 0], sine * mirror, cosine, -2 * shift[:, 1]], dim=1)
+    theta = rows.reshape(-1, 2, 3).to(face)
+    grid = F.affine_grid(theta, list(face.shape), align_corners=False)
+    return F.grid_sample(face, grid, padding_mode="border", align_corners=False)
+
+
+def geometry(
+    face: Float[Tensor, "batch channels height width"], draws: Draws, zoom: tuple[float, float], degrees: float, shift: float
+) -> Float[Tensor, "batch channels height width"]:
+    """Warp each face at random: zoom factor between the given two, turn and shift up to the given amounts, flip half."""
+    low, high = (math.log(z) for z in zoom)
+    return warp(
+        face,
+        zoom=draws.between(low, high).exp(),
+        angle=draws.between(-degrees, degrees) * (math.pi / 180),
+        shift=draws.between(-shift, shift, 2),
+        flip=(draws.uniform() < 0.5).float(),
+    )
+
+
+def tone(
+    face: Float[Tensor, "batch channels height width"], draws: Draws, brightness: float, contrast: float
+) -> Float[Tensor, "batch channels height width"]:
+    """Shift brightness by up to `brightness` (of a range of 2) and scale contrast by up to 1 +- `contrast`."""
+    per_face = (-1, 1, 1, 1)
+    scale = draws.between(1 - contrast, 1 + contrast).reshape(per_face).to(face)
+    offset = draws.between(-brightness, brightness).reshape(per_face).to(face)
+    middle = face.mean(dim=(1, 2, 3), keepdim=True)
+    return ((face - middle) * scale + middle + offset).clamp(-1, 1)
+
+
+def erase(
+    face: Float[Tensor, "batch channels height width"], draws: Draws, share: float, area: tuple[float, float]
+) -> Float[Tensor, "batch channels height width"]:
+    """Fill one rectangle of `share` of the faces with their mean (random erasing, Zhong et al., 2020)."""
+    batch, _, height, width = face.shape
+    size = draws.between(*area)
+    ratio = draws.between(math.log(0.5), math.log(2)).exp()
+    half_height, half_width = (size * ratio).sqrt() / 2, (size / ratio).sqrt() / 2
+    centre_y, centre_x = draws.uniform(), draws.uniform()
+    y = (torch.arange(height) + 0.5) / height
+    x = (torch.arange(width) + 0.5) / width
+    inside_y = (y - centre_y[:, None]).abs() < half_height[:, None]
+    inside_x = (x - centre_x[:, None]).abs() < half_width[:, None]
+    chosen = draws.uniform() < share
+    hole = (inside_y[:, :, None] & inside_x[:, None, :] & chosen[:, None, None])[:, None].to(face.device)
+    return torch.where(hole, face.mean(dim=(1, 2, 3), keepdim=True), face)
+
+
+def mixup(
+    face: Float[Tensor, "batch channels height width"], target: Float[Tensor, "batch classes"], draws: Draws, share: float
+) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch classes"]]:
+    """Blend `share` of the faces, and their targets, with the next face (Zhang et al., arXiv 1710.09412; alpha 1)."""
+    weight = torch.where(draws.uniform() < share, draws.uniform(), 1.0).to(face)
+    weight = torch.maximum(weight, 1 - weight)
+    picture = weight[:, None, None, None]
+    return (
+        face * picture + face.roll(1, 0) * (1 - picture),
+        target * weight[:, None] + target.roll(1, 0) * (1 - weight[:, None]),
+    )

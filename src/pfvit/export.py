@@ -1,0 +1,208 @@
+"""A training run -> two self-describing .onnx files: `NAME.onnx` names the emotion, `NAME-generator.onnx` draws.
+
+Everything that could be done wrongly outside is inside: conversion to gray or colour, resampling, normalisation,
+temperature, label names. The recogniser hands its emotion and residue to the generator, so drawing costs no second
+encoding, and reading does not load the generator.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import tyro
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from pfvit import checkpoint
+from pfvit.config import Architecture, Export
+from pfvit.data import augment
+from pfvit.data.shards import Faces, everything
+from pfvit.emotions import label_set
+from pfvit.errors import InputError
+from pfvit.loop import settings
+from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator, build_pfvit
+
+FORMAT = "1"
+OPSET = 20
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
+LICENSE = "Weights: research use; trained on FER2013 (no open licence) with FER+ votes (MIT). Code: MIT."
+TEMPERATURES = np.geomspace(0.4, 4, 200)
+
+
+class Preprocess(nn.Module):
+    """Bytes of any size -> pixels in [-1, 1] at the model's size, gray or colour."""
+
+    def __init__(self, size: int, channels: int):
+        super().__init__()
+        self.size, self.channels = size, channels
+        self.register_buffer("luma", torch.tensor(LUMA))
+
+    def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch channels size size"]:
+        """Convert, resample with an antialiasing triangle filter as Pillow's BILINEAR does, and normalise."""
+        pixels = image.to(torch.float32)
+        pixels = (pixels @ self.luma)[:, None] if self.channels == 1 else pixels.permute(0, 3, 1, 2)
+        rows = self._filter(image.shape[1])
+        columns = self._filter(image.shape[2])
+        return rows @ pixels @ columns.T / 127.5 - 1
+
+    def _filter(self, length: int) -> Float[Tensor, "size length"]:
+        """Return the weights that resample a line of `length` pixels; rows sum to 1."""
+        scale = length / self.size
+        centre = (torch.arange(self.size) + 0.5) * scale
+        distance = (torch.arange(length) + 0.5)[None] - centre[:, None]
+        # The triangle is at least one pixel wide, so enlarging interpolates and shrinking averages.
+        weight = (1 - distance.abs() / torch.clamp(torch.ones(1) * scale, min=1.0)).clamp(min=0)
+        return weight / weight.sum(dim=1, keepdim=True)
+
+
+class Recogniser(nn.Module):
+    """Image bytes -> logits, calibrated probabilities, and the two components."""
+
+    def __init__(
+        self, encoder: Encoder, separator: Separator, classifier: Classifier, preprocess: Preprocess, temperature: float
+    ):
+        super().__init__()
+        self.preprocess, self.encoder, self.separator, self.classifier = preprocess, encoder, separator, classifier
+        self.temperature = temperature
+
+    def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return logits, probabilities, emotion, residue."""
+        emotion, residue = self.separator(self.encoder(self.preprocess(image)))
+        logits = self.classifier(emotion)
+        return logits, (logits / self.temperature).softmax(-1), emotion, residue
+
+
+class Drawer(nn.Module):
+    """Emotion, residue and strength -> face as an image in [0, 1], channels last."""
+
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(
+        self,
+        emotion: Float[Tensor, "batch tokens width"],
+        residue: Float[Tensor, "batch tokens width"],
+        strength: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch size size channels"]:
+        """Draw."""
+        face = self.generator(emotion, residue, strength)
+        return ((face + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit export`."""
+    config = tyro.cli(Export, prog="pfvit export", args=arguments)
+    out = export_run(config.run, config.out, config.calibrate, config.metrics)
+    for path in (out, generator_path(out)):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+def generator_path(recogniser: Path) -> Path:
+    """Return where the generator of a recogniser stands."""
+    return recogniser.with_name(f"{recogniser.stem}-generator.onnx")
+
+
+def load_model(run: Path) -> tuple[PFViT, dict]:
+    """Return the averaged model of a run of stage two, ready to use, and the run's record."""
+    tensors, record = checkpoint.load(run)
+    if record["stage"] != "train":
+        raise InputError(f"{run} is a run of stage {record['stage']!r}; only a run of `pfvit train` can be exported")
+    model = build_pfvit(Architecture(**settings(Architecture, record["config"]["model"])))
+    average = checkpoint.part_of(tensors, "average.module")
+    checkpoint.load_into(model, average, "PF-ViT", run)
+    return model.eval(), record
+
+
+def export_run(run: Path, out: Path, calibrate: Path | None = None, metrics: Path | None = None) -> Path:
+    """Write both files of a run of stage two and return the recogniser's path."""
+    if out.suffix != ".onnx":
+        raise InputError(f"--out must name an .onnx file, not {out}", status=2)
+    model, record = load_model(run)
+    config = record["config"]
+    sizes = Architecture(**settings(Architecture, config["model"]))
+    clean = config["protocol"] == "clean"
+    temperature = 1.0 if calibrate is None else fit_temperature(model, sizes, calibrate, clean, config["order"])
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    about = {
+        "pfvit.format": FORMAT,
+        "pfvit.name": out.stem,
+        "pfvit.pair": digest.hexdigest()[:16],
+        "pfvit.labels": json.dumps(label_set(sizes.classes)),
+        "pfvit.size": str(sizes.image_size),
+        "pfvit.channels": str(sizes.channels),
+        "pfvit.temperature": repr(temperature),
+        "pfvit.license": LICENSE,
+        "pfvit.data": f"{', '.join(Path(p).name for p in config['data'])}; {config['protocol']} protocol",
+        "pfvit.steps": str(record["step"]),
+        "pfvit.metrics": metrics.read_text() if metrics else "{}",
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    preprocess = Preprocess(sizes.image_size, sizes.channels)
+    recogniser = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature)
+    write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])
+    tokens = torch.zeros(2, sizes.tokens + 1, sizes.width)
+    batch = torch.export.Dim.DYNAMIC
+    write(
+        Drawer(model.generator),
+        (tokens, tokens.clone(), torch.zeros(2)),
+        {"emotion": {0: batch}, "residue": {0: batch}, "strength": {0: batch}},
+        ["face"],
+        generator_path(out),
+        {**about, "pfvit.kind": "generator"},
+    )
+    return out
+
+
+def write_recogniser(recogniser: nn.Module, out: Path, about: dict[str, str], outputs: Sequence[str]) -> None:
+    """Export a module from image bytes [batch, height, width, 3] of any size."""
+    example = torch.zeros(2, 61, 53, 3, dtype=torch.uint8)  # unlike sizes, so that none is taken for a constant
+    free = torch.export.Dim.DYNAMIC
+    write(recogniser, (example,), {"image": {0: free, 1: free, 2: free}}, outputs, out, {**about, "pfvit.kind": "recogniser"})
+
+
+def write(
+    module: nn.Module, example: tuple[Tensor, ...], dynamic: dict, outputs: Sequence[str], out: Path, about: dict[str, str]
+) -> None:
+    """Export a module and put `about` into the file's metadata."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        part = Path(folder) / "part.onnx"
+        torch.onnx.export(
+            module.eval(), example, part, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
+            input_names=list(dynamic), output_names=list(outputs), dynamic_shapes=tuple(dynamic.values()),
+        )  # fmt: skip
+        model = onnx.load(part)
+    del model.metadata_props[:]
+    for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
+        del node.metadata_props[:]  # the exporter records source paths of this machine
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    onnx.helper.set_model_props(model, about)
+    out_part = out.with_suffix(".part")
+    onnx.save(model, out_part)
+    out_part.replace(out)
+
+
+@torch.no_grad()
+def fit_temperature(model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str) -> float:
+    """Return the temperature with the least negative log-likelihood on every second labelled face of a file."""
+    index = Faces([path], sizes.classes, hard=True, order=order, clean=clean)
+    held_out = everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
+    face = augment.to_unit(held_out.image)
+    logits = torch.cat([model.recognise(part) for part in face.split(128)]).double()
+    truth = held_out.target.argmax(1)
+    losses = [float(nn.functional.cross_entropy(logits / t, truth)) for t in TEMPERATURES]
+    return round(float(TEMPERATURES[int(np.argmin(losses))]), 4)

@@ -1,0 +1,145 @@
+"""The poker-face game: what each side sees in one step, and what it is asked for (PAPER 1.7 and 2).
+
+Two sides, each with its own optimizer. The *makers* (encoder, separator, generator, classifier) name the emotion,
+draw the face back and draw it calm. The *critics* tell made faces from real ones, name the emotion of real ones, and
+try to read the emotion off the residue. Each side does one forward per phase, so that it can be wrapped for DDP.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pfvit import losses
+from pfvit.config import Game
+from pfvit.model import Classifier, Discriminator, PFViT, Verdict
+
+NEUTRAL_INDEX = 0  # of our label sets (pfvit.emotions.EIGHT)
+PURE_POKER = 0.7  # share of calm faces drawn at strength 1; the others anywhere on the dial
+RECONSTRUCTION_SHARE = 0.5  # realism counts half for reconstructions (PAPER 2)
+
+
+class Made(NamedTuple):
+    """What the makers drew from the clean faces, and from what."""
+
+    residue: Float[Tensor, "play tokens width"]
+    emotion: Float[Tensor, "play tokens width"]
+    expressive: Float[Tensor, "play channels height width"]
+    calm: Float[Tensor, "play channels height width"]
+
+
+class Makers(nn.Module):
+    """One forward of the makers: names for the recognition view, drawings of the clean view."""
+
+    def __init__(self, model: PFViT, encoder_share: float):
+        super().__init__()
+        self.model, self.encoder_share = model, encoder_share
+
+    def forward(
+        self,
+        view: Float[Tensor, "batch channels height width"],
+        clean: Float[Tensor, "play channels height width"] | None = None,
+        strength: Float[Tensor, " play"] | None = None,
+    ) -> tuple[Float[Tensor, "batch classes"], Made | None]:
+        """Return logits of the view and, given clean faces, their reconstruction and a calmer face."""
+        model = self.model
+        if clean is None or strength is None:
+            return model.recognise(view), None
+        whole = model.encoder(torch.cat([view, clean]))
+        seen, drawn_from = whole[: len(view)], whole[len(view) :]
+        # The game may harm recognition: it moves the encoder at a fraction of its strength (PAPER 2, failure iv).
+        drawn_from = self.encoder_share * drawn_from + (1 - self.encoder_share) * drawn_from.detach()
+        emotion, residue = model.separator(torch.cat([seen, drawn_from]))
+        logits = model.classifier(emotion[: len(view)])
+        emotion, residue = emotion[len(view) :], residue[len(view) :]
+        both = model.generator(
+            emotion.repeat(2, 1, 1), residue.repeat(2, 1, 1), torch.cat([torch.zeros_like(strength), strength])
+        )
+        expressive, calm = both.chunk(2)
+        return logits, Made(residue, emotion, expressive, calm)
+
+
+class Critics(nn.Module):
+    """One forward of the critics: the discriminator, and a probe that reads the emotion off the residue."""
+
+    def __init__(self, discriminator: Discriminator, probe: Classifier):
+        super().__init__()
+        self.discriminator, self.probe = discriminator, probe
+
+    def forward(
+        self,
+        real: Float[Tensor, "play channels height width"],
+        made: Float[Tensor, "double channels height width"],
+        residue: Float[Tensor, "play tokens width"],
+        penalise: bool,
+    ) -> tuple[Verdict, Verdict, Float[Tensor, "play classes"]]:
+        """Judge real faces, made faces and residues."""
+        if penalise:
+            return self.discriminator(real, penalise=True), self.discriminator(made), self.probe(residue)
+        both = self.discriminator(torch.cat([real, made]))
+        count = len(real)
+        of_real = Verdict(*(v[:count] for v in both[:-1]), penalty=both.penalty)
+        of_made = Verdict(*(v[count:] for v in both[:-1]), penalty=both.penalty)
+        return of_real, of_made, self.probe(residue)
+
+
+def maker_terms(
+    game: Game,
+    critics: Critics,
+    made: Made,
+    face: Float[Tensor, "play channels height width"],
+    target: Float[Tensor, "play classes"],
+    strength: Float[Tensor, " play"],
+    ramp: float,
+) -> dict[str, Tensor]:
+    """Return the makers' weighted loss terms; the critics' weights must not require gradients.
+
+    `ramp` in [0, 1] scales what comes from the critics, who need time to become worth listening to.
+    """
+    terms = {
+        "reconstruction": game.reconstruction * losses.reconstruction(made.expressive, face),
+        "untouched": game.untouched * losses.untouched(made.calm, face, target[:, NEUTRAL_INDEX]),
+        "small_change": ramp * game.small_change * losses.small_change(made.expressive, made.calm),
+    }
+    if game.orthogonality:
+        terms["orthogonality"] = game.orthogonality * losses.orthogonality(made.emotion, made.residue)
+    if game.confusion:
+        terms["confusion"] = ramp * game.confusion * losses.confusion(critics.probe(made.residue))
+    if game.adversary or game.emotion or game.features:
+        verdict = critics.discriminator(torch.cat([made.expressive, made.calm]))
+        count = len(face)
+        calm_target = losses.dial_target(target, strength, NEUTRAL_INDEX)
+        terms["emotion"] = (
+            ramp * game.emotion * losses.classification(verdict.emotion_logits, torch.cat([target, calm_target])) * 2
+        )
+        realism = [
+            losses.maker_hinge(verdict.realism[part]) + losses.maker_hinge(verdict.patch_realism[part])
+            for part in (slice(count), slice(count, None))
+        ]
+        terms["adversary"] = ramp * game.adversary * (RECONSTRUCTION_SHARE * realism[0] + realism[1])
+        if game.features:
+            with torch.no_grad():
+                real = critics.discriminator(face).features
+            terms["features"] = ramp * game.features * losses.feature_matching(verdict.features[:count], real)
+    return terms
+
+
+def critic_terms(
+    game: Game, verdicts: tuple[Verdict, Verdict, Tensor], target: Float[Tensor, "play classes"]
+) -> dict[str, Tensor]:
+    """Return the critics' weighted loss terms; made faces are reconstructions first, calm faces second."""
+    real, made, guessed = verdicts
+    count = len(target)
+    hinge = torch.zeros((), device=target.device)
+    for weight, part in ((RECONSTRUCTION_SHARE, slice(count)), (1.0, slice(count, None))):
+        hinge = hinge + weight * losses.critic_hinge(real.realism, made.realism[part])
+        hinge = hinge + weight * losses.critic_hinge(real.patch_realism, made.patch_realism[part])
+    terms = {
+        "critic_realism": hinge,
+        "critic_emotion": losses.classification(real.emotion_logits, target),
+        "critic_probe": losses.classification(guessed, target),
+    }
+    if game.penalty:
+        terms["critic_penalty"] = game.penalty / 2 * real.penalty
+    return terms

@@ -1,0 +1,182 @@
+"""What both training stages share: set-up, schedule, logs, checkpoints, the clock, and the stop on a bad loss."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.strategies import DDPStrategy
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from pfvit import checkpoint
+from pfvit.config import Hardware, Pretrain, Train
+from pfvit.errors import InputError
+
+#: Settings that may differ between a run and its continuation, because the weights do not depend on them.
+FREE_ON_RESUME = {"resume", "minutes", "workers", "checkpoint_minutes", "evaluate_every", "devices", "threads", "log_every"}
+REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """Set up Fabric for a processor, one GPU or several; bf16 where the hardware multiplies it fast."""
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    precision = hardware.precision
+    if precision == "auto":
+        fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+    # A step without the game leaves generator and probe without gradients, which plain DDP refuses.
+    strategy = DDPStrategy(find_unused_parameters=True) if hardware.devices > 1 or _launched() else "auto"
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=hardware.devices,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        strategy=strategy,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _launched() -> bool:
+    return torch.distributed.is_torchelastic_launched()
+
+
+def cosine(step: int, total: int, warmup: int) -> float:
+    """Return the share of the peak learning rate: linear warm-up from 0, then half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set every group to `rate` times its own `scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+
+
+def groups(named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Any = lambda _: 1.0) -> list[dict]:
+    """Sort parameters into optimizer groups by learning-rate scale and decay; vectors are not decayed (MAE)."""
+    sorted_: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        decay = 0.0 if parameter.ndim <= 1 or name.endswith(("token", "no_emotion")) else weight_decay
+        sorted_.setdefault((scale(name), decay), []).append(parameter)
+    return [{"params": p, "scale": s, "weight_decay": d} for (s, d), p in sorted_.items()]
+
+
+def layer_scale(name: str, depth: int, decay: float) -> float:
+    """Return the learning-rate scale of an encoder parameter: `decay` per layer below the top (BEiT, MAE)."""
+    if not name.startswith("encoder."):
+        return 1.0
+    layer = int(name.split(".")[2]) + 1 if name.startswith("encoder.blocks.") else 0
+    return 1.0 if name.startswith("encoder.norm.") else decay ** (depth + 1 - layer)
+
+
+def stop_if_not_finite(terms: Mapping[str, Tensor], step: int, names: Sequence[str]) -> None:
+    """Raise InputError with step, loss terms and row names if any term is infinite or not a number."""
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    if all(math.isfinite(value) for value in values.values()):
+        return
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    raise InputError(
+        f"the loss is not finite at step {step} ({listed}). The last checkpoint is whole: lower the learning rate or "
+        f"look at these rows, then --resume. Rows: {', '.join(names)}"
+    )
+
+
+class Run:
+    """A run folder with its record, logs and clock; the only thing that a stage writes to."""
+
+    def __init__(self, fabric: Fabric, config: Pretrain | Train, stage: str):
+        self.fabric, self.config, self.stage = fabric, config, stage
+        self.folder = Path(config.out)
+        self.began = self.saved = time.monotonic()
+        self.console = Console(stderr=True)
+        self.record = json.loads(json.dumps({"stage": stage, "config": asdict(config)}, default=str))
+        if config.resume:
+            if not (self.folder / checkpoint.LAST).is_file():
+                raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
+        elif self.folder.exists() and any(self.folder.iterdir()) and fabric.is_global_zero:
+            raise InputError(f"{self.folder} exists and is not empty; --resume continues it, or choose another --out")
+        fabric.barrier()
+        if fabric.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.board = TensorBoardLogger(self.folder / "board", name="", version="")
+        self.log_file = self.folder / "metrics.jsonl"
+
+    def resume(self) -> tuple[dict[str, Tensor], int]:
+        """Return the checkpoint's tensors and step, after checking that the settings are those of the run."""
+        tensors, record = checkpoint.load(self.folder)
+        if record["stage"] != self.stage:
+            raise InputError(f"{self.folder} is a run of stage {record['stage']!r}, not {self.stage!r}")
+        old, new = _flat(record["config"]), _flat(self.record["config"])
+        differ = [k for k in new if k.split(".")[-1] not in FREE_ON_RESUME and old.get(k) != new[k]]
+        if differ:
+            told = ", ".join(f"{k} {old.get(k)!r} -> {new[k]!r}" for k in differ)
+            raise InputError(f"the run in {self.folder} was started with other settings: {told}")
+        step = record["step"]
+        if self.fabric.is_global_zero and self.log_file.exists():
+            lines = self.log_file.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.log_file.write_text("".join(line + "\n" for line in kept))
+        return tensors, step
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl and to TensorBoard."""
+        if not self.fabric.is_global_zero:
+            return
+        with self.log_file.open("a") as file:
+            file.write(json.dumps({"step": step, **{k: round(v, 6) for k, v in values.items()}}) + "\n")
+        self.board.log_metrics(dict(values), step)
+
+    def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Write the checkpoint of `step` steps done."""
+        if self.fabric.is_global_zero:
+            checkpoint.save(self.folder / checkpoint.LAST, tensors, {**self.record, "step": step})
+        self.saved = time.monotonic()
+
+    def time_to_save(self) -> bool:
+        """Say whether the last checkpoint is old enough for a new one."""
+        return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
+
+    def time_is_up(self) -> bool:
+        """Say whether the time budget is spent; all ranks get the same answer."""
+        if self.config.minutes is None:
+            return False
+        up = torch.tensor(time.monotonic() - self.began > 60 * self.config.minutes)
+        return bool(self.fabric.broadcast(up)) if self.fabric.world_size > 1 else bool(up)
+
+    def progress(self) -> Progress:
+        """Return a progress bar on standard error with rate and time left."""
+        return Progress(
+            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            console=self.console, disable=not (self.fabric.is_global_zero and self.console.is_terminal),
+        )  # fmt: skip
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal."""
+        if self.fabric.is_global_zero:
+            self.console.print(text, highlight=False)
+
+
+def _flat(config: Mapping, prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def settings(kind: type, values: Mapping) -> dict:
+    """Keep the entries of a record that `kind` still has as fields."""
+    return {f.name: values[f.name] for f in fields(kind) if f.name in values}

@@ -1,0 +1,117 @@
+"""PF-ViT: the five parts put together (Li et al., arXiv 2207.11081)."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pfvit.model.autoencoder import Autoencoder, Decoder, mask_patches
+from pfvit.model.classifier import Classifier
+from pfvit.model.discriminator import Discriminator, Verdict
+from pfvit.model.encoder import Encoder
+from pfvit.model.generator import Generator
+from pfvit.model.separator import Separated, Separator
+
+__all__ = [
+    "Autoencoder",
+    "Classifier",
+    "Decoder",
+    "Discriminator",
+    "Encoder",
+    "Faces",
+    "Generator",
+    "PFViT",
+    "Separated",
+    "Separator",
+    "Verdict",
+    "build_decoder",
+    "build_discriminator",
+    "build_encoder",
+    "build_pfvit",
+    "mask_patches",
+]
+
+
+class Faces(NamedTuple):
+    """All that one forward gives."""
+
+    representation: Float[Tensor, "batch tokens width"]
+    emotion: Float[Tensor, "batch tokens width"]
+    residue: Float[Tensor, "batch tokens width"]
+    logits: Float[Tensor, "batch classes"]
+    reconstruction: Float[Tensor, "batch channels height width"]
+    poker_face: Float[Tensor, "batch channels height width"]
+
+
+class PFViT(nn.Module):
+    """Encoder, separator, generator and classifier; the discriminator plays on the other side."""
+
+    def __init__(self, encoder: Encoder, separator: Separator, generator: Generator, classifier: Classifier):
+        super().__init__()
+        self.encoder, self.separator, self.generator, self.classifier = encoder, separator, generator, classifier
+
+    def recognise(self, face: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the emotion's logits; the generator does not run."""
+        return self.classifier(self.separator(self.encoder(face)).emotion)
+
+    def forward(self, face: Float[Tensor, "batch channels height width"]) -> Faces:
+        """Take faces with pixels in [-1, 1] apart, name the emotion, and draw them with and without it."""
+        whole = self.encoder(face)
+        emotion, residue = self.separator(whole)
+        strength = torch.cat([residue.new_zeros(len(face)), residue.new_ones(len(face))])
+        both = self.generator(emotion.repeat(2, 1, 1), residue.repeat(2, 1, 1), strength)
+        expressive, poker = both.chunk(2)
+        return Faces(whole, emotion, residue, self.classifier(emotion), expressive, poker)
+
+
+class Sizes(Protocol):
+    """The sizes that the builders read; `pfvit.config.Architecture` has them."""
+
+    image_size: int
+    channels: int
+    patch_size: int
+    width: int
+    depth: int
+    heads: int
+    separator: str
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+    critic_depth: int
+    classes: int
+
+
+def build_encoder(sizes: Sizes, depth: int | None = None) -> Encoder:
+    """Make an encoder with fresh weights; `depth` overrides that of `sizes`."""
+    return Encoder(
+        sizes.image_size, sizes.channels, sizes.patch_size, sizes.width, depth or sizes.depth, sizes.heads
+    )
+
+
+def build_decoder(sizes: Sizes) -> Decoder:
+    """Make a decoder with fresh weights."""
+    return Decoder(
+        sizes.image_size,
+        sizes.channels,
+        sizes.patch_size,
+        sizes.width,
+        sizes.decoder_width,
+        sizes.decoder_depth,
+        sizes.decoder_heads,
+    )
+
+
+def build_pfvit(sizes: Sizes) -> PFViT:
+    """Make a PF-ViT with fresh weights."""
+    return PFViT(
+        build_encoder(sizes),
+        Separator(sizes.width, sizes.separator),
+        Generator(build_decoder(sizes), sizes.decoder_heads),
+        Classifier(sizes.width, sizes.classes),
+    )
+
+
+def build_discriminator(sizes: Sizes) -> Discriminator:
+    """Make a discriminator with fresh weights: the encoder's shape, `critic_depth` blocks deep."""
+    return Discriminator(build_encoder(sizes, depth=sizes.critic_depth), sizes.classes)

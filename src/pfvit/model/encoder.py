@@ -1,0 +1,41 @@
+"""Face -> complete representation: a vanilla ViT with fixed positions (paper, section III; PAPER 1.2)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pfvit.model.transformer import LAYER_NORM_EPS, Block, PatchEmbed, initialise, positions
+
+TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
+
+
+class Encoder(nn.Module):
+    """Encode a face as a class token and one token per patch."""
+
+    def __init__(self, image_size: int, channels: int, patch_size: int, width: int, depth: int, heads: int):
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError(f"patches of {patch_size} px do not tile a face of {image_size} px")
+        self.patch_size = patch_size
+        self.patch_embed = PatchEmbed(patch_size, channels, width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.register_buffer("pos_embed", positions(width, image_size // patch_size), persistent=False)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.apply(initialise)
+        nn.init.normal_(self.cls_token, std=TOKEN_STD)
+
+    def forward(
+        self, face: Float[Tensor, "batch channels height width"], kept: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return the representation of faces with pixels in [-1, 1], class token first.
+
+        With `kept`, only these patches are seen (indices in reading order), as in masked pre-training.
+        """
+        tokens = self.patch_embed(face) + self.pos_embed[:, 1:]
+        if kept is not None:
+            tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
+        tokens = torch.cat([self.cls_token.expand(len(face), -1, -1), tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)

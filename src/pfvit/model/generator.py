@@ -1,0 +1,86 @@
+"""(emotion, residue) -> expressive face; (no emotion, residue) -> poker face (paper, section III; PAPER 1.4)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pfvit.model.autoencoder import Decoder
+from pfvit.model.transformer import LAYER_NORM_EPS, CrossAttention, initialise, unpatchify
+
+CROSS_EVERY = 2  # every second block also attends to the emotion (PAPER 1.4)
+REFINER_WIDTH = 24
+
+
+class CrossFusion(nn.Module):
+    """Let the residue's tokens look at the emotion's, behind a gate that starts closed.
+
+    A closed gate makes the generator start as the pre-trained decoder.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.attn = CrossAttention(width, heads)
+        self.gate = nn.Parameter(torch.zeros(width))
+
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], emotion: Float[Tensor, "batch tokens width"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Add what the emotion says to each token."""
+        return tokens + self.gate * self.attn(self.norm(tokens), emotion)
+
+
+class Refiner(nn.Module):
+    """Smooth the seams between patches: a small residual convolution at full resolution, silent at first."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, REFINER_WIDTH, 3, padding=1)
+        self.conv2 = nn.Conv2d(REFINER_WIDTH, REFINER_WIDTH, 3, padding=1)
+        self.conv3 = nn.Conv2d(REFINER_WIDTH, channels, 3, padding=1)
+        nn.init.zeros_(self.conv3.weight)
+        nn.init.zeros_(self.conv3.bias)
+
+    def forward(self, face: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        """Return the face with its seams smoothed."""
+        return face + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(face)))))
+
+
+class Generator(nn.Module):
+    """Draw a face from its residue and as much of its emotion as asked for."""
+
+    def __init__(self, decoder: Decoder, heads: int):
+        super().__init__()
+        width = decoder.embed.out_features
+        encoder_width = decoder.embed.in_features
+        self.decoder = decoder
+        self.emotion_embed = nn.Linear(encoder_width, width)
+        self.no_emotion = nn.Parameter(torch.zeros(1, 1, width))
+        self.cross = nn.ModuleDict(
+            {str(i): CrossFusion(width, heads) for i in range(0, len(decoder.blocks), CROSS_EVERY)}
+        )
+        self.refiner = Refiner(decoder.channels)
+        self.emotion_embed.apply(initialise)
+        self.cross.apply(initialise)
+
+    def forward(
+        self,
+        emotion: Float[Tensor, "batch tokens width"],
+        residue: Float[Tensor, "batch tokens width"],
+        strength: Float[Tensor, " batch"],
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return faces with pixels around [-1, 1].
+
+        `strength` is the share of the expression that is taken off: 0 draws the expressive face, 1 the poker
+        face, in between the dial. At 1 the emotion has no influence: a learned constant stands in its place.
+        """
+        s = strength[:, None, None]
+        emotion = (1 - s) * (self.emotion_embed(emotion) + self.decoder.pos_embed) + s * self.no_emotion
+        tokens = self.decoder.embed(residue) + self.decoder.pos_embed
+        for i, block in enumerate(self.decoder.blocks):
+            if str(i) in self.cross:
+                tokens = self.cross[str(i)](tokens, emotion)
+            tokens = block(tokens)
+        patches = self.decoder.pred(self.decoder.norm(tokens))[:, 1:]
+        return self.refiner(unpatchify(patches, self.decoder.patch_size, self.decoder.channels))

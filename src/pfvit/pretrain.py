@@ -1,0 +1,125 @@
+"""Stage one: masked autoencoding of unlabelled faces (PAPER 3; He et al., arXiv 2111.06377)."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+import tyro
+from torch import nn
+
+from pfvit import checkpoint, losses
+from pfvit.config import Pretrain
+from pfvit.data import augment
+from pfvit.data.shards import Batch, Faces, Stream, everything, loader
+from pfvit.loop import REFERENCE_BATCH, Run, cosine, groups, make_fabric, set_rate, stop_if_not_finite
+from pfvit.model import Autoencoder, build_decoder, build_encoder
+from pfvit.model.autoencoder import mask_patches
+from pfvit.model.transformer import patchify, unpatchify
+from pfvit.presets import ARCHITECTURES, SUMMARIES
+from pfvit.sheets import save_sheet
+
+SHEET_FACES = 32
+BETAS = (0.9, 0.95)  # MAE
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit pretrain`."""
+    presets = {
+        name: (SUMMARIES[name], Pretrain(data=tyro.MISSING, out=tyro.MISSING, model=model))
+        for name, model in ARCHITECTURES.items()
+    }
+    pretrain(tyro.extras.overridable_config_cli(presets, prog="pfvit pretrain", args=arguments))
+    return 0
+
+
+def pretrain(config: Pretrain) -> None:
+    """Train an autoencoder; leaves its checkpoint in the run folder."""
+    fabric = make_fabric(config.hardware)
+    run = Run(fabric, config, "pretrain")
+    faces = Faces(config.data, labelled=False, clean=config.protocol == "clean")
+    steps = max(1, round(config.epochs * len(faces) / config.batch))
+
+    torch.manual_seed(config.seed)
+    sizes = config.model
+    autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
+    optimizer = torch.optim.AdamW(groups(list(autoencoder.named_parameters()), config.weight_decay), betas=BETAS)
+    step = 0
+    if config.resume:
+        tensors, step = run.resume()
+        checkpoint.load_into(autoencoder, checkpoint.part_of(tensors, "model"), "autoencoder", run.folder)
+        checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, "optimizer"))
+    bare = autoencoder
+    if config.hardware.compile:
+        autoencoder = torch.compile(autoencoder, dynamic=False)
+    autoencoder, optimizer = fabric.setup(autoencoder, optimizer)
+
+    def state() -> dict[str, torch.Tensor]:
+        return {
+            **checkpoint.prefixed("model", bare.state_dict()),
+            **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer.optimizer)),
+        }
+
+    stream = Stream(
+        faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, fabric.global_rank, fabric.world_size
+    )
+    batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
+    shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES) if fabric.is_global_zero else None
+    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}")
+    with run.progress() as progress:
+        bar = progress.add_task("pretrain", total=steps, completed=step, said="")
+        clock, since = time.monotonic(), step
+        while step < steps and not run.time_is_up():
+            set_rate(
+                optimizer,
+                config.rate * config.batch / REFERENCE_BATCH
+                * cosine(step, steps, round(config.warmup * len(faces) / config.batch)),
+            )  # fmt: skip
+            batch = next(batches)
+            loss = fit(fabric, autoencoder, optimizer, batch, step, config)
+            step += 1
+            if step % config.log_every == 0 or step == steps:
+                pace = (step - since) * config.batch / (time.monotonic() - clock)
+                clock, since = time.monotonic(), step
+                run.log(step, {"loss": float(loss), "rate": optimizer.param_groups[0]["lr"], "faces_per_second": pace})
+                progress.update(bar, completed=step, said=f"loss {float(loss):.4f}, {pace:.0f} faces/s")
+            if shown is not None and (step % config.evaluate_every == 0 or step == steps):
+                draw(bare, shown, step, config)
+            if run.time_to_save():
+                run.save(step, state())
+    run.save(step, state())
+    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume"))
+
+
+def fit(fabric, autoencoder: nn.Module, optimizer, batch: Batch, step: int, config: Pretrain) -> torch.Tensor:
+    """Take one step and return its loss."""
+    draws = augment.Draws(config.seed, step, config.batch, batch.place)
+    face = augment.to_unit(batch.image.to(fabric.device, non_blocking=True))
+    face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift)
+    mask = mask_patches(draws.uniform(config.model.tokens).to(fabric.device), config.mask_ratio)
+    drawn = autoencoder(face, mask)
+    target = patchify(face, config.model.patch_size)
+    loss = losses.masked_reconstruction(drawn, target, mask.hidden, config.normalise)
+    stop_if_not_finite({"reconstruction": loss}, step, batch.name)
+    fabric.backward(loss)
+    fabric.clip_gradients(autoencoder, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
+@torch.no_grad()
+def draw(autoencoder: Autoencoder, shown: Batch, step: int, config: Pretrain) -> None:
+    """Write a sheet of what is seen, what is drawn and the face itself."""
+    sizes = config.model
+    device = next(autoencoder.parameters()).device
+    face = augment.to_unit(shown.image.to(device))
+    draws = augment.Draws(config.seed, 0, len(face), shown.place)
+    mask = mask_patches(draws.uniform(sizes.tokens).to(device), config.mask_ratio)
+    target = patchify(face, sizes.patch_size)
+    drawn = autoencoder(face, mask).float()
+    if config.normalise:
+        drawn = drawn * (target.var(-1, keepdim=True) + losses.NORM_EPS).sqrt() + target.mean(-1, keepdim=True)
+    seen = torch.where(mask.hidden[:, :, None], torch.zeros_like(target), target)
+    filled = torch.where(mask.hidden[:, :, None], drawn, target)
+    columns = [unpatchify(p, sizes.patch_size, sizes.channels) for p in (seen, filled)]
+    save_sheet(config.out / "sheets" / f"{step:07d}.png", [*columns, face])

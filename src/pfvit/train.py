@@ -1,0 +1,243 @@
+"""Stage two: recognition, separation and the poker-face game, two optimizers, phases as data (PAPER 2 and 4.3)."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import tyro
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from pfvit import checkpoint, losses, metrics
+from pfvit.config import Train
+from pfvit.data import augment
+from pfvit.data.shards import Batch, Faces, Stream, everything, loader
+from pfvit.emotions import label_set
+from pfvit.errors import InputError
+from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_terms
+from pfvit.loop import REFERENCE_BATCH, Run, cosine, groups, layer_scale, make_fabric, set_rate, stop_if_not_finite
+from pfvit.model import Classifier, PFViT, build_discriminator, build_pfvit
+from pfvit.presets import ARCHITECTURES, SUMMARIES
+from pfvit.sheets import save_sheet
+
+MAKER_BETAS = (0.9, 0.95)
+CRITIC_BETAS = (0.0, 0.99)  # PAPER 4.3
+SHEET_FACES = 48
+AVERAGE_WARMUP = 10  # the EMA factor starts at 1 / 10 and rises to its value
+EVALUATION_BATCH = 128
+CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what gets drawn
+CLEAN_DEGREES = 5.0
+CLEAN_SHIFT = 0.03
+
+
+class Phase(NamedTuple):
+    """One side's turn in a step: it happens every `every` steps."""
+
+    name: str
+    side: nn.Module
+    optimizer: torch.optim.Optimizer
+    every: int
+    terms: Callable[[], dict[str, Tensor]]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit train`."""
+    presets = {
+        name: (SUMMARIES[name], Train(data=tyro.MISSING, out=tyro.MISSING, model=model))
+        for name, model in ARCHITECTURES.items()
+    }
+    train(tyro.extras.overridable_config_cli(presets, prog="pfvit train", args=arguments))
+    return 0
+
+
+def build(config: Train) -> tuple[PFViT, Critics]:
+    """Make both sides, from stage one's weights if the settings name a run."""
+    torch.manual_seed(config.seed)
+    sizes = config.model
+    model = build_pfvit(sizes)
+    critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
+    if config.start is not None and not config.resume:
+        tensors, record = checkpoint.load(config.start)
+        if record["stage"] != "pretrain":
+            raise InputError(f"{config.start} is a run of stage {record['stage']!r}; --start wants one of stage one")
+        weights = checkpoint.part_of(tensors, "model")
+        encoder = checkpoint.part_of(weights, "encoder")
+        checkpoint.load_into(model.encoder, encoder, "encoder", config.start)
+        checkpoint.load_into(model.generator.decoder, checkpoint.part_of(weights, "decoder"), "decoder", config.start)
+        backbone = critics.discriminator.backbone
+        wanted = backbone.state_dict().keys()  # the discriminator may have fewer blocks than the encoder
+        checkpoint.load_into(backbone, {k: v for k, v in encoder.items() if k in wanted}, "encoder", config.start)
+    return model, critics
+
+
+class Trainer:
+    """The state of a run of stage two: both sides, their optimizers, and the averaged weights."""
+
+    def __init__(self, fabric: Fabric, config: Train, steps: int):
+        self.fabric, self.config, self.steps = fabric, config, steps
+        self.model, self.bare_critics = build(config)
+        self.average = AveragedModel(self.model, multi_avg_fn=self._follow)
+        makers = Makers(self.model, config.game.encoder_share)
+        scale = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
+        named = groups(list(makers.named_parameters()), config.weight_decay, scale)
+        maker_optimizer = torch.optim.AdamW(named, betas=MAKER_BETAS)
+        critic_named = groups(list(self.bare_critics.named_parameters()), config.weight_decay)
+        critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS)
+        if config.hardware.compile:
+            makers = torch.compile(makers)
+        self.makers, self.maker_optimizer = fabric.setup(makers, maker_optimizer)
+        self.critics, self.critic_optimizer = fabric.setup(self.bare_critics, critic_optimizer)
+        self.average.to(fabric.device)
+
+    def _follow(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        factor = min(self.config.average, (1 + int(count)) / (AVERAGE_WARMUP + int(count)))
+        torch._foreach_lerp_(averaged, current, 1 - factor)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the rest of the run depends on, as named tensors."""
+        return {
+            **checkpoint.prefixed("model", self.model.state_dict()),
+            **checkpoint.prefixed("critics", self.bare_critics.state_dict()),
+            **checkpoint.prefixed("average", self.average.state_dict()),
+            **checkpoint.prefixed("maker_optimizer", checkpoint.optimizer_tensors(self.maker_optimizer.optimizer)),
+            **checkpoint.prefixed("critic_optimizer", checkpoint.optimizer_tensors(self.critic_optimizer.optimizer)),
+        }
+
+    def restore(self, tensors: dict[str, Tensor], run: Run) -> None:
+        """Put back what `state` gave."""
+        for name, module in (("model", self.model), ("critics", self.bare_critics), ("average", self.average)):
+            checkpoint.load_into(module, checkpoint.part_of(tensors, name), name, run.folder)
+        for name, optimizer in (
+            ("maker_optimizer", self.maker_optimizer.optimizer),
+            ("critic_optimizer", self.critic_optimizer.optimizer),
+        ):
+            checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, name))
+
+    def step(self, batch: Batch, step: int, warmup: int) -> dict[str, float]:
+        """Take one step of all phases that are due and return the loss terms."""
+        config, game, fabric = self.config, self.config.game, self.fabric
+        draws = augment.Draws(config.seed, step, config.batch, batch.place)
+        image = augment.to_unit(batch.image.to(fabric.device, non_blocking=True))
+        target = batch.target.to(fabric.device, non_blocking=True)
+        smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
+        view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
+        view = augment.tone(view, draws, 0.2, 0.3)
+        view = augment.erase(view, draws, config.erase, (0.02, 0.2))
+        view, mixed = augment.mixup(view, smooth, draws, config.mixup)
+
+        share = step / self.steps
+        ramp = min(1.0, max(0.0, share / game.start - 1)) if game.start else 1.0
+        plays = game.every > 0 and game.batch > 0 and step % game.every == 0
+        clean, strength, made = None, None, None
+        if plays:
+            playing = [i for i, place in enumerate(batch.place) if place < game.batch]
+            clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[playing]
+            dial = draws.uniform()
+            strength = torch.where(draws.uniform() < PURE_POKER, 1.0, dial)[playing].to(fabric.device)
+            target = target[playing]
+
+        def maker_phase() -> dict[str, Tensor]:
+            nonlocal made
+            self.bare_critics.requires_grad_(False)
+            logits, made = self.makers(view, clean, strength)
+            terms = {"classification": losses.classification(logits, mixed)}
+            if made is not None:
+                with fabric.autocast():
+                    terms |= maker_terms(game, self.bare_critics, made, clean, target, strength, ramp)
+            return terms
+
+        def critic_phase() -> dict[str, Tensor]:
+            self.bare_critics.requires_grad_(True)
+            drawn = torch.cat([made.expressive, made.calm]).detach()
+            verdicts = self.critics(clean, drawn, made.residue.detach(), penalise=game.penalty > 0)
+            return critic_terms(game, verdicts, target)
+
+        phases = [Phase("makers", self.makers, self.maker_optimizer, 1, maker_phase)]
+        if plays:
+            phases.append(Phase("critics", self.critics, self.critic_optimizer, game.every, critic_phase))
+        base = cosine(step, self.steps, warmup)
+        set_rate(self.maker_optimizer, config.rate * config.batch / REFERENCE_BATCH * base)
+        set_rate(self.critic_optimizer, game.rate * base)
+        told: dict[str, float] = {}
+        for phase in phases:
+            terms = phase.terms()
+            stop_if_not_finite(terms, step, batch.name)
+            fabric.backward(sum(terms.values()))
+            fabric.clip_gradients(phase.side, phase.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            phase.optimizer.step()
+            phase.optimizer.zero_grad()
+            told |= {name: float(term.detach()) for name, term in terms.items()}
+        self.average.update_parameters(self.model)
+        return told
+
+
+def train(config: Train) -> None:
+    """Train a PF-ViT; leaves its checkpoint in the run folder."""
+    if config.game.batch > config.batch:
+        raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
+    fabric = make_fabric(config.hardware)
+    run = Run(fabric, config, "train")
+    sizes = config.model
+    clean = config.protocol == "clean"
+    faces = Faces(config.data, sizes.classes, hard=config.labels == "majority", order=config.order, clean=clean)
+    steps = max(1, round(config.epochs * len(faces) / config.batch))
+    warmup = round(config.warmup * len(faces) / config.batch)
+    held_out = None
+    if config.validation is not None and fabric.is_global_zero:
+        index = Faces([config.validation], sizes.classes, hard=True, order=config.order, clean=clean)
+        held_out = everything(index, sizes.image_size, sizes.channels)
+
+    trainer = Trainer(fabric, config, steps)
+    step = 0
+    if config.resume:
+        tensors, step = run.resume()
+        trainer.restore(tensors, run)
+    stream = Stream(
+        faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, fabric.global_rank, fabric.world_size
+    )
+    batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
+    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}")
+    with run.progress() as progress:
+        bar = progress.add_task("train", total=steps, completed=step, said="")
+        clock, since = time.monotonic(), step
+        terms: dict[str, float] = {}
+        while step < steps and not run.time_is_up():
+            terms |= trainer.step(next(batches), step, warmup)
+            step += 1
+            if step % config.log_every == 0 or step == steps:
+                pace = (step - since) * config.batch / (time.monotonic() - clock)
+                clock, since = time.monotonic(), step
+                rate = trainer.maker_optimizer.param_groups[-1]["lr"]
+                run.log(step, {**terms, "rate": rate, "faces_per_second": pace})
+                progress.update(bar, completed=step, said=f"loss {terms['classification']:.3f}, {pace:.0f} faces/s")
+            if held_out is not None and (step % config.evaluate_every == 0 or step == steps):
+                figures = look(trainer.average.module, held_out, step, config)
+                run.log(step, figures)
+                run.say(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+            if run.time_to_save():
+                run.save(step, trainer.state())
+    run.save(step, trainer.state())
+    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume"))
+
+
+@torch.no_grad()
+def look(model: PFViT, held_out: Batch, step: int, config: Train) -> dict[str, float]:
+    """Return validation figures of the averaged weights and write a sheet: face, reconstruction, poker face, change."""
+    device = next(model.parameters()).device
+    model.eval()
+    face = augment.to_unit(held_out.image)
+    logits = torch.cat([model.recognise(part.to(device)).float().cpu() for part in face.split(EVALUATION_BATCH)])
+    truth = held_out.target.argmax(1).numpy()
+    confusion = metrics.confusion_matrix(truth, logits.argmax(1).numpy(), len(label_set(config.model.classes)))
+    # Every so many faces: the order of the file is arbitrary, so nothing is picked.
+    some = face[:: max(1, len(face) // SHEET_FACES)][:SHEET_FACES].to(device)
+    out = model(some)
+    change = (out.reconstruction - out.poker_face).abs() * 2 - 1
+    save_sheet(config.out / "sheets" / f"{step:07d}.png", [some, out.reconstruction, out.poker_face, change])
+    return {
+        "validation_war": metrics.war(confusion),
+        "validation_uar": metrics.uar(confusion),
+        "validation_reconstruction": float((out.reconstruction - some).abs().mean()),
+    }
