@@ -85,7 +85,7 @@ class Pretrain:
     """Per-patch normalised targets: better features, but the decoder can no longer start the generator."""
     zoom: tuple[float, float] = (1.0, 1.4)
     """Range of the random zoom."""
-    degrees: float = 10
+    degrees: float = 10.0
     """Largest random turn."""
     shift: float = 0.05
     """Largest random shift, as a share of the side."""
@@ -118,15 +118,15 @@ class Game:
     every: int = 2
     """Play once every so many steps of recognition."""
     reconstruction: float = 1.0
-    features: float = 0.5
+    features: float = 0.1
     """Feature matching on the discriminator's last tokens."""
-    adversary: float = 0.05
+    adversary: float = 0.02
     """Realism of made faces."""
-    emotion: float = 0.2
+    emotion: float = 0.1
     """Discriminator's emotion head: calm poker faces, expressive reconstructions."""
     untouched: float = 1.0
     """Faces that are neutral already stay as they are."""
-    confusion: float = 0.1
+    confusion: float = 0.2
     """Nothing about the emotion can be read off the residue."""
     orthogonality: float = 0.0
     """Needed by the soft separator only; the others are orthogonal by construction."""
@@ -134,13 +134,15 @@ class Game:
     """The residue of the poker face is the residue of the face."""
     small_change: float = 0.1
     """Move only what the expression moves."""
-    penalty: float = 0.0
-    """R1 on real faces."""
+    penalty: float = 1.0
+    """R1 on real faces (Mescheder et al., 2018)."""
+    penalty_every: int = 8
+    """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
     start: float = 0.1
-    """Share of the training before the game begins to count; its weight rises linearly over as much again."""
-    rate: float = 4.0e-4
+    """Share of the training before the critics begin to count; their weight rises linearly over as much again."""
+    rate: float = 2.0e-4
     """Peak learning rate of the discriminator, not scaled by the batch."""
 
 
@@ -180,7 +182,7 @@ class Train:
     """Share of faces with a rectangle erased in the recognition view."""
     zoom: tuple[float, float] = (0.95, 1.25)
     """Range of the random zoom."""
-    degrees: float = 12
+    degrees: float = 12.0
     """Largest random turn."""
     shift: float = 0.06
     """Largest random shift, as a share of the side."""

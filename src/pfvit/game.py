@@ -25,8 +25,8 @@ class Made(NamedTuple):
 
     residue: Float[Tensor, "play tokens width"]
     emotion: Float[Tensor, "play tokens width"]
-    expressive: Float[Tensor, "play channels height width"]
-    calm: Float[Tensor, "play channels height width"]
+    expressive: Float[Tensor, "play channels high wide"]
+    calm: Float[Tensor, "play channels high wide"]
 
 
 class Makers(nn.Module):
@@ -38,8 +38,8 @@ class Makers(nn.Module):
 
     def forward(
         self,
-        view: Float[Tensor, "batch channels height width"],
-        clean: Float[Tensor, "play channels height width"] | None = None,
+        view: Float[Tensor, "batch channels high wide"],
+        clean: Float[Tensor, "play channels high wide"] | None = None,
         strength: Float[Tensor, " play"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], Made | None]:
         """Return logits of the view and, given clean faces, their reconstruction and a calmer face."""
@@ -69,8 +69,8 @@ class Critics(nn.Module):
 
     def forward(
         self,
-        real: Float[Tensor, "play channels height width"],
-        made: Float[Tensor, "double channels height width"],
+        real: Float[Tensor, "play channels high wide"],
+        made: Float[Tensor, "double channels high wide"],
         residue: Float[Tensor, "play tokens width"],
         penalise: bool,
     ) -> tuple[Verdict, Verdict, Float[Tensor, "play classes"]]:
@@ -88,7 +88,7 @@ def maker_terms(
     game: Game,
     critics: Critics,
     made: Made,
-    face: Float[Tensor, "play channels height width"],
+    face: Float[Tensor, "play channels high wide"],
     target: Float[Tensor, "play classes"],
     strength: Float[Tensor, " play"],
     ramp: float,
@@ -126,7 +126,7 @@ def maker_terms(
 
 
 def critic_terms(
-    game: Game, verdicts: tuple[Verdict, Verdict, Tensor], target: Float[Tensor, "play classes"]
+    game: Game, verdicts: tuple[Verdict, Verdict, Tensor], target: Float[Tensor, "play classes"], penalised: bool
 ) -> dict[str, Tensor]:
     """Return the critics' weighted loss terms; made faces are reconstructions first, calm faces second."""
     real, made, guessed = verdicts
@@ -140,6 +140,6 @@ def critic_terms(
         "critic_emotion": losses.classification(real.emotion_logits, target),
         "critic_probe": losses.classification(guessed, target),
     }
-    if game.penalty:
-        terms["critic_penalty"] = game.penalty / 2 * real.penalty
+    if penalised:
+        terms["critic_penalty"] = game.penalty * game.penalty_every / 2 * real.penalty
     return terms

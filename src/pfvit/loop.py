@@ -128,6 +128,13 @@ class Run:
             self.log_file.write_text("".join(line + "\n" for line in kept))
         return tensors, step
 
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the values averaged over all processes; every process must call this."""
+        if self.fabric.world_size == 1:
+            return dict(values)
+        together = self.fabric.all_reduce(torch.tensor(list(values.values()), dtype=torch.float64), reduce_op="mean")
+        return dict(zip(values, together.tolist(), strict=True))
+
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl and to TensorBoard."""
         if not self.fabric.is_global_zero:

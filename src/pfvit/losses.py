@@ -9,7 +9,7 @@ from torch import Tensor
 
 NORM_EPS = 1e-6  # of the per-patch normalised target (MAE's norm_pix_loss)
 
-Faces = Float[Tensor, "batch channels height width"]
+Faces = Float[Tensor, "batch channels high wide"]
 Tokens = Float[Tensor, "batch tokens width"]
 
 

@@ -80,8 +80,9 @@ def pretrain(config: Pretrain) -> None:
             if step % config.log_every == 0 or step == steps:
                 pace = (step - since) * config.batch / (time.monotonic() - clock)
                 clock, since = time.monotonic(), step
-                run.log(step, {"loss": float(loss), "rate": optimizer.param_groups[0]["lr"], "faces_per_second": pace})
-                progress.update(bar, completed=step, said=f"loss {float(loss):.4f}, {pace:.0f} faces/s")
+                told = run.mean({"loss": float(loss)})
+                run.log(step, {**told, "rate": optimizer.param_groups[0]["lr"], "faces_per_second": pace})
+                progress.update(bar, completed=step, said=f"loss {told['loss']:.4f}, {pace:.0f} faces/s")
             if shown is not None and (step % config.evaluate_every == 0 or step == steps):
                 draw(bare, shown, step, config)
             if run.time_to_save():

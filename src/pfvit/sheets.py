@@ -12,7 +12,7 @@ ZOOM = 2  # small faces are hard to look at
 GAP = 2
 
 
-def save_sheet(path: Path, columns: Sequence[Float[Tensor, "batch channels height width"]], wide: int = 4) -> None:
+def save_sheet(path: Path, columns: Sequence[Float[Tensor, "batch channels high wide"]], wide: int = 4) -> None:
     """Write faces in [-1, 1] as a PNG: the columns of one face side by side, `wide` faces to a line."""
     cells = [_bytes(column) for column in columns]
     count, height, width, _ = cells[0].shape

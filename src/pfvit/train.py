@@ -129,7 +129,7 @@ class Trainer:
 
         share = step / self.steps
         ramp = min(1.0, max(0.0, share / game.start - 1)) if game.start else 1.0
-        plays = game.every > 0 and game.batch > 0 and step % game.every == 0
+        plays = game.every > 0 and game.batch > 0 and (step + 1) % game.every == 0
         clean, strength, made = None, None, None
         if plays:
             playing = [i for i, place in enumerate(batch.place) if place < game.batch]
@@ -151,8 +151,9 @@ class Trainer:
         def critic_phase() -> dict[str, Tensor]:
             self.bare_critics.requires_grad_(True)
             drawn = torch.cat([made.expressive, made.calm]).detach()
-            verdicts = self.critics(clean, drawn, made.residue.detach(), penalise=game.penalty > 0)
-            return critic_terms(game, verdicts, target)
+            penalise = game.penalty > 0 and (step + 1) // game.every % game.penalty_every == 0
+            verdicts = self.critics(clean, drawn, made.residue.detach(), penalise)
+            return critic_terms(game, verdicts, target, penalise)
 
         phases = [Phase("makers", self.makers, self.maker_optimizer, 1, maker_phase)]
         if plays:
@@ -202,15 +203,14 @@ def train(config: Train) -> None:
     with run.progress() as progress:
         bar = progress.add_task("train", total=steps, completed=step, said="")
         clock, since = time.monotonic(), step
-        terms: dict[str, float] = {}
         while step < steps and not run.time_is_up():
-            terms |= trainer.step(next(batches), step, warmup)
+            terms = trainer.step(next(batches), step, warmup)
             step += 1
             if step % config.log_every == 0 or step == steps:
                 pace = (step - since) * config.batch / (time.monotonic() - clock)
                 clock, since = time.monotonic(), step
                 rate = trainer.maker_optimizer.param_groups[-1]["lr"]
-                run.log(step, {**terms, "rate": rate, "faces_per_second": pace})
+                run.log(step, {**run.mean(terms), "rate": rate, "faces_per_second": pace})
                 progress.update(bar, completed=step, said=f"loss {terms['classification']:.3f}, {pace:.0f} faces/s")
             if held_out is not None and (step % config.evaluate_every == 0 or step == steps):
                 figures = look(trainer.average.module, held_out, step, config)

@@ -30,18 +30,18 @@ class Draws:
         return low + (high - low) * self.uniform(*shape)
 
 
-def to_unit(image: UInt8[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+def to_unit(image: UInt8[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
     """Turn bytes into pixels in [-1, 1]."""
     return image.float() / 127.5 - 1
 
 
 def warp(
-    face: Float[Tensor, "batch channels height width"],
+    face: Float[Tensor, "batch channels high wide"],
     zoom: Float[Tensor, " batch"],
     angle: Float[Tensor, " batch"],
     shift: Float[Tensor, "batch 2"],
     flip: Float[Tensor, " batch"],
-) -> Float[Tensor, "batch channels height width"]:
+) -> Float[Tensor, "batch channels high wide"]:
     """Zoom in by a factor, turn by radians, shift by shares of the side (x, y), and mirror where `flip` is 1.
 
     Bilinear; pixels beyond the edge repeat it.
@@ -56,8 +56,8 @@ def warp(
 
 
 def geometry(
-    face: Float[Tensor, "batch channels height width"], draws: Draws, zoom: tuple[float, float], degrees: float, shift: float
-) -> Float[Tensor, "batch channels height width"]:
+    face: Float[Tensor, "batch channels high wide"], draws: Draws, zoom: tuple[float, float], degrees: float, shift: float
+) -> Float[Tensor, "batch channels high wide"]:
     """Warp each face at random: zoom factor between the given two, turn and shift up to the given amounts, flip half."""
     low, high = (math.log(z) for z in zoom)
     return warp(
@@ -70,8 +70,8 @@ def geometry(
 
 
 def tone(
-    face: Float[Tensor, "batch channels height width"], draws: Draws, brightness: float, contrast: float
-) -> Float[Tensor, "batch channels height width"]:
+    face: Float[Tensor, "batch channels high wide"], draws: Draws, brightness: float, contrast: float
+) -> Float[Tensor, "batch channels high wide"]:
     """Shift brightness by up to `brightness` (of a range of 2) and scale contrast by up to 1 +- `contrast`."""
     per_face = (-1, 1, 1, 1)
     scale = draws.between(1 - contrast, 1 + contrast).reshape(per_face).to(face)
@@ -81,8 +81,8 @@ def tone(
 
 
 def erase(
-    face: Float[Tensor, "batch channels height width"], draws: Draws, share: float, area: tuple[float, float]
-) -> Float[Tensor, "batch channels height width"]:
+    face: Float[Tensor, "batch channels high wide"], draws: Draws, share: float, area: tuple[float, float]
+) -> Float[Tensor, "batch channels high wide"]:
     """Fill one rectangle of `share` of the faces with their mean (random erasing, Zhong et al., 2020)."""
     batch, _, height, width = face.shape
     size = draws.between(*area)
@@ -99,8 +99,8 @@ def erase(
 
 
 def mixup(
-    face: Float[Tensor, "batch channels height width"], target: Float[Tensor, "batch classes"], draws: Draws, share: float
-) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch classes"]]:
+    face: Float[Tensor, "batch channels high wide"], target: Float[Tensor, "batch classes"], draws: Draws, share: float
+) -> tuple[Float[Tensor, "batch channels high wide"], Float[Tensor, "batch classes"]]:
     """Blend `share` of the faces, and their targets, with the next face (Zhang et al., arXiv 1710.09412; alpha 1)."""
     weight = torch.where(draws.uniform() < share, draws.uniform(), 1.0).to(face)
     weight = torch.maximum(weight, 1 - weight)

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
 class Batch(NamedTuple):
     """Some faces of one step."""
 
-    image: UInt8[Tensor, "batch channels height width"]
+    image: UInt8[Tensor, "batch channels high wide"]
     target: Float[Tensor, "batch classes"]
     name: list[str]
     place: list[int]
@@ -122,15 +123,21 @@ class Faces:
     def __len__(self) -> int:
         return sum(len(group.rows) for group in self.groups)
 
-    def read(self, group: Group, rows: Sequence[int]) -> list[tuple[bytes, np.ndarray, str]]:
-        """Return (encoded picture, target, name) of some rows of a group."""
-        images = read_images(group.path, group.index)
-        targets = self.targets.get((group.path, group.index))
+    def read(self, members: Sequence[tuple[int, Group, int]], size: int, channels: int) -> Batch:
+        """Decode rows, given as (place, group, row), at one size; one that is no picture raises InputError."""
+        images, targets, names = [], [], []
         blank = np.zeros(self.classes, dtype=np.float32)
-        return [
-            (images[row], blank if targets is None else targets[row], f"{group.path.name}#{group.index}:{row}")
-            for row in rows
-        ]
+        for _, group, row in members:
+            name = f"{group.path.name}#{group.index}:{row}"
+            try:
+                images.append(decode(read_images(group.path, group.index)[row], size, channels))
+            except Exception as problem:
+                raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
+            known = self.targets.get((group.path, group.index))
+            targets.append(blank if known is None else known[row])
+            names.append(name)
+        image, target = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
+        return Batch(image, target, names, [place for place, _, _ in members])
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Group, int]]:
         """Yield (group, row) of one epoch in its order, from position `start` on."""
@@ -168,6 +175,8 @@ class Stream(IterableDataset):
     def __init__(
         self, faces: Faces, batch: int, size: int, channels: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
     ):
+        if batch % world:
+            raise InputError(f"a batch of {batch} faces cannot be shared evenly by {world} processes", status=2)
         self.faces, self.batch, self.size, self.channels = faces, batch, size, channels
         self.seed, self.start, self.rank, self.world = seed, start, rank, world
 
@@ -176,7 +185,7 @@ class Stream(IterableDataset):
         turn, turns = (worker.id, worker.num_workers) if worker else (0, 1)
         for step, members in enumerate(self._steps(), self.start):
             if (step - self.start) % turns == turn:  # the loader takes from its workers in turn, so order is kept
-                yield self._load(members)
+                yield self.faces.read(members, self.size, self.channels)
 
     def _steps(self) -> Iterator[list[tuple[int, Group, int]]]:
         epoch, position = divmod(self.start * self.batch, len(self.faces))
@@ -192,23 +201,6 @@ class Stream(IterableDataset):
                     members, place = [], 0
             epoch, position = epoch + 1, 0
 
-    def _load(self, members: list[tuple[int, Group, int]]) -> Batch:
-        images, targets, names = [], [], []
-        for _, group, row in members:
-            ((encoded, target, name),) = self.faces.read(group, [row])
-            try:
-                images.append(decode(encoded, self.size, self.channels))
-            except Exception as problem:
-                raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
-            targets.append(target)
-            names.append(name)
-        return Batch(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(np.stack(targets)),
-            names,
-            [place for place, _, _ in members],
-        )
-
 
 def loader(stream: Stream, workers: int, pin: bool) -> DataLoader:
     """Wrap a stream in a loader that keeps its order for any number of workers."""
@@ -223,21 +215,7 @@ def everything(
     faces: Faces, size: int, channels: int, limit: int | None = None, pick: Callable[[int], bool] = lambda _: True
 ) -> Batch:
     """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch."""
-    images, targets, names = [], [], []
-    position = -1
-    for group in faces.groups:
-        for row in group.rows:
-            position += 1
-            if not pick(position):
-                continue
-            ((encoded, target, name),) = faces.read(group, [row])
-            images.append(decode(encoded, size, channels))
-            targets.append(target)
-            names.append(name)
-            if limit is not None and len(images) == limit:
-                break
-        if limit is not None and len(images) == limit:
-            break
-    return Batch(
-        torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets)), names, list(range(len(images)))
-    )
+    rows = ((group, row) for group in faces.groups for row in group.rows)
+    picked = (pair for position, pair in enumerate(rows) if pick(position))
+    members = [(place, group, row) for place, (group, row) in enumerate(islice(picked, limit))]
+    return faces.read(members, size, channels)

@@ -1,6 +1,6 @@
 """PF-ViT: the five parts put together (Li et al., arXiv 2207.11081)."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -40,8 +40,8 @@ class Faces(NamedTuple):
     emotion: Float[Tensor, "batch tokens width"]
     residue: Float[Tensor, "batch tokens width"]
     logits: Float[Tensor, "batch classes"]
-    reconstruction: Float[Tensor, "batch channels height width"]
-    poker_face: Float[Tensor, "batch channels height width"]
+    reconstruction: Float[Tensor, "batch channels high wide"]
+    poker_face: Float[Tensor, "batch channels high wide"]
 
 
 class PFViT(nn.Module):
@@ -51,11 +51,11 @@ class PFViT(nn.Module):
         super().__init__()
         self.encoder, self.separator, self.generator, self.classifier = encoder, separator, generator, classifier
 
-    def recognise(self, face: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+    def recognise(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch classes"]:
         """Return the emotion's logits; the generator does not run."""
         return self.classifier(self.separator(self.encoder(face)).emotion)
 
-    def forward(self, face: Float[Tensor, "batch channels height width"]) -> Faces:
+    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Faces:
         """Take faces with pixels in [-1, 1] apart, name the emotion, and draw them with and without it."""
         whole = self.encoder(face)
         emotion, residue = self.separator(whole)
@@ -65,6 +65,7 @@ class PFViT(nn.Module):
         return Faces(whole, emotion, residue, self.classifier(emotion), expressive, poker)
 
 
+@runtime_checkable
 class Sizes(Protocol):
     """The sizes that the builders read; `pfvit.config.Architecture` has them."""
 

@@ -69,7 +69,7 @@ class Autoencoder(nn.Module):
         self.encoder, self.decoder = encoder, decoder
 
     def forward(
-        self, face: Float[Tensor, "batch channels height width"], mask: Mask
+        self, face: Float[Tensor, "batch channels high wide"], mask: Mask
     ) -> Float[Tensor, "batch patches pixels"]:
         """Return the predicted pixels of every patch of faces with pixels in [-1, 1]."""
         return self.decoder(self.decoder.fill(self.encoder(face, mask.kept), mask.restore))

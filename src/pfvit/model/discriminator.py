@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pfvit.model.encoder import Encoder
 from pfvit.model.transformer import initialise
@@ -33,7 +34,7 @@ class Discriminator(nn.Module):
         for head in (self.realism, self.patch_realism, self.emotion):
             head.apply(initialise)
 
-    def forward(self, face: Float[Tensor, "batch channels height width"], penalise: bool = False) -> Verdict:
+    def forward(self, face: Float[Tensor, "batch channels high wide"], penalise: bool = False) -> Verdict:
         """Judge faces with pixels in [-1, 1].
 
         With `penalise`, also return R1 (Mescheder et al., 2018): the mean squared gradient norm of realism by the
@@ -41,14 +42,16 @@ class Discriminator(nn.Module):
         """
         if not penalise:
             return self._judge(face)
-        with torch.autocast(face.device.type, enabled=False), torch.enable_grad():
+        # The fused attention kernels have no second derivative, the written-out one has.
+        plain = sdpa_kernel(SDPBackend.MATH)
+        with torch.autocast(face.device.type, enabled=False), torch.enable_grad(), plain:
             face = face.float().requires_grad_()
             verdict = self._judge(face)
             total = verdict.realism.sum() + verdict.patch_realism.mean(dim=1).sum()
             (slope,) = torch.autograd.grad(total, face, create_graph=True)
             return verdict._replace(penalty=slope.square().sum(dim=(1, 2, 3)).mean())
 
-    def _judge(self, face: Float[Tensor, "batch channels height width"]) -> Verdict:
+    def _judge(self, face: Float[Tensor, "batch channels high wide"]) -> Verdict:
         tokens = self.backbone(face)
         patches = tokens[:, 1:]
         return Verdict(

@@ -26,7 +26,7 @@ class Encoder(nn.Module):
         nn.init.normal_(self.cls_token, std=TOKEN_STD)
 
     def forward(
-        self, face: Float[Tensor, "batch channels height width"], kept: Int[Tensor, "batch kept"] | None = None
+        self, face: Float[Tensor, "batch channels high wide"], kept: Int[Tensor, "batch kept"] | None = None
     ) -> Float[Tensor, "batch tokens width"]:
         """Return the representation of faces with pixels in [-1, 1], class token first.
 

@@ -42,7 +42,7 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.conv3.weight)
         nn.init.zeros_(self.conv3.bias)
 
-    def forward(self, face: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
         """Return the face with its seams smoothed."""
         return face + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(face)))))
 
@@ -69,7 +69,7 @@ class Generator(nn.Module):
         emotion: Float[Tensor, "batch tokens width"],
         residue: Float[Tensor, "batch tokens width"],
         strength: Float[Tensor, " batch"],
-    ) -> Float[Tensor, "batch channels height width"]:
+    ) -> Float[Tensor, "batch channels high wide"]:
         """Return faces with pixels around [-1, 1].
 
         `strength` is the share of the expression that is taken off: 0 draws the expressive face, 1 the poker

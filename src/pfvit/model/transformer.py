@@ -14,7 +14,7 @@ MLP_RATIO = 4
 MAX_PERIOD = 10_000.0  # wavelength base of the sine-cosine positions (Vaswani et al., 2017)
 
 
-def patchify(face: Float[Tensor, "batch channels height width"], size: int) -> Float[Tensor, "batch patches pixels"]:
+def patchify(face: Float[Tensor, "batch channels high wide"], size: int) -> Float[Tensor, "batch patches pixels"]:
     """Cut a face into patches in reading order, each flattened as (row, column, channel)."""
     batch, channels, height, width = face.shape
     grid = face.reshape(batch, channels, height // size, size, width // size, size)
@@ -52,7 +52,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(channels, width, patch_size, patch_size)
 
-    def forward(self, face: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches width"]:
+    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch patches width"]:
         """Return patch tokens in reading order."""
         return self.proj(face).flatten(2).transpose(1, 2)
 

@@ -1,0 +1,32 @@
+# Two commands: `make demo` reads a photo, `make test` runs every check. Both make .venv first.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# The processor build of torch: a plain requirement would pull several GB of CUDA on Linux.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PHOTO  ?= assets/astronaut.jpg
+
+.PHONY: demo test check install install-dev clean
+
+demo: $(VENV)/light
+	$(BIN)/pfvit predict $(PHOTO) --picture out
+	@echo "The picture of face, reconstruction, poker face and expression map is in out/"
+
+test: $(VENV)/dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+install: $(VENV)/light
+install-dev: $(VENV)/dev
+
+$(VENV)/light: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/light
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,92 @@
+"""Made-up faces for tests: they need no data set, and their 'emotion' can be read off the mouth."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pfvit.emotions import EIGHT, FERPLUS_VOTES
+
+SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def draw_face(rng: np.random.Generator, emotion: int, size: int = 24) -> np.ndarray:
+    """A disc with two eyes and a mouth whose height and place tell the emotion."""
+    y, x = np.mgrid[0:size, 0:size] / (size - 1) * 2 - 1
+    face = np.where(x**2 + y**2 < 0.9, 150, 60) + rng.integers(-20, 20)
+    for eye in (-0.4, 0.4):
+        face = np.where((x - eye) ** 2 + (y + 0.3) ** 2 < 0.02, 30, face)
+    mouth = (np.abs(x) < 0.2 + 0.05 * emotion) & (np.abs(y - 0.2 - 0.06 * emotion) < 0.12)
+    face = np.where(mouth, 250, face) + rng.normal(0, 4, (size, size))
+    return face.clip(0, 255).astype(np.uint8)
+
+
+def faces_table(rows: int, seed: int = 0, first: int = 0, size: int = 24) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    emotion = rng.integers(0, 8, rows)
+    votes = np.zeros((rows, 10), dtype=np.int8)
+    votes[np.arange(rows), emotion] = 8
+    votes[np.arange(rows), (emotion + 1) % 8] += 2
+    images = [{"bytes": png(draw_face(rng, e, size)), "path": f"f{first + i}.png"} for i, e in enumerate(emotion)]
+    columns = {
+        "row": pa.array(range(first, first + rows), pa.int32()),
+        "name": pa.array([image["path"] for image in images]),
+        "image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+    }
+    columns |= {name: pa.array(votes[:, i]) for i, name in enumerate(FERPLUS_VOTES)}
+    columns["also_in"] = pa.array([""] * rows)
+    return pa.table(columns)
+
+
+def write_faces(path: Path, rows: int, seed: int = 0, group: int = 32) -> Path:
+    pq.write_table(faces_table(rows, seed), path, row_group_size=group)
+    return path
+
+
+def pfvit(*words: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess:
+    """Run the command line as a person would, with one thread so that results do not depend on the machine."""
+    return subprocess.run(
+        [sys.executable, "-m", "pfvit", *map(str, words)],
+        capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory) -> Path:
+    """A Parquet file of 200 made-up faces."""
+    return write_faces(tmp_path_factory.mktemp("data") / "faces.parquet", 200)
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory, made_up) -> Path:
+    """A folder with both stages of a nano run and its export, all made through the command line."""
+    folder = tmp_path_factory.mktemp("nano")
+    steps = (
+        ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--batch", 32,
+         "--rate", 1e-2, "--log-every", 10),
+        ("train", "nano", "--data", made_up, "--start", folder / "one", "--out", folder / "two", "--epochs", 40,
+         "--batch", 32, "--validation", made_up, "--rate", 1e-2, "--game.start", 0.1, "--mixup", 0, "--erase", 0),
+        ("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
+    )  # fmt: skip
+    for words in steps:
+        done = pfvit(*words)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def emotions() -> tuple[str, ...]:
+    return EIGHT

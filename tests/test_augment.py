@@ -1,0 +1,93 @@
+import math
+
+import kornia
+import pytest
+import torch
+
+from pfvit.data import augment
+from pfvit.data.augment import Draws
+
+
+@pytest.fixture
+def face():
+    torch.manual_seed(0)
+    return torch.rand(3, 1, 24, 24) * 2 - 1
+
+
+def still(count: int, **changed):
+    settings = {
+        "zoom": torch.ones(count), "angle": torch.zeros(count), "shift": torch.zeros(count, 2), "flip": torch.zeros(count)
+    }  # fmt: skip
+    return settings | changed
+
+
+def test_a_warp_that_does_nothing_does_nothing(face):
+    torch.testing.assert_close(augment.warp(face, **still(3)), face, atol=1e-5, rtol=0)
+
+
+def test_flip_mirrors(face):
+    torch.testing.assert_close(augment.warp(face, **still(3, flip=torch.ones(3))), face.flip(3), atol=1e-5, rtol=0)
+
+
+def test_shift_moves_to_the_right_and_down(face):
+    moved = augment.warp(face, **still(3, shift=torch.tensor([[2 / 24, 3 / 24]] * 3)))
+    torch.testing.assert_close(moved[:, :, 3:, 2:], face[:, :, :-3, :-2], atol=1e-4, rtol=0)
+
+
+def test_turn_and_zoom_equal_kornia_s(face):
+    angle, zoom = 20.0, 1.3
+    ours = augment.warp(
+        face, **still(3, angle=torch.full((3,), math.radians(angle)), zoom=torch.full((3,), zoom))
+    )
+    matrix = kornia.geometry.get_rotation_matrix2d(
+        torch.full((3, 2), 11.5), torch.full((3,), angle), torch.full((3, 2), zoom)
+    )
+    theirs = kornia.geometry.warp_affine(face, matrix, (24, 24), padding_mode="border", align_corners=True)
+    inner = (slice(None), slice(None), slice(4, 20), slice(4, 20))
+    same = (ours[inner] - theirs[inner]).abs().mean()
+    other = (augment.warp(face, **still(3))[inner] - theirs[inner]).abs().mean()
+    assert same < 1e-4 < other
+
+
+def test_draws_do_not_depend_on_how_the_batch_is_shared():
+    whole = Draws(1, 7, 8, list(range(8)))
+    halves = [Draws(1, 7, 8, list(range(rank, 8, 2))) for rank in range(2)]
+    for _ in range(3):
+        everyone = whole.uniform(2)
+        for rank, half in enumerate(halves):
+            assert torch.equal(half.uniform(2), everyone[rank::2])
+
+
+def test_draws_differ_between_steps_and_seeds():
+    draws = [Draws(seed, step, 4, [0, 1, 2, 3]).uniform() for seed in range(3) for step in range(3)]
+    assert len({tuple(d.tolist()) for d in draws}) == 9
+
+
+def test_erase_fills_one_rectangle_of_about_the_asked_area(face):
+    many = face.repeat(200, 1, 1, 1)
+    erased = augment.erase(many, Draws(0, 0, 600, list(range(600))), share=0.5, area=(0.1, 0.1))
+    hole = (erased != many).flatten(1).float().mean(1)
+    assert 0.4 < (hole > 0).float().mean() < 0.6
+    assert 0.03 < hole[hole > 0].mean() <= 0.13  # part of it may lie outside
+
+
+def test_tone_keeps_the_range(face):
+    toned = augment.tone(face, Draws(0, 0, 3, [0, 1, 2]), 0.5, 0.5)
+    assert toned.min() >= -1 and toned.max() <= 1 and not torch.equal(toned, face)
+
+
+def test_mixup_blends_faces_and_targets_alike(face):
+    target = torch.eye(8)[:3]
+    mixed, blended = augment.mixup(face, target, Draws(0, 0, 3, [0, 1, 2]), share=1.0)
+    for i in range(3):
+        weight = blended[i, i]
+        assert 0.5 <= weight <= 1
+        torch.testing.assert_close(mixed[i], weight * face[i] + (1 - weight) * face[i - 1])
+    torch.testing.assert_close(blended.sum(1), torch.ones(3))
+    same, kept = augment.mixup(face, target, Draws(0, 0, 3, [0, 1, 2]), share=0.0)
+    assert torch.equal(same, face) and torch.equal(kept, target)
+
+
+def test_bytes_become_pixels_in_minus_one_to_one():
+    pixels = augment.to_unit(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+    assert pixels.flatten().tolist() == [-1, 1]

@@ -1,0 +1,181 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pfvit.model import Faces, Separator, build_decoder, build_discriminator, build_encoder, build_pfvit, mask_patches
+from pfvit.model.autoencoder import Autoencoder
+from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
+from pfvit.presets import ARCHITECTURES, NANO
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@given(st.integers(1, 3), st.sampled_from([1, 3]), st.integers(1, 4), st.integers(1, 5))
+@settings(deadline=None, max_examples=30)
+def test_unpatchify_undoes_patchify(batch, channels, side, size):
+    face = torch.rand(batch, channels, side * size, side * size)
+    assert torch.equal(unpatchify(patchify(face, size), size, channels), face)
+
+
+def test_patches_come_in_reading_order():
+    face = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert patchify(face, 2)[0].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+
+
+@given(st.integers(1, 3), st.integers(4, 40), st.floats(0.1, 0.9))
+@settings(deadline=None, max_examples=30)
+def test_kept_and_hidden_patches_partition_the_face(batch, patches, ratio):
+    mask = mask_patches(torch.rand(batch, patches), ratio)
+    for kept, hidden in zip(mask.kept, mask.hidden, strict=True):
+        assert sorted([*kept.tolist(), *hidden.nonzero().flatten().tolist()]) == list(range(patches))
+    assert mask.kept.shape[1] == round(patches * (1 - ratio))
+
+
+def test_restore_puts_tokens_back_where_they_were():
+    mask = mask_patches(torch.rand(2, 9), 0.5)
+    tokens = torch.arange(9.0).expand(2, 9)
+    order = torch.cat([mask.kept, mask.hidden.float().argsort(dim=1, stable=True)[:, len(mask.kept[0]) :]], dim=1)
+    kept_first = tokens.gather(1, mask.kept)
+    back = torch.cat([kept_first, torch.full((2, 9 - kept_first.shape[1]), -1.0)], 1).gather(1, mask.restore)
+    assert torch.equal(back[~mask.hidden], tokens[~mask.hidden])
+    assert (back[mask.hidden] == -1).all()
+    assert order.shape == (2, 9)
+
+
+def test_encoder_sees_kept_patches_only():
+    encoder = build_encoder(NANO)
+    face = torch.rand(2, 1, 24, 24)
+    mask = mask_patches(torch.rand(2, 16), 0.75)
+    patches = patchify(face, 6)
+    patches[mask.hidden] = 7.0
+    changed = unpatchify(patches, 6, 1)
+    assert torch.equal(encoder(face, mask.kept), encoder(changed, mask.kept))
+    assert not torch.allclose(encoder(face), encoder(changed))
+
+
+def test_attention_equals_a_written_out_softmax():
+    attention = Attention(12, heads=3)
+    tokens = torch.randn(2, 5, 12)
+    q, k, v = attention.qkv(tokens).chunk(3, dim=-1)
+    heads = []
+    for head in range(3):
+        part = slice(4 * head, 4 * head + 4)
+        weights = (q[..., part] @ k[..., part].transpose(1, 2) / math.sqrt(4)).softmax(-1)
+        heads.append(weights @ v[..., part])
+    torch.testing.assert_close(attention(tokens), attention.proj(torch.cat(heads, -1)))
+
+
+def test_cross_attention_equals_a_written_out_softmax():
+    attention = CrossAttention(8, heads=2)
+    tokens, other = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
+    q = attention.q(tokens)
+    k, v = attention.kv(other).chunk(2, dim=-1)
+    heads = [
+        (q[..., p] @ k[..., p].transpose(1, 2) / 2).softmax(-1) @ v[..., p] for p in (slice(0, 4), slice(4, 8))
+    ]
+    torch.testing.assert_close(attention(tokens, other), attention.proj(torch.cat(heads, -1)))
+
+
+def test_positions_follow_the_formula():
+    table = positions(8, 3)
+    assert table.shape == (1, 10, 8)
+    assert (table[0, 0] == 0).all()
+    row, column = 2, 1  # token 1 + 2 * 3 + 1; frequencies 1 and 1 / 100
+    expected = [f(p * w) for p in (column, row) for f in (math.sin, math.cos) for w in (1, 0.01)]
+    torch.testing.assert_close(table[0, 1 + 3 * row + column], torch.tensor(expected))
+
+
+@pytest.mark.parametrize("kind", ["projection", "subspace", "soft"])
+def test_emotion_and_residue_add_up_to_the_whole(kind):
+    whole = torch.randn(4, 17, 32)
+    emotion, residue = Separator(32, kind)(whole)
+    torch.testing.assert_close(emotion + residue, whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["projection", "subspace"])
+def test_emotion_and_residue_are_orthogonal_by_construction(kind):
+    emotion, residue = Separator(32, kind)(torch.randn(4, 17, 32))
+    assert emotion.norm() > 0.1
+    assert (emotion * residue).sum(-1).abs().max() < 1e-4
+
+
+def test_separation_survives_autocast():
+    separator = Separator(32)
+    whole = torch.randn(4, 17, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        emotion, residue = separator(whole)
+    assert emotion.dtype == torch.float32
+    assert (emotion * residue).sum(-1).abs().max() < 1e-4
+
+
+def test_forward_gives_everything_and_at_first_both_faces_are_the_decoder_s():
+    model = build_pfvit(NANO)
+    face = torch.rand(3, 1, 24, 24)
+    out = model(face)
+    assert isinstance(out, Faces)
+    assert out.representation.shape == out.emotion.shape == out.residue.shape == (3, 17, 32)
+    assert out.logits.shape == (3, 8)
+    assert out.reconstruction.shape == out.poker_face.shape == face.shape
+    # Closed gates and a silent refiner: the generator starts as the pre-trained decoder.
+    torch.testing.assert_close(out.reconstruction, out.poker_face)
+    decoder = model.generator.decoder
+    torch.testing.assert_close(out.poker_face, unpatchify(decoder(decoder.embed(out.residue)), 6, 1))
+    torch.testing.assert_close(out.logits, model.recognise(face))
+
+
+def test_the_poker_face_does_not_depend_on_the_emotion():
+    generator = build_pfvit(NANO).generator
+    for cross in generator.cross.values():
+        torch.nn.init.ones_(cross.gate)
+    torch.nn.init.normal_(generator.emotion_embed.weight)
+    residue, emotion, other = torch.randn(3, 2, 17, 32)
+    poker = torch.ones(2)
+    assert torch.equal(generator(emotion, residue, poker), generator(other, residue, poker))
+    half = torch.full((2,), 0.5)
+    assert not torch.allclose(generator(emotion, residue, half), generator(other, residue, half))
+
+
+def test_autoencoder_and_generator_share_the_decoder():
+    decoder = build_decoder(NANO)
+    autoencoder = Autoencoder(build_encoder(NANO), decoder)
+    drawn = autoencoder(torch.rand(2, 1, 24, 24), mask_patches(torch.rand(2, 16), 0.75))
+    assert drawn.shape == (2, 16, 36)
+    names = build_pfvit(NANO).generator.decoder.state_dict().keys()
+    assert names == decoder.state_dict().keys()
+
+
+def test_penalty_is_the_squared_slope_of_realism():
+    critic = build_discriminator(NANO)
+    face = torch.rand(2, 1, 24, 24)
+    penalty = critic(face, penalise=True).penalty
+    leaf = face.clone().requires_grad_()
+    verdict = critic(leaf)
+    total = verdict.realism.sum() + verdict.patch_realism.mean(1).sum()
+    (slope,) = torch.autograd.grad(total, leaf)
+    torch.testing.assert_close(penalty, slope.square().sum((1, 2, 3)).mean())
+    penalty.backward()
+    assert critic.realism.weight.grad.abs().sum() > 0
+
+
+def test_patches_must_tile_the_face():
+    from pfvit.model import Encoder
+
+    with pytest.raises(ValueError, match="do not tile"):
+        Encoder(50, 1, 6, 32, 1, 2)
+
+
+def test_presets_have_the_papers_sizes():
+    from pfvit.info import cost
+
+    # PAPER 1.2: ViT-Ti/S/B have 5.5, 21.7 and 85.8 M parameters with a 7-class head.
+    for name, millions in (("paper-tiny", 5.5), ("paper-small", 21.7), ("paper-base", 85.8)):
+        # The fixed positions (197 x width) are counted as parameters in the published figures.
+        sizes = ARCHITECTURES[name]
+        table = 197 * sizes.width + 7 * sizes.width
+        assert (cost(name)["encoder"]["parameters"] + table) / 1e6 == pytest.approx(millions, rel=0.01)

@@ -1,0 +1,265 @@
+"""Both stages as a person runs them: they learn, stop, resume, share work, and say what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import pfvit, write_faces
+from safetensors.torch import load_file
+
+from pfvit import checkpoint, train
+from pfvit.config import Game, Hardware, Pretrain, Train
+from pfvit.data import augment
+from pfvit.data.shards import Faces, Stream
+from pfvit.errors import InputError
+from pfvit.loop import cosine, layer_scale, make_fabric
+from pfvit.presets import NANO
+
+GOLDEN = Path(__file__).parent / "golden"
+EXACT = ("--hardware.precision", "32", "--hardware.threads", "1", "--log-every", "1", "--batch", "16")
+STAGES = {
+    "pretrain": ("pretrain", "nano", "--epochs", "1.6", "--warmup", "0.2"),
+    "train": ("train", "nano", "--epochs", "1.6", "--warmup", "0.2", "--mixup", "0", "--game.batch", "8",
+              "--game.start", "0.1", "--game.penalty-every", "2", "--game.orthogonality", "0.1"),
+}  # fmt: skip
+
+
+def lines(run: Path) -> list[dict]:
+    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "faces_per_second"} for line in told]
+
+
+def start(stage: str, data: Path, out: Path, *more: object) -> None:
+    done = pfvit(*STAGES[stage], "--data", data, "--out", out, *EXACT, *more)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_golden_losses_of_twenty_steps(stage, made_up, tmp_path):
+    start(stage, made_up, tmp_path / "run")
+    told = lines(tmp_path / "run")
+    assert len(told) == 20
+    golden = GOLDEN / f"{stage}.json"
+    if os.environ.get("PFVIT_WRITE_GOLDEN"):
+        golden.write_text(json.dumps(told, indent=0))
+    for ours, expected in zip(told, json.loads(golden.read_text()), strict=True):
+        assert ours == pytest.approx(expected, rel=2e-3, abs=2e-5), "if the change is meant: PFVIT_WRITE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_do_what_one_does_on_the_joined_batch(stage, made_up, tmp_path):
+    start(stage, made_up, tmp_path / "one")
+    start(stage, made_up, tmp_path / "two", "--hardware.devices", "2")
+    for one, two in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_resume_after_kill_is_bitwise_the_unbroken_run(stage, made_up, tmp_path):
+    start(stage, made_up, tmp_path / "whole")
+    words = [*STAGES[stage], "--data", str(made_up), "--out", str(tmp_path / "cut"), *EXACT]
+    words += ["--checkpoint-minutes", "0.00001"]
+    child = subprocess.Popen([sys.executable, "-m", "pfvit", *words], stderr=subprocess.DEVNULL)
+    log = tmp_path / "cut" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= 7) and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    _, record = checkpoint.load(tmp_path / "cut")
+    assert 0 < record["step"] < 20, "killed too late to test anything"
+    done = pfvit(*words, "--resume")
+    assert done.returncode == 0, done.stderr
+    whole, cut = (load_file(tmp_path / run / checkpoint.LAST) for run in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+
+
+def test_both_stages_learn(nano):
+    told = lines(nano / "one")
+    assert told[-1]["loss"] < 0.7 * told[0]["loss"]
+    looks = [line for line in lines(nano / "two") if "validation_war" in line]
+    assert looks[-1]["validation_war"] > 0.5, "eight made-up emotions; chance is one in eight"
+    assert list((nano / "two" / "sheets").glob("*.png"))
+    assert list((nano / "two" / "board").glob("events.*"))
+
+
+def trainer(tmp_path, made_up, **settings) -> tuple[train.Trainer, Stream]:
+    game = Game(batch=8, every=2, start=0.0, **settings)
+    config = Train(
+        data=(made_up,), out=tmp_path, batch=8, model=NANO, game=game, hardware=Hardware(precision="32", threads=1)
+    )
+    made = train.Trainer(make_fabric(config.hardware), config, steps=100)
+    for cross in made.model.generator.cross.values():
+        torch.nn.init.ones_(cross.gate)
+    return made, Stream(Faces([made_up]), 8, 24, 1, seed=0)
+
+
+def changed(before: dict, module: torch.nn.Module) -> set[str]:
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+def snapshot(module: torch.nn.Module) -> dict:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def test_who_learns_in_which_phase(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up)
+    batch = next(iter(stream))
+    model, critics = snapshot(made.model), snapshot(made.bare_critics)
+    terms = made.step(batch, step=0, warmup=0)  # no game in this step
+    parts = {name.split(".")[0] for name in changed(model, made.model)}
+    assert parts == {"encoder", "separator", "classifier"} and not changed(critics, made.bare_critics)
+    assert set(terms) == {"classification"}
+    terms = made.step(batch, step=1, warmup=0)
+    parts = {name.split(".")[0] for name in changed(model, made.model)}
+    assert parts == {"encoder", "separator", "classifier", "generator"}
+    parts = {name.split(".")[0] for name in changed(critics, made.bare_critics)}
+    assert parts == {"discriminator", "probe"}
+    assert {"adversary", "emotion", "untouched", "critic_realism", "critic_probe"} <= set(terms)
+
+
+def test_the_makers_phase_leaves_no_gradient_in_the_critics(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up)
+    seen = []
+    step = made.critic_optimizer.step
+    made.critic_optimizer.step = lambda *a, **k: (
+        seen.append({n: p.grad.clone() for n, p in made.bare_critics.named_parameters()}), step(*a, **k)
+    )  # fmt: skip
+    batch = next(iter(stream))
+    made.step(batch, step=1, warmup=0)
+    weights = {n: p.detach().clone() for n, p in made.bare_critics.named_parameters()}
+    assert len(seen) == 1 and weights
+    assert all(p.grad is None for p in made.bare_critics.parameters())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_game_moves_the_encoder_by_its_share_only(share, tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, encoder_share=share)
+    batch = next(iter(stream))
+    image = augment.to_unit(batch.image)
+    _, drawn = made.makers(image, image, torch.ones(8))
+    drawn.expressive.square().mean().backward()
+    moved = made.model.encoder.blocks[0].mlp.fc1.weight.grad.abs().sum()
+    assert (moved > 0) == (share > 0)
+    assert made.model.generator.decoder.pred.weight.grad.abs().sum() > 0
+
+
+def test_averaged_weights_follow(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up)
+    batches = iter(stream)
+    for step in range(3):
+        made.step(next(batches), step, warmup=0)
+    weight = made.model.classifier.head.weight
+    average = made.average.module.classifier.head.weight
+    assert not torch.equal(weight, average)
+    assert (weight - average).abs().max() < 0.1
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_terms_and_rows(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up)
+    torch.nn.init.constant_(made.model.classifier.head.weight, float("inf"))
+    with pytest.raises(InputError, match=r"step 4 \(classification nan\).*Rows: faces\.parquet#"):
+        made.step(next(iter(stream)), step=4, warmup=0)
+
+
+def test_time_budget_ends_cleanly_and_a_finished_run_can_be_resumed(made_up, tmp_path):
+    start("pretrain", made_up, tmp_path / "run", "--minutes", "0.0001")
+    _, record = checkpoint.load(tmp_path / "run")
+    assert record["step"] < 20
+    start("pretrain", made_up, tmp_path / "run", "--resume")
+    assert checkpoint.load(tmp_path / "run")[1]["step"] == 20
+    start("pretrain", made_up, tmp_path / "run", "--resume")
+    assert len(lines(tmp_path / "run")) == 20
+
+
+def test_a_run_folder_that_exists_is_not_overwritten(made_up, nano):
+    done = pfvit("pretrain", "nano", "--data", made_up, "--out", nano / "one")
+    assert done.returncode == 1 and "exists and is not empty; --resume continues it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resume_with_other_settings_is_refused(made_up, nano):
+    done = pfvit("pretrain", "nano", "--data", made_up, "--out", nano / "one", "--epochs", 4, "--batch", 16, "--resume")
+    assert done.returncode == 1 and "batch 32 -> 16" in done.stderr
+    done = pfvit("pretrain", "nano", "--data", made_up, "--out", nano / "none", "--resume")
+    assert done.returncode == 1 and "no checkpoint to resume" in done.stderr
+
+
+def test_wrong_start_is_named(made_up, nano, tmp_path):
+    for given, said in (("two", "wants one of stage one"), ("nowhere", "is not there")):
+        done = pfvit("train", "nano", "--data", made_up, "--out", tmp_path / given, "--start", nano / given)
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    done = pfvit("train", "compact", "--data", made_up, "--out", tmp_path / "c", "--start", nano / "one")
+    assert done.returncode == 1 and "does not hold the weights of this encoder" in done.stderr
+
+
+def test_wrong_command_lines_exit_with_2(tmp_path):
+    for words in (("pretrain",), ("train", "nano"), ("train", "nope", "--data", "x", "--out", "y"), ("dance",), ()):
+        done = pfvit(*words)
+        assert done.returncode == 2, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
+    path = tmp_path / checkpoint.LAST
+    checkpoint.save(path, {"a": torch.ones(2)}, {"step": 1})
+
+    def full(tensors, filename, metadata):
+        Path(filename).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(InputError, match="No space left on device.*previous checkpoint is untouched"):
+        checkpoint.save(path, {"a": torch.zeros(2)}, {"step": 2})
+    tensors, record = checkpoint.load(tmp_path)
+    assert record["step"] == 1 and torch.equal(tensors["a"], torch.ones(2))
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.LAST]
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path):
+    (tmp_path / "junk").write_bytes(b"junk" * 100)
+    with pytest.raises(InputError, match="is not a safetensors file"):
+        checkpoint.load(tmp_path / "junk")
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(1)}, tmp_path / "other", {"format": "pfvit-run-99"})
+    with pytest.raises(InputError, match=r"format 'pfvit-run-99'; this version reads 'pfvit-run-1'"):
+        checkpoint.load(tmp_path / "other")
+
+
+def test_schedule_and_layer_decay():
+    rates = [cosine(step, 110, 10) for step in range(111)]
+    assert rates[0] == 0.1 and rates[9] == rates[10] == 1 and rates[60] == pytest.approx(0.5) and rates[110] == 0
+    assert layer_scale("encoder.patch_embed.proj.weight", 6, 0.5) == 0.5**7
+    assert layer_scale("encoder.blocks.5.mlp.fc1.weight", 6, 0.5) == 0.5
+    assert layer_scale("encoder.norm.weight", 6, 0.5) == layer_scale("classifier.head.weight", 6, 0.5) == 1
+
+
+def test_defaults_are_immutable_and_documented(made_up):
+    with pytest.raises(AttributeError):
+        Pretrain(data=(made_up,), out=Path()).batch = 1
+    for verb in ("pretrain", "train"):
+        text = pfvit(verb, "compact", "--help").stdout
+        assert "--minutes" in text and "--resume" in text
+
+
+def test_a_corrupt_picture_stops_training_with_its_row(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = write_faces(tmp_path / "f.parquet", 16)
+    table = pq.read_table(path).to_pydict()
+    table["image"][5] = {"bytes": b"no", "path": "x"}
+    pq.write_table(pa.table(table), path)
+    done = pfvit("pretrain", "nano", "--data", path, "--out", tmp_path / "run", "--batch", 8)
+    assert done.returncode == 1 and "f.parquet#0:5 cannot be decoded" in done.stderr
+    assert "Traceback" not in done.stderr
