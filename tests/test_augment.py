@@ -15,10 +15,8 @@ def face():
 
 
 def still(count: int, **changed):
-    settings = {
-        "zoom": torch.ones(count), "angle": torch.zeros(count), "shift": torch.zeros(count, 2), "flip": torch.zeros(count)
-    }  # fmt: skip
-    return settings | changed
+    zero = torch.zeros(count)
+    return {"zoom": torch.ones(count), "angle": zero, "shift": torch.zeros(count, 2), "flip": zero} | changed
 
 
 def test_a_warp_that_does_nothing_does_nothing(face):
@@ -36,9 +34,7 @@ def test_shift_moves_to_the_right_and_down(face):
 
 def test_turn_and_zoom_equal_kornia_s(face):
     angle, zoom = 20.0, 1.3
-    ours = augment.warp(
-        face, **still(3, angle=torch.full((3,), math.radians(angle)), zoom=torch.full((3,), zoom))
-    )
+    ours = augment.warp(face, **still(3, angle=torch.full((3,), math.radians(angle)), zoom=torch.full((3,), zoom)))
     matrix = kornia.geometry.get_rotation_matrix2d(
         torch.full((3, 2), 11.5), torch.full((3,), angle), torch.full((3, 2), zoom)
     )

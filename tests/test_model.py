@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pfvit.model import Faces, Separator, build_decoder, build_discriminator, build_encoder, build_pfvit, mask_patches
+from pfvit.build import build_decoder, build_discriminator, build_encoder, build_pfvit
+from pfvit.model import Faces, Separator, mask_patches
 from pfvit.model.autoencoder import Autoencoder
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.presets import ARCHITECTURES, NANO
@@ -76,9 +77,7 @@ def test_cross_attention_equals_a_written_out_softmax():
     tokens, other = torch.randn(2, 3, 8), torch.randn(2, 5, 8)
     q = attention.q(tokens)
     k, v = attention.kv(other).chunk(2, dim=-1)
-    heads = [
-        (q[..., p] @ k[..., p].transpose(1, 2) / 2).softmax(-1) @ v[..., p] for p in (slice(0, 4), slice(4, 8))
-    ]
+    heads = [(q[..., p] @ k[..., p].transpose(1, 2) / 2).softmax(-1) @ v[..., p] for p in (slice(0, 4), slice(4, 8))]
     torch.testing.assert_close(attention(tokens, other), attention.proj(torch.cat(heads, -1)))
 
 

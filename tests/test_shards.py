@@ -18,7 +18,10 @@ from pfvit.errors import InputError
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    return [write_faces(folder / "a.parquet", 50, seed=1, group=8), write_faces(folder / "b.parquet", 37, seed=2, group=16)]
+    return [
+        write_faces(folder / "a.parquet", 50, seed=1, group=8),
+        write_faces(folder / "b.parquet", 37, seed=2, group=16),
+    ]
 
 
 def stream(faces, batch=6, start=0, rank=0, world=1, seed=3):

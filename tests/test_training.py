@@ -95,7 +95,12 @@ def test_both_stages_learn(nano):
 def trainer(tmp_path, made_up, **settings) -> tuple[train.Trainer, Stream]:
     game = Game(batch=8, every=2, start=0.0, **settings)
     config = Train(
-        data=(made_up,), out=tmp_path, batch=8, model=NANO, game=game, hardware=Hardware(precision="32", threads=1)
+        data=(made_up,),
+        out=tmp_path,
+        batch=8,
+        model=NANO,
+        game=game,
+        hardware=Hardware(precision="32", threads=1),
     )
     made = train.Trainer(make_fabric(config.hardware), config, steps=100)
     for cross in made.model.generator.cross.values():
@@ -115,11 +120,11 @@ def test_who_learns_in_which_phase(tmp_path, made_up):
     made, stream = trainer(tmp_path, made_up)
     batch = next(iter(stream))
     model, critics = snapshot(made.model), snapshot(made.bare_critics)
-    terms = made.step(batch, step=0, warmup=0)  # no game in this step
+    terms = made.step(batch, 0, warmup=0)  # no game in this step
     parts = {name.split(".")[0] for name in changed(model, made.model)}
     assert parts == {"encoder", "separator", "classifier"} and not changed(critics, made.bare_critics)
     assert set(terms) == {"classification"}
-    terms = made.step(batch, step=1, warmup=0)
+    terms = made.step(batch, 1, warmup=0)
     parts = {name.split(".")[0] for name in changed(model, made.model)}
     assert parts == {"encoder", "separator", "classifier", "generator"}
     parts = {name.split(".")[0] for name in changed(critics, made.bare_critics)}
@@ -135,7 +140,7 @@ def test_the_makers_phase_leaves_no_gradient_in_the_critics(tmp_path, made_up):
         seen.append({n: p.grad.clone() for n, p in made.bare_critics.named_parameters()}), step(*a, **k)
     )  # fmt: skip
     batch = next(iter(stream))
-    made.step(batch, step=1, warmup=0)
+    made.step(batch, 1, warmup=0)
     weights = {n: p.detach().clone() for n, p in made.bare_critics.named_parameters()}
     assert len(seen) == 1 and weights
     assert all(p.grad is None for p in made.bare_critics.parameters())
@@ -168,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_terms_and_rows(tmp_path, made
     made, stream = trainer(tmp_path, made_up)
     torch.nn.init.constant_(made.model.classifier.head.weight, float("inf"))
     with pytest.raises(InputError, match=r"step 4 \(classification nan\).*Rows: faces\.parquet#"):
-        made.step(next(iter(stream)), step=4, warmup=0)
+        made.step(next(iter(stream)), 4, warmup=0)
 
 
 def test_time_budget_ends_cleanly_and_a_finished_run_can_be_resumed(made_up, tmp_path):
@@ -203,7 +208,13 @@ def test_wrong_start_is_named(made_up, nano, tmp_path):
 
 
 def test_wrong_command_lines_exit_with_2(tmp_path):
-    for words in (("pretrain",), ("train", "nano"), ("train", "nope", "--data", "x", "--out", "y"), ("dance",), ()):
+    for words in (
+        ("pretrain",),
+        ("train", "nano"),
+        ("train", "nope", "--data", "x", "--out", "y"),
+        ("dance",),
+        (),
+    ):
         done = pfvit(*words)
         assert done.returncode == 2, (words, done.stderr)
         assert "Traceback" not in done.stderr
@@ -218,7 +229,7 @@ def test_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(InputError, match="No space left on device.*previous checkpoint is untouched"):
+    with pytest.raises(InputError, match=r"No space left on device.*previous checkpoint is untouched"):
         checkpoint.save(path, {"a": torch.zeros(2)}, {"step": 2})
     tensors, record = checkpoint.load(tmp_path)
     assert record["step"] == 1 and torch.equal(tensors["a"], torch.ones(2))

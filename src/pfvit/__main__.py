@@ -18,7 +18,15 @@ VERBS = {
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
 }
 #: Modules that only come with `pip install "pfvit[train]"`.
-TRAINING_MODULES = {"torch", "lightning_fabric", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping"}
+TRAINING_MODULES = {
+    "torch",
+    "lightning_fabric",
+    "safetensors",
+    "tensorboard",
+    "onnx",
+    "onnxscript",
+    "jaxtyping",
+}
 
 
 def usage() -> str:
@@ -35,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 all well, 1 some input failed, 2 wrong command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
-        print(usage(), file=sys.stderr if not words else sys.stdout)  # noqa: T201
+        print(usage(), file=sys.stderr if not words else sys.stdout)
         return 2 if not words else 0
     if words[0] in ("-V", "--version"):
         print(__version__)  # noqa: T201

@@ -124,6 +124,8 @@ class Game:
     """Realism of made faces."""
     emotion: float = 0.1
     """Discriminator's emotion head: calm poker faces, expressive reconstructions."""
+    unmask: float = 0.5
+    """The emotion head also learns the true emotion of calm faces: a texture that fools it gets found out."""
     untouched: float = 1.0
     """Faces that are neutral already stay as they are."""
     confusion: float = 0.2
@@ -240,7 +242,7 @@ class Evaluate:
     data: DataPaths
     """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it) or a training run; the shipped weights if not given."""
+    """A recogniser .onnx (its generator is looked for beside it) or a run folder; the shipped weights if not given."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: str = "ferplus"

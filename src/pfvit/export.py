@@ -21,13 +21,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pfvit import checkpoint
+from pfvit.build import build_pfvit
 from pfvit.config import Architecture, Export
 from pfvit.data import augment
 from pfvit.data.shards import Faces, everything
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.loop import settings
-from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator, build_pfvit
+from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator
 
 FORMAT = "1"
 OPSET = 20
@@ -66,10 +67,20 @@ class Recogniser(nn.Module):
     """Image bytes -> logits, calibrated probabilities, and the two components."""
 
     def __init__(
-        self, encoder: Encoder, separator: Separator, classifier: Classifier, preprocess: Preprocess, temperature: float
+        self,
+        encoder: Encoder,
+        separator: Separator,
+        classifier: Classifier,
+        preprocess: Preprocess,
+        temperature: float,
     ):
         super().__init__()
-        self.preprocess, self.encoder, self.separator, self.classifier = preprocess, encoder, separator, classifier
+        self.preprocess, self.encoder, self.separator, self.classifier = (
+            preprocess,
+            encoder,
+            separator,
+            classifier,
+        )
         self.temperature = temperature
 
     def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -168,11 +179,23 @@ def write_recogniser(recogniser: nn.Module, out: Path, about: dict[str, str], ou
     """Export a module from image bytes [batch, height, width, 3] of any size."""
     example = torch.zeros(2, 61, 53, 3, dtype=torch.uint8)  # unlike sizes, so that none is taken for a constant
     free = torch.export.Dim.DYNAMIC
-    write(recogniser, (example,), {"image": {0: free, 1: free, 2: free}}, outputs, out, {**about, "pfvit.kind": "recogniser"})
+    write(
+        recogniser,
+        (example,),
+        {"image": {0: free, 1: free, 2: free}},
+        outputs,
+        out,
+        {**about, "pfvit.kind": "recogniser"},
+    )
 
 
 def write(
-    module: nn.Module, example: tuple[Tensor, ...], dynamic: dict, outputs: Sequence[str], out: Path, about: dict[str, str]
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    dynamic: dict,
+    outputs: Sequence[str],
+    out: Path,
+    about: dict[str, str],
 ) -> None:
     """Export a module and put `about` into the file's metadata."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

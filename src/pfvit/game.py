@@ -54,7 +54,9 @@ class Makers(nn.Module):
         logits = model.classifier(emotion[: len(view)])
         emotion, residue = emotion[len(view) :], residue[len(view) :]
         both = model.generator(
-            emotion.repeat(2, 1, 1), residue.repeat(2, 1, 1), torch.cat([torch.zeros_like(strength), strength])
+            emotion.repeat(2, 1, 1),
+            residue.repeat(2, 1, 1),
+            torch.cat([torch.zeros_like(strength), strength]),
         )
         expressive, calm = both.chunk(2)
         return logits, Made(residue, emotion, expressive, calm)
@@ -126,7 +128,10 @@ def maker_terms(
 
 
 def critic_terms(
-    game: Game, verdicts: tuple[Verdict, Verdict, Tensor], target: Float[Tensor, "play classes"], penalised: bool
+    game: Game,
+    verdicts: tuple[Verdict, Verdict, Tensor],
+    target: Float[Tensor, "play classes"],
+    penalised: bool,
 ) -> dict[str, Tensor]:
     """Return the critics' weighted loss terms; made faces are reconstructions first, calm faces second."""
     real, made, guessed = verdicts
@@ -140,6 +145,8 @@ def critic_terms(
         "critic_emotion": losses.classification(real.emotion_logits, target),
         "critic_probe": losses.classification(guessed, target),
     }
+    if game.unmask:
+        terms["critic_unmask"] = game.unmask * losses.classification(made.emotion_logits[count:], target)
     if penalised:
         terms["critic_penalty"] = game.penalty * game.penalty_every / 2 * real.penalty
     return terms

@@ -11,8 +11,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from pfvit.build import build_discriminator, build_pfvit
 from pfvit.config import Info
-from pfvit.model import build_discriminator, build_pfvit
 from pfvit.presets import ARCHITECTURES, SUMMARIES, architecture
 
 
@@ -57,7 +57,8 @@ def cost(preset: str) -> dict[str, dict[str, int]]:
             "discriminator": (critic, (face,)),
         }
         table = {
-            name: {"parameters": _parameters(part), "flops": _flops(part, inputs)} for name, (part, inputs) in rows.items()
+            name: {"parameters": _parameters(part), "flops": _flops(part, inputs)}
+            for name, (part, inputs) in rows.items()
         }
     recogniser = [table[name] for name in ("encoder", "separator", "classifier")]
     table["recogniser"] = {key: sum(row[key] for row in recogniser) for key in ("parameters", "flops")}

@@ -13,7 +13,14 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
 from lightning_fabric.strategies import DDPStrategy
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor, nn
 
 from pfvit import checkpoint
@@ -21,7 +28,16 @@ from pfvit.config import Hardware, Pretrain, Train
 from pfvit.errors import InputError
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
-FREE_ON_RESUME = {"resume", "minutes", "workers", "checkpoint_minutes", "evaluate_every", "devices", "threads", "log_every"}
+FREE_ON_RESUME = {
+    "resume",
+    "minutes",
+    "workers",
+    "checkpoint_minutes",
+    "evaluate_every",
+    "devices",
+    "threads",
+    "log_every",
+}
 REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
 
 
@@ -132,8 +148,9 @@ class Run:
         """Return the values averaged over all processes; every process must call this."""
         if self.fabric.world_size == 1:
             return dict(values)
-        together = self.fabric.all_reduce(torch.tensor(list(values.values()), dtype=torch.float64), reduce_op="mean")
-        return dict(zip(values, together.tolist(), strict=True))
+        together = torch.tensor(list(values.values()), dtype=torch.float64, device=self.fabric.device)
+        torch.distributed.all_reduce(together)
+        return dict(zip(values, (together / self.fabric.world_size).tolist(), strict=True))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl and to TensorBoard."""
@@ -163,8 +180,8 @@ class Run:
     def progress(self) -> Progress:
         """Return a progress bar on standard error with rate and time left."""
         return Progress(
-            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"),
-            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
             console=self.console, disable=not (self.fabric.is_global_zero and self.console.is_terminal),
         )  # fmt: skip
 

@@ -8,12 +8,12 @@ import tyro
 from torch import nn
 
 from pfvit import checkpoint, losses
+from pfvit.build import build_decoder, build_encoder
 from pfvit.config import Pretrain
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, Stream, everything, loader
 from pfvit.loop import REFERENCE_BATCH, Run, cosine, groups, make_fabric, set_rate, stop_if_not_finite
-from pfvit.model import Autoencoder, build_decoder, build_encoder
-from pfvit.model.autoencoder import mask_patches
+from pfvit.model import Autoencoder, mask_patches
 from pfvit.model.transformer import patchify, unpatchify
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
@@ -50,7 +50,7 @@ def pretrain(config: Pretrain) -> None:
         checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, "optimizer"))
     bare = autoencoder
     if config.hardware.compile:
-        autoencoder = torch.compile(autoencoder, dynamic=False)
+        autoencoder.compile(dynamic=False)
     autoencoder, optimizer = fabric.setup(autoencoder, optimizer)
 
     def state() -> dict[str, torch.Tensor]:
@@ -60,11 +60,20 @@ def pretrain(config: Pretrain) -> None:
         }
 
     stream = Stream(
-        faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, fabric.global_rank, fabric.world_size
+        faces,
+        config.batch,
+        sizes.image_size,
+        sizes.channels,
+        config.seed,
+        step,
+        fabric.global_rank,
+        fabric.world_size,
     )
     batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
     shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES) if fabric.is_global_zero else None
-    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}")
+    run.say(
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+    )
     with run.progress() as progress:
         bar = progress.add_task("pretrain", total=steps, completed=step, said="")
         clock, since = time.monotonic(), step
@@ -88,7 +97,9 @@ def pretrain(config: Pretrain) -> None:
             if run.time_to_save():
                 run.save(step, state())
     run.save(step, state())
-    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume"))
+    run.say(
+        f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume")
+    )
 
 
 def fit(fabric, autoencoder: nn.Module, optimizer, batch: Batch, step: int, config: Pretrain) -> torch.Tensor:

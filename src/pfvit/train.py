@@ -2,23 +2,35 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 import tyro
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 from pfvit import checkpoint, losses, metrics
+from pfvit.build import build_discriminator, build_pfvit
 from pfvit.config import Train
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, Stream, everything, loader
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_terms
-from pfvit.loop import REFERENCE_BATCH, Run, cosine, groups, layer_scale, make_fabric, set_rate, stop_if_not_finite
-from pfvit.model import Classifier, PFViT, build_discriminator, build_pfvit
+from pfvit.loop import (
+    REFERENCE_BATCH,
+    Run,
+    cosine,
+    groups,
+    layer_scale,
+    make_fabric,
+    set_rate,
+    stop_if_not_finite,
+)
+from pfvit.model import Classifier, PFViT
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
@@ -30,16 +42,32 @@ EVALUATION_BATCH = 128
 CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what gets drawn
 CLEAN_DEGREES = 5.0
 CLEAN_SHIFT = 0.03
+TONE_BRIGHTNESS, TONE_CONTRAST = 0.2, 0.3
+ERASED_AREA = (0.02, 0.2)  # share of the face (PAPER 4.1)
+
+
+@dataclass
+class Step:
+    """What the phases of one step share: the views, and what the makers drew."""
+
+    number: int
+    names: list[str]
+    view: Tensor
+    view_target: Tensor
+    ramp: float
+    clean: Tensor
+    target: Tensor
+    strength: Tensor
+    made: Made | None = None
 
 
 class Phase(NamedTuple):
-    """One side's turn in a step: it happens every `every` steps."""
+    """One side's turn: it comes every `every` steps."""
 
-    name: str
     side: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: FabricOptimizer
     every: int
-    terms: Callable[[], dict[str, Tensor]]
+    terms: Callable[[Step], dict[str, Tensor]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,14 +114,23 @@ class Trainer:
         critic_named = groups(list(self.bare_critics.named_parameters()), config.weight_decay)
         critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS)
         if config.hardware.compile:
-            makers = torch.compile(makers)
+            makers.compile()
         self.makers, self.maker_optimizer = fabric.setup(makers, maker_optimizer)
         self.critics, self.critic_optimizer = fabric.setup(self.bare_critics, critic_optimizer)
         self.average.to(fabric.device)
+        self.phases = (
+            Phase(self.makers, self.maker_optimizer, 1, self.maker_phase),
+            Phase(self.critics, self.critic_optimizer, config.game.every, self.critic_phase),
+        )
 
-    def _follow(self, averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def _follow(self, averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
         factor = min(self.config.average, (1 + int(count)) / (AVERAGE_WARMUP + int(count)))
         torch._foreach_lerp_(averaged, current, 1 - factor)
+
+    @property
+    def averaged(self) -> PFViT:
+        """The averaged model, which is the one to look at and to export."""
+        return cast(PFViT, self.average.module)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that the rest of the run depends on, as named tensors."""
@@ -107,7 +144,11 @@ class Trainer:
 
     def restore(self, tensors: dict[str, Tensor], run: Run) -> None:
         """Put back what `state` gave."""
-        for name, module in (("model", self.model), ("critics", self.bare_critics), ("average", self.average)):
+        for name, module in (
+            ("model", self.model),
+            ("critics", self.bare_critics),
+            ("average", self.average),
+        ):
             checkpoint.load_into(module, checkpoint.part_of(tensors, name), name, run.folder)
         for name, optimizer in (
             ("maker_optimizer", self.maker_optimizer.optimizer),
@@ -115,58 +156,66 @@ class Trainer:
         ):
             checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, name))
 
-    def step(self, batch: Batch, step: int, warmup: int) -> dict[str, float]:
-        """Take one step of all phases that are due and return the loss terms."""
-        config, game, fabric = self.config, self.config.game, self.fabric
-        draws = augment.Draws(config.seed, step, config.batch, batch.place)
-        image = augment.to_unit(batch.image.to(fabric.device, non_blocking=True))
-        target = batch.target.to(fabric.device, non_blocking=True)
+    def prepare(self, batch: Batch, number: int) -> Step:
+        """Make the recognition view of all faces and the clean view of those that play."""
+        config, game = self.config, self.config.game
+        draws = augment.Draws(config.seed, number, config.batch, batch.place)
+        image = augment.to_unit(batch.image.to(self.fabric.device, non_blocking=True))
+        target = batch.target.to(self.fabric.device, non_blocking=True)
         smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
         view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
-        view = augment.tone(view, draws, 0.2, 0.3)
-        view = augment.erase(view, draws, config.erase, (0.02, 0.2))
-        view, mixed = augment.mixup(view, smooth, draws, config.mixup)
+        view = augment.tone(view, draws, TONE_BRIGHTNESS, TONE_CONTRAST)
+        view = augment.erase(view, draws, config.erase, ERASED_AREA)
+        view, view_target = augment.mixup(view, smooth, draws, config.mixup)
+        playing = [i for i, place in enumerate(batch.place) if place < game.batch]
+        clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[playing]
+        dial = draws.uniform()
+        strength = torch.where(draws.uniform() < PURE_POKER, 1.0, dial)[playing].to(self.fabric.device)
+        ramp = min(1.0, max(0.0, number / self.steps / game.start - 1)) if game.start else 1.0
+        return Step(number, batch.name, view, view_target, ramp, clean, target[playing], strength)
 
-        share = step / self.steps
-        ramp = min(1.0, max(0.0, share / game.start - 1)) if game.start else 1.0
-        plays = game.every > 0 and game.batch > 0 and (step + 1) % game.every == 0
-        clean, strength, made = None, None, None
-        if plays:
-            playing = [i for i, place in enumerate(batch.place) if place < game.batch]
-            clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[playing]
-            dial = draws.uniform()
-            strength = torch.where(draws.uniform() < PURE_POKER, 1.0, dial)[playing].to(fabric.device)
-            target = target[playing]
+    def due(self, every: int, step: Step) -> bool:
+        """Say whether something that comes every `every` steps comes in this one."""
+        return every > 0 and (step.number + 1) % every == 0
 
-        def maker_phase() -> dict[str, Tensor]:
-            nonlocal made
-            self.bare_critics.requires_grad_(False)
-            logits, made = self.makers(view, clean, strength)
-            terms = {"classification": losses.classification(logits, mixed)}
-            if made is not None:
-                with fabric.autocast():
-                    terms |= maker_terms(game, self.bare_critics, made, clean, target, strength, ramp)
-            return terms
+    def maker_phase(self, step: Step) -> dict[str, Tensor]:
+        """Name the emotion; where the game is due, draw both faces and answer to the critics."""
+        game = self.config.game
+        self.bare_critics.requires_grad_(False)
+        if not self.due(game.every, step):
+            logits, _ = self.makers(step.view)
+            return {"classification": losses.classification(logits, step.view_target)}
+        logits, step.made = self.makers(step.view, step.clean, step.strength)
+        with self.fabric.autocast():
+            terms = maker_terms(game, self.bare_critics, step.made, step.clean, step.target, step.strength, step.ramp)
+        return {"classification": losses.classification(logits, step.view_target), **terms}
 
-        def critic_phase() -> dict[str, Tensor]:
-            self.bare_critics.requires_grad_(True)
-            drawn = torch.cat([made.expressive, made.calm]).detach()
-            penalise = game.penalty > 0 and (step + 1) // game.every % game.penalty_every == 0
-            verdicts = self.critics(clean, drawn, made.residue.detach(), penalise)
-            return critic_terms(game, verdicts, target, penalise)
+    def critic_phase(self, step: Step) -> dict[str, Tensor]:
+        """Judge what the makers drew, and the faces themselves."""
+        game, made = self.config.game, step.made
+        if made is None:
+            raise RuntimeError("the critics' turn comes after the makers have drawn")
+        self.bare_critics.requires_grad_(True)
+        drawn = torch.cat([made.expressive, made.calm]).detach()
+        penalise = game.penalty > 0 and self.due(game.every * game.penalty_every, step)
+        verdicts = self.critics(step.clean, drawn, made.residue.detach(), penalise)
+        return critic_terms(game, verdicts, step.target, penalise)
 
-        phases = [Phase("makers", self.makers, self.maker_optimizer, 1, maker_phase)]
-        if plays:
-            phases.append(Phase("critics", self.critics, self.critic_optimizer, game.every, critic_phase))
-        base = cosine(step, self.steps, warmup)
+    def step(self, batch: Batch, number: int, warmup: int) -> dict[str, float]:
+        """Take one step of all phases that are due and return the loss terms."""
+        config = self.config
+        step = self.prepare(batch, number)
+        base = cosine(number, self.steps, warmup)
         set_rate(self.maker_optimizer, config.rate * config.batch / REFERENCE_BATCH * base)
-        set_rate(self.critic_optimizer, game.rate * base)
+        set_rate(self.critic_optimizer, config.game.rate * base)
         told: dict[str, float] = {}
-        for phase in phases:
-            terms = phase.terms()
-            stop_if_not_finite(terms, step, batch.name)
-            fabric.backward(sum(terms.values()))
-            fabric.clip_gradients(phase.side, phase.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        for phase in self.phases:
+            if not self.due(phase.every, step):
+                continue
+            terms = phase.terms(step)
+            stop_if_not_finite(terms, number, step.names)
+            self.fabric.backward(torch.stack(list(terms.values())).sum())
+            self.fabric.clip_gradients(phase.side, phase.optimizer, max_norm=config.clip, error_if_nonfinite=False)
             phase.optimizer.step()
             phase.optimizer.zero_grad()
             told |= {name: float(term.detach()) for name, term in terms.items()}
@@ -196,10 +245,19 @@ def train(config: Train) -> None:
         tensors, step = run.resume()
         trainer.restore(tensors, run)
     stream = Stream(
-        faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, fabric.global_rank, fabric.world_size
+        faces,
+        config.batch,
+        sizes.image_size,
+        sizes.channels,
+        config.seed,
+        step,
+        fabric.global_rank,
+        fabric.world_size,
     )
     batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
-    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}")
+    run.say(
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+    )
     with run.progress() as progress:
         bar = progress.add_task("train", total=steps, completed=step, said="")
         clock, since = time.monotonic(), step
@@ -213,13 +271,15 @@ def train(config: Train) -> None:
                 run.log(step, {**run.mean(terms), "rate": rate, "faces_per_second": pace})
                 progress.update(bar, completed=step, said=f"loss {terms['classification']:.3f}, {pace:.0f} faces/s")
             if held_out is not None and (step % config.evaluate_every == 0 or step == steps):
-                figures = look(trainer.average.module, held_out, step, config)
+                figures = look(trainer.averaged, held_out, step, config)
                 run.log(step, figures)
                 run.say(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
             if run.time_to_save():
                 run.save(step, trainer.state())
     run.save(step, trainer.state())
-    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume"))
+    run.say(
+        f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume")
+    )
 
 
 @torch.no_grad()

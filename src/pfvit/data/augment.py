@@ -56,9 +56,13 @@ def warp(
 
 
 def geometry(
-    face: Float[Tensor, "batch channels high wide"], draws: Draws, zoom: tuple[float, float], degrees: float, shift: float
+    face: Float[Tensor, "batch channels high wide"],
+    draws: Draws,
+    zoom: tuple[float, float],
+    degrees: float,
+    shift: float,
 ) -> Float[Tensor, "batch channels high wide"]:
-    """Warp each face at random: zoom factor between the given two, turn and shift up to the given amounts, flip half."""
+    """Warp each face at random: zoom between the given two, turn and shift up to the given amounts, flip half."""
     low, high = (math.log(z) for z in zoom)
     return warp(
         face,
@@ -84,7 +88,7 @@ def erase(
     face: Float[Tensor, "batch channels high wide"], draws: Draws, share: float, area: tuple[float, float]
 ) -> Float[Tensor, "batch channels high wide"]:
     """Fill one rectangle of `share` of the faces with their mean (random erasing, Zhong et al., 2020)."""
-    batch, _, height, width = face.shape
+    _, _, height, width = face.shape
     size = draws.between(*area)
     ratio = draws.between(math.log(0.5), math.log(2)).exp()
     half_height, half_width = (size * ratio).sqrt() / 2, (size / ratio).sqrt() / 2
@@ -99,7 +103,10 @@ def erase(
 
 
 def mixup(
-    face: Float[Tensor, "batch channels high wide"], target: Float[Tensor, "batch classes"], draws: Draws, share: float
+    face: Float[Tensor, "batch channels high wide"],
+    target: Float[Tensor, "batch classes"],
+    draws: Draws,
+    share: float,
 ) -> tuple[Float[Tensor, "batch channels high wide"], Float[Tensor, "batch classes"]]:
     """Blend `share` of the faces, and their targets, with the next face (Zhang et al., arXiv 1710.09412; alpha 1)."""
     weight = torch.where(draws.uniform() < share, draws.uniform(), 1.0).to(face)

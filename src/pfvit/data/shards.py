@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -173,7 +173,15 @@ class Stream(IterableDataset):
     """The endless sequence of batches from step `start` on, this rank's share of each."""
 
     def __init__(
-        self, faces: Faces, batch: int, size: int, channels: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+        self,
+        faces: Faces,
+        batch: int,
+        size: int,
+        channels: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ):
         if batch % world:
             raise InputError(f"a batch of {batch} faces cannot be shared evenly by {world} processes", status=2)
@@ -207,12 +215,16 @@ def loader(stream: Stream, workers: int, pin: bool) -> DataLoader:
     return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_as_is)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:
     return batch
 
 
 def everything(
-    faces: Faces, size: int, channels: int, limit: int | None = None, pick: Callable[[int], bool] = lambda _: True
+    faces: Faces,
+    size: int,
+    channels: int,
+    limit: int | None = None,
+    pick: Callable[[int], bool] = lambda _: True,
 ) -> Batch:
     """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch."""
     rows = ((group, row) for group in faces.groups for row in group.rows)

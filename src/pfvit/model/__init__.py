@@ -1,6 +1,6 @@
 """PF-ViT: the five parts put together (Li et al., arXiv 2207.11081)."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,10 +25,6 @@ __all__ = [
     "Separated",
     "Separator",
     "Verdict",
-    "build_decoder",
-    "build_discriminator",
-    "build_encoder",
-    "build_pfvit",
     "mask_patches",
 ]
 
@@ -49,7 +45,12 @@ class PFViT(nn.Module):
 
     def __init__(self, encoder: Encoder, separator: Separator, generator: Generator, classifier: Classifier):
         super().__init__()
-        self.encoder, self.separator, self.generator, self.classifier = encoder, separator, generator, classifier
+        self.encoder, self.separator, self.generator, self.classifier = (
+            encoder,
+            separator,
+            generator,
+            classifier,
+        )
 
     def recognise(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch classes"]:
         """Return the emotion's logits; the generator does not run."""
@@ -63,56 +64,3 @@ class PFViT(nn.Module):
         both = self.generator(emotion.repeat(2, 1, 1), residue.repeat(2, 1, 1), strength)
         expressive, poker = both.chunk(2)
         return Faces(whole, emotion, residue, self.classifier(emotion), expressive, poker)
-
-
-@runtime_checkable
-class Sizes(Protocol):
-    """The sizes that the builders read; `pfvit.config.Architecture` has them."""
-
-    image_size: int
-    channels: int
-    patch_size: int
-    width: int
-    depth: int
-    heads: int
-    separator: str
-    decoder_width: int
-    decoder_depth: int
-    decoder_heads: int
-    critic_depth: int
-    classes: int
-
-
-def build_encoder(sizes: Sizes, depth: int | None = None) -> Encoder:
-    """Make an encoder with fresh weights; `depth` overrides that of `sizes`."""
-    return Encoder(
-        sizes.image_size, sizes.channels, sizes.patch_size, sizes.width, depth or sizes.depth, sizes.heads
-    )
-
-
-def build_decoder(sizes: Sizes) -> Decoder:
-    """Make a decoder with fresh weights."""
-    return Decoder(
-        sizes.image_size,
-        sizes.channels,
-        sizes.patch_size,
-        sizes.width,
-        sizes.decoder_width,
-        sizes.decoder_depth,
-        sizes.decoder_heads,
-    )
-
-
-def build_pfvit(sizes: Sizes) -> PFViT:
-    """Make a PF-ViT with fresh weights."""
-    return PFViT(
-        build_encoder(sizes),
-        Separator(sizes.width, sizes.separator),
-        Generator(build_decoder(sizes), sizes.decoder_heads),
-        Classifier(sizes.width, sizes.classes),
-    )
-
-
-def build_discriminator(sizes: Sizes) -> Discriminator:
-    """Make a discriminator with fresh weights: the encoder's shape, `critic_depth` blocks deep."""
-    return Discriminator(build_encoder(sizes, depth=sizes.critic_depth), sizes.classes)

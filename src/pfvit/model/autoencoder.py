@@ -14,7 +14,14 @@ class Decoder(nn.Module):
     """Draw the patches of a face from its tokens; starts the generator after pre-training."""
 
     def __init__(
-        self, image_size: int, channels: int, patch_size: int, encoder_width: int, width: int, depth: int, heads: int
+        self,
+        image_size: int,
+        channels: int,
+        patch_size: int,
+        encoder_width: int,
+        width: int,
+        depth: int,
+        heads: int,
     ):
         super().__init__()
         self.patch_size, self.channels = patch_size, channels
@@ -28,7 +35,9 @@ class Decoder(nn.Module):
         nn.init.normal_(self.mask_token, std=TOKEN_STD)
 
     def fill(
-        self, tokens: Float[Tensor, "batch kept_and_class encoder_width"], restore: Int[Tensor, "batch patches"]
+        self,
+        tokens: Float[Tensor, "batch kept_and_class encoder_width"],
+        restore: Int[Tensor, "batch patches"],
     ) -> Float[Tensor, "batch tokens width"]:
         """Embed the visible tokens and put mask tokens where patches were hidden."""
         tokens = self.embed(tokens)

@@ -39,8 +39,8 @@ class Refiner(nn.Module):
         self.conv1 = nn.Conv2d(channels, REFINER_WIDTH, 3, padding=1)
         self.conv2 = nn.Conv2d(REFINER_WIDTH, REFINER_WIDTH, 3, padding=1)
         self.conv3 = nn.Conv2d(REFINER_WIDTH, channels, 3, padding=1)
-        nn.init.zeros_(self.conv3.weight)
-        nn.init.zeros_(self.conv3.bias)
+        for parameter in self.conv3.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
         """Return the face with its seams smoothed."""

@@ -1,0 +1,178 @@
+"""Pictures in: any JPEG, PNG, WebP, GIF, TIFF or BMP -> uint8 RGB as a person would see it, or a clear refusal."""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pfvit.data import tables
+from pfvit.errors import InputError
+
+#: Most pixels that are decoded: Pillow's own limit, 0.5 GB as RGB. Larger ones are refused from their header.
+MOST_PIXELS = 178_956_970
+#: Smaller pictures hold no face that anyone could read.
+SMALLEST_SIDE = 8
+#: Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript on the file.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".parquet",
+}  # fmt: skip
+SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+PAPER = (255, 255, 255)  # what shows through where a picture is transparent
+
+Pixels = NDArray[np.uint8]
+
+
+def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
+    """Return a picture file's pixels as uint8 [height, width, 3], RGB, upright, transparency over white.
+
+    Of an animation or a stack it is the first frame. Sixteen bits are scaled to eight. Raise InputError, beginning
+    with `name`, for anything that is no picture, is damaged, too large (before decoding it) or too small.
+    """
+    file = io.BytesIO(image) if isinstance(image, bytes) else image
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of sizes and stray metadata; the limit is ours, below
+            with Image.open(file, formats=FORMATS) as picture:
+                _check_size(*picture.size, name)
+                return as_rgb(picture)
+    except InputError:
+        raise
+    except Image.DecompressionBombError as problem:
+        raise InputError(f"{name} has more than the {MOST_PIXELS / 1e6:.0f} million pixels read at most") from problem
+    except UnidentifiedImageError as problem:
+        raise InputError(f"{name} is not a picture that can be read ({', '.join(FORMATS)})") from problem
+    except MemoryError as problem:
+        raise InputError(f"{name} does not fit in memory") from problem
+    except Exception as problem:  # Pillow's decoders raise nearly every built-in kind on damaged files
+        raise InputError(f"{name} is damaged or cut short: {problem}") from problem
+
+
+def as_rgb(picture: Image.Image) -> Pixels:
+    """Return any Pillow image as uint8 [height, width, 3], turned as its EXIF says."""
+    picture.load()
+    try:
+        picture = ImageOps.exif_transpose(picture)
+    except Exception:  # damaged metadata does not make the pixels unreadable
+        picture.getexif().clear()
+    if picture.mode.startswith("I"):
+        gray = np.clip(np.rint(np.asarray(picture, dtype=np.float32) / SIXTEEN_TO_EIGHT), 0, 255)
+        return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+    if picture.mode == "F":
+        values = np.nan_to_num(np.asarray(picture))
+        scale = 255 if values.max(initial=0) <= 1 else 1
+        gray = np.clip(np.rint(values * scale), 0, 255)
+        return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+    if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        if picture.mode in ("La", "RGBa"):
+            picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+        cut_out = picture.convert("RGBA")
+        picture = Image.new("RGBA", cut_out.size, (*PAPER, 255))
+        picture.alpha_composite(cut_out)
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def from_array(pixels: np.ndarray, name: str = "the array") -> Pixels:
+    """Check an array of pixels and return it as uint8 [height, width, 3]; gray [height, width] is repeated.
+
+    Raise InputError for other shapes or types: floats have no range that could be guessed safely.
+    """
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{name} has {pixels.dtype} pixels; give uint8 from 0 to 255")
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(f"{name} has shape {pixels.shape}; give [height, width, 3] in RGB, or [height, width]")
+    _check_size(pixels.shape[1], pixels.shape[0], name)
+    return np.ascontiguousarray(pixels)
+
+
+def find(paths: Sequence[str | Path]) -> list[Path | InputError]:
+    """Return the files that paths stand for: files as they are, folders with every picture below them, sorted.
+
+    In folders, hidden files and folders are passed over, links to files are followed and links to folders are
+    not (they may lead back). A path that stands for nothing becomes an InputError in its place.
+    """
+    files: list[Path | InputError] = []
+    for path in paths:
+        if not str(path):
+            files.append(InputError("a path is empty"))
+        elif Path(path).is_dir():
+            inside = _below(Path(path))
+            files.extend(inside or [InputError(f"{path} is a folder without pictures")])
+        elif Path(path).is_file():
+            files.append(Path(path))
+        elif Path(path).exists():
+            files.append(InputError(f"{path} is neither a file nor a folder"))
+        else:
+            files.append(InputError(f"{path} is not there"))
+    return files
+
+
+def pictures(files: Sequence[Path | InputError]) -> Iterator[tuple[str, Pixels | InputError]]:
+    """Yield (source, pixels) of every picture, in order; where one cannot be read, the InputError in its place.
+
+    Parquet files give one picture per row of their `image` column: the source is the row's `name`, or file#row.
+    """
+    for file in files:
+        if isinstance(file, InputError):
+            yield "", file
+            continue
+        try:
+            if tables.is_table(file):
+                yield from _rows(file)
+                continue
+            with file.open("rb") as opened:
+                pixels: Pixels | InputError = decode(opened, str(file))
+        except InputError as problem:
+            pixels = problem
+        except OSError as problem:
+            pixels = InputError(f"{file} cannot be opened: {problem.strerror}")
+        yield str(file), pixels
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Pixels | InputError]]:
+    there = tables.column_names(path)
+    if "image" not in there:
+        raise InputError(f"{path} has no image column, only {', '.join(there)}")
+    wanted = [name for name in ("image", "name") if name in there]
+    for number, row in enumerate(tables.rows(path, wanted)):
+        place = f"{path}#{number}"
+        name = row.get("name")
+        source = name if isinstance(name, str) and name else place
+        # A name alone does not tell which row of which file to look at.
+        told = place if source == place else f"{place} ({source})"
+        image = row["image"]
+        content = image.get("bytes") if isinstance(image, dict) else image
+        if not isinstance(content, bytes):
+            yield source, InputError(f"{told} has no picture bytes")
+            continue
+        try:
+            yield source, decode(content, told)
+        except InputError as problem:
+            yield source, problem
+
+
+def _below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(here, name) for name in names if not name.startswith("."))
+        found.extend(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(found)
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MOST_PIXELS:
+        limit = f"{MOST_PIXELS / 1e6:.0f} million"
+        raise InputError(f"{name} is {width}x{height} pixels; at most {limit} are read")
+    if min(width, height) < SMALLEST_SIDE:
+        raise InputError(f"{name} is {width}x{height} pixels: too small to hold a face (at least {SMALLEST_SIDE})")

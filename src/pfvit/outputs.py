@@ -1,0 +1,94 @@
+"""Pictures out: names that overwrite nothing they should not, and files that are whole or not there."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pfvit.errors import InputError
+from pfvit.inputs import Inputs
+from pfvit.reader import Reading
+
+LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
+
+
+class Namer:
+    """Gives each face its file in a folder: `<source stem>_<face>.png`.
+
+    Never the same name for two faces, nor that of an input: then the stem gets `~2`, `~3`, ..., and it is said so.
+    Files of an earlier run are replaced, and it is said how many.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs):
+        self.folder, self.inputs = folder, inputs
+        self.written = 0
+        self.replaced = 0
+        self.taken: dict[str, object] = {}
+        self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
+        self.told: set[str] = set()
+        self.last: tuple[str, int] | None = None
+        self.stem = ""
+
+    def name(self, reading: Reading) -> Path:
+        """Return where the picture of a face goes; to be called once per face, in the order of reading."""
+        # A picture's faces come one after another, counted from 0: a number that does not rise is a new picture.
+        if self.last is None or reading.source != self.last[0] or reading.face <= self.last[1]:
+            self.stem = self._free(stem_of(reading.source), reading.source)
+        self.last = (reading.source, reading.face)
+        path = self.folder / f"{self.stem}_{reading.face}.png"
+        while path.resolve() in self.protected:
+            self.stem = self._free(stem_of(reading.source), reading.source)
+            path = self.folder / f"{self.stem}_{reading.face}.png"
+        self.written += 1
+        self.replaced += path.exists()
+        return path
+
+    def report(self) -> None:
+        """Say what was written."""
+        files = "picture" if self.written == 1 else "pictures"
+        older = f" ({self.replaced} replaced)" if self.replaced else ""
+        self.inputs.say(f"{self.written} {files} in {self.folder}{older}")
+
+    def _free(self, stem: str, source: str) -> str:
+        count, chosen = 1, stem
+        while chosen.casefold() in self.taken:  # some file systems do not tell A from a
+            count += 1
+            chosen = f"{stem}~{count}"
+        self.taken[chosen.casefold()] = source
+        if count > 1:
+            self.inputs.say(f"{source}: another picture is called {stem}, or would be overwritten; written as {chosen}")
+        return chosen
+
+
+def stem_of(source: str) -> str:
+    """Return a source's name without folders and ending, fit for a file name; `file#row` keeps its row."""
+    name = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    base, mark, row = name.rpartition("#")
+    stem = f"{Path(base).stem}#{row}" if mark and base and row.isdigit() else Path(name).stem
+    stem = "".join(c if c.isprintable() and c not in '/:*?"<>|' else "_" for c in stem)
+    stem = stem.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore")
+    return stem or "picture"
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder to write into; InputError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as problem:
+        raise InputError(f"{folder} cannot be a folder: a file is in the way") from problem
+    except OSError as problem:
+        raise InputError(f"{folder} cannot be made: {problem.strerror}") from problem
+    return folder
+
+
+def save(picture: Image.Image | np.ndarray, path: Path) -> None:
+    """Write a PNG whole or not at all; InputError if the disk does not take it."""
+    part = path.with_name(f".{path.name}.part")
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    try:
+        image.save(part, "PNG")
+        os.replace(part, path)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from problem

@@ -1,0 +1,74 @@
+"""One picture that shows all that was read in a face: it, its reconstruction, its poker face, what changed, and how sure."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pfvit.data.pictures import Pixels
+from pfvit.reader import Reading
+
+SIDE = 240  # of one panel, in pixels
+GAP = 16
+CAPTION = 34
+BARS = 300  # width of the bars' column
+LABEL = 104
+TEXT = 15
+PAPER, INK, SOFT, ACCENT = (255, 255, 255), (32, 33, 36), (188, 193, 200), (206, 66, 43)
+#: From no change to the largest in the face: transparent, through orange, to light yellow.
+HEAT = np.array([[20, 12, 60, 0], [120, 28, 109, 120], [229, 92, 48, 190], [252, 255, 164, 230]], dtype=np.float32)
+#: A change below this is not shown as the largest: a face that is calm already has an empty map.
+FAINT = 0.1
+
+
+def panels(reading: Reading) -> Image.Image:
+    """Return the picture of one face: four panels with captions, and bars of the probabilities."""
+    shown = [
+        (_fit(reading.crop), "face"),
+        (_fit(reading.reconstruction), "reconstruction"),
+        (_fit(reading.poker_face()), "poker face"),
+        (heat_over(reading.crop, reading.expression_map), "expression map"),
+    ]
+    width = GAP + len(shown) * (SIDE + GAP) + BARS
+    sheet = Image.new("RGB", (width, 2 * GAP + SIDE + CAPTION), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    for place, (panel, caption) in enumerate(shown):
+        left = GAP + place * (SIDE + GAP)
+        sheet.paste(panel, (left + (SIDE - panel.width) // 2, GAP + (SIDE - panel.height) // 2))
+        pen.text((left + SIDE // 2, GAP + SIDE + CAPTION // 2), caption, INK, font, anchor="mm")
+    _bars(pen, font, reading, width - BARS)
+    return sheet
+
+
+def heat_over(crop: Pixels, change: NDArray[np.float32]) -> Image.Image:
+    """Return the face in gray with the expression map (float32 [size, size], 0 to 1) glowing over it."""
+    face = _fit(crop).convert("L").convert("RGBA")
+    glow = Image.fromarray(heat(change)).resize(face.size, Image.Resampling.BICUBIC)
+    face.alpha_composite(glow)
+    return face.convert("RGB")
+
+
+def heat(change: NDArray[np.float32]) -> Pixels:
+    """Colour a map of changes, 0 to 1: uint8 [height, width, 4], RGB and opacity, brightest where it is largest."""
+    level = change / max(float(change.max(initial=0)), FAINT) * (len(HEAT) - 1)
+    low = np.clip(level.astype(int), 0, len(HEAT) - 2)
+    share = (level - low)[..., None]
+    return np.rint(HEAT[low] * (1 - share) + HEAT[low + 1] * share).astype(np.uint8)
+
+
+def _fit(pixels: Pixels) -> Image.Image:
+    image = Image.fromarray(pixels)
+    scale = SIDE / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _bars(pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, reading: Reading, left: int) -> None:
+    step = (SIDE + CAPTION) / len(reading.probabilities)
+    longest = BARS - LABEL - 4 * GAP
+    for place, (name, share) in enumerate(reading.probabilities.items()):
+        middle = GAP + step * (place + 0.5)
+        best = name == reading.emotion
+        pen.text((left + LABEL - GAP // 2, middle), name, INK, font, anchor="rm")
+        end = left + LABEL + max(1, round(longest * share))
+        pen.rectangle((left + LABEL, middle - step * 0.3, end, middle + step * 0.3), ACCENT if best else SOFT)
+        pen.text((end + GAP // 2, middle), f"{share:.0%}", INK, font, anchor="lm")

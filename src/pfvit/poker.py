@@ -1,0 +1,32 @@
+"""`pfvit poker`: take the expression off every face, and write what remains at the size of the face."""
+
+import math
+from collections.abc import Sequence
+
+import tyro
+
+from pfvit.config import Poker
+from pfvit.errors import InputError
+from pfvit.inputs import Inputs
+from pfvit.outputs import Namer, make_folder, save
+from pfvit.reader import Reader
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit poker` and return its exit status."""
+    return poker(tyro.cli(Poker, prog="pfvit poker", args=arguments))
+
+
+def poker(config: Poker) -> int:
+    """Write one PNG per face into the folder, with `strength` of its expression taken off."""
+    if not math.isfinite(config.strength) or not 0 <= config.strength <= 1:
+        raise InputError(f"--strength must be from 0 to 1, not {config.strength}", status=2)
+    inputs = Inputs(config.paths)
+    reader = Reader(config.weights, threads=config.threads)
+    # A generator that is missing should be known before the first picture is read.
+    _ = reader.artist.generator
+    namer = Namer(make_folder(config.out), inputs)
+    for reading in inputs.readings(reader, config.whole):
+        save(reading.poker_face(config.strength), namer.name(reading))
+    namer.report()
+    return inputs.status

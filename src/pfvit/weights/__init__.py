@@ -1,0 +1,123 @@
+"""The self-describing .onnx files that ship with the package, or that a person names, opened for reading.
+
+`NAME.onnx` is the recogniser and `NAME-generator.onnx` beside it the generator; what they need to know (labels,
+size, temperature, licence, training data) is inside them, written by `pfvit export`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pfvit.errors import InputError
+
+SHIPPED = Path(__file__).parent / "pfvit.onnx"
+FORMAT = "1"
+#: What goes in and comes out of each kind of file.
+INPUTS = {"recogniser": {"image"}, "generator": {"emotion", "residue", "strength"}}
+OUTPUTS = {"recogniser": {"logits", "probabilities", "emotion", "residue"}, "generator": {"face"}}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One opened weight file and what it says of itself."""
+
+    path: Path
+    kind: str
+    """recogniser or generator."""
+    name: str
+    labels: tuple[str, ...]
+    """Names of the emotions in the order of the probabilities."""
+    size: int
+    """Side in pixels of the faces that the model sees and draws."""
+    channels: int
+    """1 for gray, 3 for colour."""
+    pair: str
+    """Equal in a recogniser and the generator that was trained with it."""
+    about: Mapping[str, str] = field(repr=False)
+    """All that the file says: licence, training data, metrics, temperature."""
+    session: Any = field(repr=False)
+
+    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name.
+
+        A recogniser takes `image`, uint8 [batch, height, width, 3] of any size, and gives `logits` and
+        `probabilities` [batch, labels] and `emotion` and `residue` [batch, tokens, width]. A generator takes the
+        last two and `strength` [batch] from 0 (reconstruction) to 1 (poker face) and gives `face`, float32
+        [batch, size, size, channels] from 0 to 1.
+        """
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, inputs), strict=True))
+
+
+def open_recogniser(path: Path | None = None, threads: int | None = None) -> Network:
+    """Open a recogniser (the shipped one if not given); InputError if it is not there or is none."""
+    return _open(SHIPPED if path is None else path, "recogniser", threads)
+
+
+def open_generator(recogniser: Network, threads: int | None = None) -> Network:
+    """Open the generator beside a recogniser; InputError if it is not there or was not trained with it."""
+    path = generator_path(recogniser.path)
+    generator = _open(path, "generator", threads)
+    if generator.pair != recogniser.pair:
+        raise InputError(f"{path} was not trained with {recogniser.path}: take both files from one export")
+    return generator
+
+
+def generator_path(recogniser: Path) -> Path:
+    """Return where the generator of a recogniser stands."""
+    return recogniser.with_name(f"{recogniser.stem}-generator.onnx")
+
+
+def _open(path: Path, kind: str, threads: int | None) -> Network:
+    if not path.is_file():
+        if path.parent == SHIPPED.parent:
+            raise InputError(f"this build of pfvit ships without {path.name}; name an exported .onnx with --weights")
+        raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
+    session = _session(path, threads)
+    about = session.get_modelmeta().custom_metadata_map
+    form = about.get("pfvit.format")
+    if form is None:
+        raise InputError(f"{path} is an ONNX file of something else: give one that `pfvit export` wrote")
+    if form != FORMAT:
+        raise InputError(f"{path} has format {form}; this pfvit reads format {FORMAT}: update pfvit, or export anew")
+    said = about.get("pfvit.kind")
+    if said != kind:
+        raise InputError(f"{path} is a {said}, not a {kind}")
+    ins = {value.name for value in session.get_inputs()}
+    outs = {value.name for value in session.get_outputs()}
+    try:
+        labels = tuple(map(str, json.loads(about["pfvit.labels"])))
+        network = Network(
+            path, kind, about.get("pfvit.name", path.stem), labels, int(about["pfvit.size"]),
+            int(about["pfvit.channels"]), about["pfvit.pair"], about, session,
+        )  # fmt: skip
+    except (KeyError, ValueError, TypeError) as problem:
+        raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
+    if ins != INPUTS[kind] or not outs >= OUTPUTS[kind] or not labels or network.channels not in (1, 3):
+        raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
+    return network
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, and said in our words
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
+        raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

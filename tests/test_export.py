@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from conftest import pfvit
+from PIL import Image
+
+from pfvit.config import Architecture
+from pfvit.export import Drawer, Preprocess, Recogniser, generator_path, load_model
+from pfvit.loop import settings
+
+
+@pytest.fixture(scope="module")
+def both(nano):
+    """The exported sessions and the same modules in torch."""
+    recogniser = ort.InferenceSession(nano / "nano.onnx")
+    generator = ort.InferenceSession(generator_path(nano / "nano.onnx"))
+    model, record = load_model(nano / "two")
+    sizes = Architecture(**settings(Architecture, record["config"]["model"]))
+    temperature = float(recogniser.get_modelmeta().custom_metadata_map["pfvit.temperature"])
+    preprocess = Preprocess(sizes.image_size, sizes.channels)
+    reference = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature)
+    return recogniser, generator, reference, Drawer(model.generator)
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 24), (3, 48, 48), (8, 61, 37), (1, 1, 1), (3, 301, 200), (8, 7, 90)])
+def test_the_files_do_what_torch_does(both, shape):
+    recogniser, generator, reference, drawer = both
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    answers = recogniser.run(None, {"image": image})
+    strength = np.linspace(0, 1, shape[0], dtype=np.float32)
+    (face,) = generator.run(None, {"emotion": answers[2], "residue": answers[3], "strength": strength})
+    with torch.no_grad():
+        expected = reference(torch.from_numpy(image))
+        drawn = drawer(*expected[2:], torch.from_numpy(strength))
+    for ours, theirs in zip((*answers, face), (*expected, drawn), strict=True):
+        assert np.abs(ours - theirs.numpy()).max() < 1e-4
+    np.testing.assert_allclose(answers[1].sum(1), 1, rtol=1e-5)
+    assert face.shape == (shape[0], 24, 24, 1) and face.min() >= 0 and face.max() <= 1
+
+
+def test_the_files_describe_themselves(both):
+    recogniser, generator, _, _ = both
+    said = [session.get_modelmeta().custom_metadata_map for session in (recogniser, generator)]
+    assert [about["pfvit.kind"] for about in said] == ["recogniser", "generator"]
+    assert said[0]["pfvit.pair"] == said[1]["pfvit.pair"] and len(said[0]["pfvit.pair"]) == 16
+    assert json.loads(said[0]["pfvit.labels"])[0] == "neutral"
+    assert said[0]["pfvit.format"] == "1" and said[0]["pfvit.size"] == "24"
+    assert [i.name for i in recogniser.get_inputs()] == ["image"]
+    assert [o.name for o in recogniser.get_outputs()] == ["logits", "probabilities", "emotion", "residue"]
+
+
+def test_the_files_do_not_tell_where_they_were_made(nano):
+    for path in (nano / "nano.onnx", generator_path(nano / "nano.onnx")):
+        content = path.read_bytes()
+        assert b".py" not in content and str(nano).encode() not in content
+
+
+@pytest.mark.parametrize("size", [(112, 112), (211, 300), (13, 10), (48, 48), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resampling_equals_pillow_s_within_rounding(size, channels):
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    ours = (Preprocess(48, channels)(torch.from_numpy(pixels)[None])[0] + 1) * 127.5
+    picture = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    theirs = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float32).reshape(48, 48, -1)
+    assert np.abs(ours.permute(1, 2, 0).numpy() - theirs).max() < 1.6  # Pillow rounds gray, rows and columns
+
+
+def test_only_a_run_of_stage_two_can_be_exported(nano, tmp_path):
+    done = pfvit("export", nano / "one", "--out", tmp_path / "x.onnx")
+    assert done.returncode == 1 and "only a run of `pfvit train` can be exported" in done.stderr
+    done = pfvit("export", nano / "two", "--out", tmp_path / "x.bin")
+    assert done.returncode == 2 and "must name an .onnx file" in done.stderr
+    assert not list(tmp_path.iterdir())
