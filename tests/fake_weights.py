@@ -25,7 +25,9 @@ def about(kind: str, channels: int, **other: str) -> dict[str, str]:
     return says | {f"pfvit.{name}": value for name, value in other.items()}
 
 
-def _save(path: Path, nodes: list, ins: list, outs: list, constants: dict[str, np.ndarray], says: dict[str, str]) -> None:
+def _save(
+    path: Path, nodes: list, ins: list, outs: list, constants: dict[str, np.ndarray], says: dict[str, str]
+) -> None:
     initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "fake", ins, outs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

@@ -21,6 +21,7 @@ VERBS = {
 TRAINING_MODULES = {
     "torch",
     "lightning_fabric",
+    "pyarrow",
     "safetensors",
     "tensorboard",
     "onnx",

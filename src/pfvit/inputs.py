@@ -4,6 +4,7 @@ Faces of several pictures go through the model together, memory stays bounded ho
 input that fails is named on stderr while the others go on, and the answers keep the inputs' order.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,9 @@ from pfvit.data import pictures
 from pfvit.errors import InputError
 from pfvit.reader import Reader, Reading
 
-#: Pictures are gathered until they are so many, or hold so many pixels, and then read together.
+#: Pictures are gathered until they are so many, or so large, and then read together.
 PICTURES_AT_ONCE = 32
-PIXELS_AT_ONCE = 4_000_000
+BYTES_AT_ONCE = 32_000_000
 #: With fewer inputs a progress bar is only noise.
 MANY = 8
 
@@ -31,8 +32,6 @@ class Inputs:
             raise InputError("name at least one picture, folder or Parquet file", status=2)
         self.files = pictures.find(paths)
         self.failed = 0
-        self.pictures = 0
-        self.faces = 0
         self.console = Console(stderr=True)
 
     @property
@@ -63,7 +62,7 @@ class Inputs:
                     continue
                 sources.append(source)
                 images.append(pixels)
-                if len(images) >= PICTURES_AT_ONCE or sum(map(len, map(memoryview, images))) >= PIXELS_AT_ONCE:
+                if len(images) >= PICTURES_AT_ONCE or sum(image.nbytes for image in images) >= BYTES_AT_ONCE:
                     yield from self._read(reader, images, sources, whole)
                     sources, images = [], []
             yield from self._read(reader, images, sources, whole)
@@ -72,8 +71,6 @@ class Inputs:
         self, reader: Reader, images: list[pictures.Pixels], sources: list[str], whole: bool
     ) -> Iterator[Reading]:
         for source, faces in zip(sources, reader.read_batch(images, whole, sources), strict=True):
-            self.pictures += 1
-            self.faces += len(faces)
             if not faces:
                 self.say(f"{source}: no face found; if it is a face already cropped, use --whole")
             yield from faces
@@ -96,7 +93,9 @@ def printable(text: str) -> str:
 
 
 def quiet_pipe(run: Callable[[], int]) -> int:
-    """Run a verb whose reader may go away (`pfvit predict ... | head`) and return its status."""
+    """Run a verb that prints to a pipe which may be closed (`pfvit predict ... | head`); return its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal takes every file name
     try:
         status = run()
         sys.stdout.flush()

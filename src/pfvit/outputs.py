@@ -1,6 +1,5 @@
 """Pictures out: names that overwrite nothing they should not, and files that are whole or not there."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +23,17 @@ class Namer:
         self.folder, self.inputs = folder, inputs
         self.written = 0
         self.replaced = 0
-        self.taken: dict[str, object] = {}
+        self.taken: set[str] = set()
         self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
-        self.told: set[str] = set()
-        self.last: tuple[str, int] | None = None
         self.stem = ""
 
     def name(self, reading: Reading) -> Path:
         """Return where the picture of a face goes; to be called once per face, in the order of reading."""
-        # A picture's faces come one after another, counted from 0: a number that does not rise is a new picture.
-        if self.last is None or reading.source != self.last[0] or reading.face <= self.last[1]:
-            self.stem = self._free(stem_of(reading.source), reading.source)
-        self.last = (reading.source, reading.face)
+        if reading.face == 0:
+            self.stem = self._free(reading.source)
         path = self.folder / f"{self.stem}_{reading.face}.png"
         while path.resolve() in self.protected:
-            self.stem = self._free(stem_of(reading.source), reading.source)
+            self.stem = self._free(reading.source)
             path = self.folder / f"{self.stem}_{reading.face}.png"
         self.written += 1
         self.replaced += path.exists()
@@ -50,14 +45,15 @@ class Namer:
         older = f" ({self.replaced} replaced)" if self.replaced else ""
         self.inputs.say(f"{self.written} {files} in {self.folder}{older}")
 
-    def _free(self, stem: str, source: str) -> str:
+    def _free(self, source: str) -> str:
+        stem = stem_of(source)
         count, chosen = 1, stem
         while chosen.casefold() in self.taken:  # some file systems do not tell A from a
             count += 1
             chosen = f"{stem}~{count}"
-        self.taken[chosen.casefold()] = source
+        self.taken.add(chosen.casefold())
         if count > 1:
-            self.inputs.say(f"{source}: another picture is called {stem}, or would be overwritten; written as {chosen}")
+            self.inputs.say(f"{source}: {stem}_*.png is another picture's; this one is written as {chosen}_*.png")
         return chosen
 
 
@@ -88,7 +84,7 @@ def save(picture: Image.Image | np.ndarray, path: Path) -> None:
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     try:
         image.save(part, "PNG")
-        os.replace(part, path)
+        part.replace(path)
     except OSError as problem:
         part.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from problem

@@ -1,4 +1,4 @@
-"""One picture that shows all that was read in a face: it, its reconstruction, its poker face, what changed, and how sure."""
+"""One picture of all that is read in a face: it, its reconstruction, its poker face, what changed, and how sure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,9 @@ def _fit(pixels: Pixels) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _bars(pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, reading: Reading, left: int) -> None:
+def _bars(
+    pen: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, reading: Reading, left: int
+) -> None:
     step = (SIDE + CAPTION) / len(reading.probabilities)
     longest = BARS - LABEL - 4 * GAP
     for place, (name, share) in enumerate(reading.probabilities.items()):

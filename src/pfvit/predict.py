@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import tyro
 from rich.console import Console
@@ -70,9 +69,8 @@ def cells(reading: Reading) -> tuple[str, ...]:
     best = order[0][1]
     runners_up = ", ".join(f"{name} {share:.0%}" for name, share in order[1:RUNNERS_UP])
     x, y, width, height = reading.box
-    bar = "█" * round(best * BAR)
+    utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
+    bar = ("█" if utf8 else "#") * round(best * BAR)
     # Markup would take [brackets] in file names for styles.
     source = printable(reading.source).replace("[", r"\[")
     return source, str(reading.face), f"{width}x{height}+{x}+{y}", reading.emotion, f"{best:4.0%} {bar}", runners_up
-
-

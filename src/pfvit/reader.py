@@ -1,11 +1,10 @@
 """A picture -> the faces in it, each with its emotion and, when asked for, its poker face. Needs no torch."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from PIL import Image
 
 from pfvit import weights as weight_files
 from pfvit.data import pictures
-from pfvit.data.faces import Detector, Face, LibFaceDetection, cut, frame
+from pfvit.data.faces import Detector, LibFaceDetection, cut, frame
 from pfvit.data.pictures import Pixels
 from pfvit.errors import InputError
 
@@ -22,6 +21,14 @@ Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
 FACES_AT_ONCE = 32
 #: Larger crops are shrunk before the recogniser, whose first step needs 12 bytes per pixel.
 LARGEST_CROP = 512
+
+
+class CutOut(NamedTuple):
+    """A face found in a picture."""
+
+    box: tuple[int, int, int, int]
+    score: float
+    crop: Pixels
 
 
 class Artist:
@@ -62,6 +69,8 @@ class Reading:
     components: tuple[np.ndarray, np.ndarray] = field(repr=False)
     """The emotional component and the residue, float32 [tokens, width] each."""
     artist: Artist = field(repr=False)
+    drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    """What the generator has drawn so far, by strength."""
 
     def poker_face(self, strength: float = 1.0) -> Pixels:
         """Return the crop with this share (0 to 1) of its expression taken off, uint8 [height, width, 3].
@@ -99,9 +108,10 @@ class Reading:
             "probabilities": {name: round(share, 6) for name, share in self.probabilities.items()},
         }
 
-    @cached_property
-    def _drawn(self):  # noqa: ANN202
-        return lru_cache(maxsize=4)(lambda strength: self.artist.draw(*self.components, strength))
+    def _drawn(self, strength: float) -> NDArray[np.float32]:
+        if strength not in self.drawings:
+            self.drawings[strength] = self.artist.draw(*self.components, strength)
+        return self.drawings[strength]
 
 
 def carry_over(crop: Pixels, change: NDArray[np.float32]) -> Pixels:
@@ -153,23 +163,28 @@ class Reader:
     ) -> list[list[Reading]]:
         """Return the faces in each of some pictures; together they must fit in memory."""
         names = [_name(image) for image in images] if sources is None else sources
-        found: list[tuple[int, str, int, Face, Pixels]] = []
-        for index, (image, source) in enumerate(zip(images, names, strict=True)):
-            pixels = _pixels(image, source)
-            found += [(index, source, *rest) for rest in self.find(pixels, whole)]
-        readings: list[list[Reading]] = [[] for _ in images]
-        crops = [crop for *_, crop in found]
-        for (index, source, number, face, crop), read in zip(found, self._recognise(crops), strict=True):
-            readings[index].append(self._reading(source, number, face, crop, *read))
+        found = [self.find(_pixels(image, source), whole) for image, source in zip(images, names, strict=True)]
+        read = iter(self._recognise([cut_out.crop for faces in found for cut_out in faces]))
+        labels = self.recogniser.labels
+        readings = []
+        for source, faces in zip(names, found, strict=True):
+            readings.append([])
+            for number, (box, score, crop) in enumerate(faces):
+                probabilities, emotion, residue = next(read)
+                best = labels[int(probabilities.argmax())]
+                shares = dict(zip(labels, probabilities.tolist(), strict=True))
+                readings[-1].append(
+                    Reading(source, number, box, score, best, shares, crop, (emotion, residue), self.artist)
+                )
         return readings
 
-    def find(self, image: Pixels, whole: bool = False) -> list[tuple[int, Face, Pixels]]:
-        """Return number, place and crop of each face in a picture, left to right."""
+    def find(self, image: Pixels, whole: bool = False) -> list[CutOut]:
+        """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
         height, width = image.shape[:2]
         if whole:
-            return [(0, Face((0, 0, width, height), 1.0), image)]
+            return [CutOut((0, 0, width, height), 1.0, image)]
         faces = sorted(self.detector.detect(image), key=lambda face: face.box[:2])
-        return [(number, face, cut(image, frame(face))) for number, face in enumerate(faces)]
+        return [CutOut(_inside(face.box, width, height), face.score, cut(image, frame(face))) for face in faces]
 
     def _recognise(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Return probabilities, emotion and residue of each crop; crops of one size go through together."""
@@ -185,17 +200,6 @@ class Reader:
                 parts = zip(out["probabilities"], out["emotion"], out["residue"], strict=True)
                 answers.update(zip(some, parts, strict=True))
         return [answers[index] for index in range(len(crops))]
-
-    def _reading(
-        self, source: str, number: int, face: Face, crop: Pixels, probabilities: np.ndarray, *components: np.ndarray
-    ) -> Reading:
-        x, y, width, height = (round(value) for value in face.box)
-        labels = self.recogniser.labels
-        emotion, residue = components
-        return Reading(
-            source, number, (x, y, width, height), face.score, labels[int(probabilities.argmax())],
-            dict(zip(labels, probabilities.tolist(), strict=True)), crop, (emotion, residue), self.artist,
-        )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -230,12 +234,19 @@ def _name(image: Picture) -> str:
     return name if isinstance(name, str) else "the picture"
 
 
+def _inside(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the part of a box that is in the picture, in whole pixels."""
+    left, top = min(max(round(box[0]), 0), width - 1), min(max(round(box[1]), 0), height - 1)
+    right, bottom = min(round(box[0] + box[2]), width), min(round(box[1] + box[3]), height)
+    return left, top, max(right - left, 1), max(bottom - top, 1)
+
+
 def _shrunk(crop: Pixels) -> Pixels:
     longer = max(crop.shape[:2])
     if longer <= LARGEST_CROP:
         return crop
-    size = tuple(max(1, round(side * LARGEST_CROP / longer)) for side in (crop.shape[1], crop.shape[0]))
-    return np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BILINEAR))
+    height, width = (max(1, round(side * LARGEST_CROP / longer)) for side in crop.shape[:2])
+    return np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _check_strength(strength: float) -> None:

@@ -199,17 +199,17 @@ def _find_library() -> Look:
     except (OSError, AttributeError):
         return boxes
     call.restype = ctypes.c_void_p
-    call.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
     # OpenMP threads that wait for each other by spinning cost six times the work on a busy machine.
     set_threads = getattr(library, "omp_set_num_threads", lambda count: None)
 
     def boxes_and_points(image: Pixels) -> list[list[int]]:
         height, width = image.shape[:2]
-        buffer = ctypes.create_string_buffer(BUFFER_BYTES)
+        buffer = np.zeros(BUFFER_BYTES, np.uint8)
         set_threads(1)
-        call(buffer, image.ctypes.data, width, height, image.strides[0])
-        count = int(np.frombuffer(buffer, np.int32, 1)[0])
-        values = np.frombuffer(buffer, np.int16, count * VALUES_PER_FACE, offset=4)
+        call(buffer.ctypes.data, image.ctypes.data, width, height, image.strides[0])
+        count = int(buffer[:4].view(np.int32)[0])
+        values = buffer[4 : 4 + 2 * VALUES_PER_FACE * count].view(np.int16)
         return values.reshape(count, VALUES_PER_FACE)[:, :15].tolist()
 
     return boxes_and_points

@@ -4,6 +4,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +46,7 @@ def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
     except InputError:
         raise
     except Image.DecompressionBombError as problem:
-        raise InputError(f"{name} has more than the {MOST_PIXELS / 1e6:.0f} million pixels read at most") from problem
+        raise InputError(f"{name} is too large, more than {MOST_PIXELS / 1e6:.0f} million pixels") from problem
     except UnidentifiedImageError as problem:
         raise InputError(f"{name} is not a picture that can be read ({', '.join(FORMATS)})") from problem
     except MemoryError as problem:
@@ -57,10 +58,8 @@ def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
 def as_rgb(picture: Image.Image) -> Pixels:
     """Return any Pillow image as uint8 [height, width, 3], turned as its EXIF says."""
     picture.load()
-    try:
+    with suppress(Exception):  # damaged metadata does not make the pixels unreadable
         picture = ImageOps.exif_transpose(picture)
-    except Exception:  # damaged metadata does not make the pixels unreadable
-        picture.getexif().clear()
     if picture.mode.startswith("I"):
         gray = np.clip(np.rint(np.asarray(picture, dtype=np.float32) / SIXTEEN_TO_EIGHT), 0, 255)
         return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
@@ -103,17 +102,10 @@ def find(paths: Sequence[str | Path]) -> list[Path | InputError]:
     """
     files: list[Path | InputError] = []
     for path in paths:
-        if not str(path):
-            files.append(InputError("a path is empty"))
-        elif Path(path).is_dir():
-            inside = _below(Path(path))
-            files.extend(inside or [InputError(f"{path} is a folder without pictures")])
-        elif Path(path).is_file():
-            files.append(Path(path))
-        elif Path(path).exists():
-            files.append(InputError(f"{path} is neither a file nor a folder"))
-        else:
-            files.append(InputError(f"{path} is not there"))
+        try:
+            files.extend(_stands_for(path))
+        except OSError as problem:
+            files.append(InputError(f"{path} cannot be looked at: {problem.strerror}"))
     return files
 
 
@@ -161,18 +153,33 @@ def _rows(path: Path) -> Iterator[tuple[str, Pixels | InputError]]:
             yield source, problem
 
 
-def _below(folder: Path) -> list[Path]:
+def _stands_for(name: str | Path) -> Sequence[Path | InputError]:
+    path = Path(name)
+    if not str(name):
+        return [InputError("a path is empty")]
+    if path.is_dir():
+        return _below(path) or [InputError(f"{path} is a folder without pictures")]
+    if path.is_file():
+        return [path]
+    return [InputError(f"{path} is neither a file nor a folder" if path.exists() else f"{path} is not there")]
+
+
+def _below(folder: Path) -> list[Path | InputError]:
     found: list[Path] = []
-    for here, folders, names in os.walk(folder):
+    closed: list[InputError] = []
+
+    def note(problem: OSError) -> None:
+        closed.append(InputError(f"{problem.filename} cannot be looked into: {problem.strerror}"))
+
+    for here, folders, names in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(here, name) for name in names if not name.startswith("."))
         found.extend(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(found)
+    return [*sorted(found), *closed]
 
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MOST_PIXELS:
-        limit = f"{MOST_PIXELS / 1e6:.0f} million"
-        raise InputError(f"{name} is {width}x{height} pixels; at most {limit} are read")
+        raise InputError(f"{name} is too large, more than {MOST_PIXELS / 1e6:.0f} million pixels")
     if min(width, height) < SMALLEST_SIDE:
         raise InputError(f"{name} is {width}x{height} pixels: too small to hold a face (at least {SMALLEST_SIDE})")
