@@ -14,6 +14,8 @@ from PIL import Image
 from pfvit.data import pictures, tables
 from pfvit.errors import InputError
 
+NOISE = np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)
+
 
 def scene(height: int = 24, width: int = 32) -> np.ndarray:
     """Smooth colours, so that lossy formats come close: red to the right, green downwards."""
@@ -27,7 +29,10 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("form", "off"), [("PNG", 0), ("TIFF", 0), ("BMP", 0), ("WEBP", 20), ("JPEG", 12), ("GIF", 40)])
+LOSS = [("PNG", 0), ("TIFF", 0), ("BMP", 0), ("WEBP", 20), ("JPEG", 12), ("GIF", 40)]
+
+
+@pytest.mark.parametrize(("form", "off"), LOSS)
 def test_formats_decode_to_what_was_drawn(form, off):
     pixels = pictures.decode(encoded(Image.fromarray(scene()), form))
     assert pixels.shape == (24, 32, 3) and pixels.dtype == np.uint8 and pixels.flags.writeable
@@ -93,7 +98,8 @@ def bomb(side: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    data = chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,7 @@ def bomb(side: int) -> bytes:
         (b"hello, this is text\n" * 10, "not a picture"),
         (b"", "not a picture"),
         (encoded(Image.fromarray(scene(200, 200)), "JPEG")[:1500], "damaged or cut short"),
-        (encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)), "PNG")[:9000], "damaged"),
+        (encoded(Image.fromarray(NOISE), "PNG")[:9000], "damaged"),
         (encoded(Image.new("RGB", (1, 1)), "PNG"), "1x1.*too small"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n", "not a picture"),
     ],
@@ -143,7 +149,8 @@ def test_paths_that_stand_for_nothing(tmp_path):
     os_error = "x" * 5000
     found = pictures.find(["", tmp_path / "no.jpg", tmp_path / "empty", "/dev/null", os_error, tmp_path / "no_suffix"])
     assert [isinstance(item, InputError) for item in found] == [True] * 5 + [False]
-    for item, why in zip(found, ["empty", "not there", "without pictures", "neither", "cannot be looked at"], strict=False):
+    reasons = ["empty", "not there", "without pictures", "neither", "cannot be looked at"]
+    for item, why in zip(found, reasons, strict=False):
         assert why in str(item)
 
 
@@ -195,7 +202,7 @@ def test_damaged_tables_say_so_and_nothing_else(tmp_path, capfd):
     footer[-300:-100] = bytes(200)
     for content in (whole[: len(whole) // 2], bytes(footer), b"PAR1", b"text"):
         path.write_bytes(content)
-        with pytest.raises(InputError, match="t.parquet cannot be read as Parquet"):
+        with pytest.raises(InputError, match=r"t\.parquet cannot be read as Parquet"):
             list(tables.rows(path))
     assert capfd.readouterr().err == ""  # arro3 would print a backtrace
 

@@ -242,7 +242,7 @@ class Evaluate:
     data: DataPaths
     """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it) or a run folder; the shipped weights if not given."""
+    """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: str = "ferplus"

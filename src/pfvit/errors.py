@@ -9,6 +9,7 @@ class InputError(Exception):
         self.status = status
 
 
-def missing_extra(extra: str, module: str) -> InputError:
-    """Say which extra to install when `module` is not there."""
-    return InputError(f'{module} is not installed; it comes with: pip install "pfvit[{extra}]"')
+def printable(text: str) -> str:
+    """Return text that any terminal takes: file names may hold bytes that are no UTF-8, and control characters."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

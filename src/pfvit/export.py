@@ -29,8 +29,8 @@ from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.loop import settings
 from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator
+from pfvit.weights import FORMAT, generator_path
 
-FORMAT = "1"
 OPSET = 20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 LICENSE = "Weights: research use; trained on FER2013 (no open licence) with FER+ votes (MIT). Code: MIT."
@@ -115,11 +115,6 @@ def main(arguments: Sequence[str]) -> int:
     for path in (out, generator_path(out)):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
-
-
-def generator_path(recogniser: Path) -> Path:
-    """Return where the generator of a recogniser stands."""
-    return recogniser.with_name(f"{recogniser.stem}-generator.onnx")
 
 
 def load_model(run: Path) -> tuple[PFViT, dict]:

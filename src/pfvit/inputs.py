@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pfvit.data import pictures
-from pfvit.errors import InputError
+from pfvit.errors import InputError, printable
 from pfvit.reader import Reader, Reading
 
 #: Pictures are gathered until they are so many, or so large, and then read together.
@@ -84,12 +84,6 @@ class Inputs:
         few = len(self.files) < MANY and self._total() is not None
         hidden = few or not self.console.is_terminal
         return Progress(*columns, console=self.console, transient=True, disable=hidden)
-
-
-def printable(text: str) -> str:
-    """Return text that any terminal takes: file names may hold bytes that are no UTF-8, and control characters."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def quiet_pipe(run: Callable[[], int]) -> int:

@@ -117,6 +117,12 @@ def bootstrap(truth: Counts, probabilities: Array, draws: int = DRAWS, seed: int
     return {name: interval(np.array(v)) for name, v in values.items()}
 
 
+def bootstrap_mean(values: Array, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """Return the 95% interval of the mean of `values` [rows] over redrawn rows."""
+    rng = np.random.default_rng(seed)
+    return interval(np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]))
+
+
 def linear_probe(features: Array, truth: Counts, classes: int, decay: float = 1e-2, steps: int = 300) -> float:
     """Return the accuracy of a linear classifier of `features` [rows, width] on rows it was not fitted to.
 

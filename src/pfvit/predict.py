@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pfvit.config import Predict
-from pfvit.inputs import Inputs, printable, quiet_pipe
+from pfvit.errors import printable
+from pfvit.inputs import Inputs, quiet_pipe
 from pfvit.outputs import Namer, make_folder, save
 from pfvit.picture import panels
 from pfvit.reader import Reader, Reading, read

@@ -134,4 +134,5 @@ def draw(autoencoder: Autoencoder, shown: Batch, step: int, config: Pretrain) ->
     seen = torch.where(mask.hidden[:, :, None], torch.zeros_like(target), target)
     filled = torch.where(mask.hidden[:, :, None], drawn, target)
     columns = [unpatchify(p, sizes.patch_size, sizes.channels) for p in (seen, filled)]
-    save_sheet(config.out / "sheets" / f"{step:07d}.png", [*columns, face])
+    sheet = [augment.to_bytes(faces) for faces in (*columns, face)]
+    save_sheet(config.out / "sheets" / f"{step:07d}.png", sheet)

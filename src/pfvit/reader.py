@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -17,8 +18,6 @@ from pfvit.data.pictures import Pixels
 from pfvit.errors import InputError
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
-#: Faces that go through the recogniser together: more are no faster on a processor, and take memory.
-FACES_AT_ONCE = 32
 #: Larger crops are shrunk before the recogniser, whose first step needs 12 bytes per pixel.
 LARGEST_CROP = 512
 
@@ -43,9 +42,9 @@ class Artist:
         return weight_files.open_generator(self.recogniser, self.threads)
 
     def draw(self, emotion: np.ndarray, residue: np.ndarray, strength: float) -> NDArray[np.float32]:
-        """Return the face of one pair of components [tokens, width] as float32 [size, size, channels] in [0, 1]."""
-        share = np.array([strength], dtype=np.float32)
-        return self.generator.run(emotion=emotion[None], residue=residue[None], strength=share)["face"][0]
+        """Return faces, float32 [batch, size, size, channels] in [0, 1], of components [batch, tokens, width]."""
+        share = np.full(len(emotion), strength, dtype=np.float32)
+        return self.generator.run(emotion=emotion, residue=residue, strength=share)["face"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,8 @@ class Reading:
 
     def _drawn(self, strength: float) -> NDArray[np.float32]:
         if strength not in self.drawings:
-            self.drawings[strength] = self.artist.draw(*self.components, strength)
+            emotion, residue = self.components
+            self.drawings[strength] = self.artist.draw(emotion[None], residue[None], strength)[0]
         return self.drawings[strength]
 
 
@@ -164,13 +164,13 @@ class Reader:
         """Return the faces in each of some pictures; together they must fit in memory."""
         names = [_name(image) for image in images] if sources is None else sources
         found = [self.find(_pixels(image, source), whole) for image, source in zip(images, names, strict=True)]
-        read = iter(self._recognise([cut_out.crop for faces in found for cut_out in faces]))
+        read = iter(self.recogniser.each([_shrunk(cut_out.crop) for faces in found for cut_out in faces]))
         labels = self.recogniser.labels
         readings = []
         for source, faces in zip(names, found, strict=True):
             readings.append([])
             for number, (box, score, crop) in enumerate(faces):
-                probabilities, emotion, residue = next(read)
+                probabilities, emotion, residue = itemgetter("probabilities", "emotion", "residue")(next(read))
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
                 readings[-1].append(
@@ -185,21 +185,6 @@ class Reader:
             return [CutOut((0, 0, width, height), 1.0, image)]
         faces = sorted(self.detector.detect(image), key=lambda face: face.box[:2])
         return [CutOut(_inside(face.box, width, height), face.score, cut(image, frame(face))) for face in faces]
-
-    def _recognise(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return probabilities, emotion and residue of each crop; crops of one size go through together."""
-        inputs = [_shrunk(crop) for crop in crops]
-        alike: dict[tuple[int, ...], list[int]] = {}
-        for index, image in enumerate(inputs):
-            alike.setdefault(image.shape, []).append(index)
-        answers = {}
-        for same in alike.values():
-            for start in range(0, len(same), FACES_AT_ONCE):
-                some = same[start : start + FACES_AT_ONCE]
-                out = self.recogniser.run(image=np.stack([inputs[index] for index in some]))
-                parts = zip(out["probabilities"], out["emotion"], out["residue"], strict=True)
-                answers.update(zip(some, parts, strict=True))
-        return [answers[index] for index in range(len(crops))]
 
 
 @lru_cache(maxsize=1)
@@ -217,13 +202,13 @@ def _pixels(image: Picture, source: str) -> Pixels:
         return pictures.from_array(image, source)
     if isinstance(image, Image.Image):
         return pictures.from_array(pictures.as_rgb(image), source)
-    if isinstance(image, (str, Path)):
-        try:
-            with Path(image).open("rb") as file:
-                return pictures.decode(file, source)
-        except OSError as problem:
-            raise InputError(f"{image} cannot be opened: {problem.strerror}") from problem
-    return pictures.decode(image, source)
+    if not isinstance(image, (str, Path)):
+        return pictures.decode(image, source)
+    try:
+        with Path(image).open("rb") as file:
+            return pictures.decode(file, source)
+    except OSError as problem:
+        raise InputError(f"{image} cannot be opened: {problem.strerror}") from problem
 
 
 def _name(image: Picture) -> str:

@@ -295,7 +295,8 @@ def look(model: PFViT, held_out: Batch, step: int, config: Train) -> dict[str, f
     some = face[:: max(1, len(face) // SHEET_FACES)][:SHEET_FACES].to(device)
     out = model(some)
     change = (out.reconstruction - out.poker_face).abs() * 2 - 1
-    save_sheet(config.out / "sheets" / f"{step:07d}.png", [some, out.reconstruction, out.poker_face, change])
+    columns = [augment.to_bytes(faces) for faces in (some, out.reconstruction, out.poker_face, change)]
+    save_sheet(config.out / "sheets" / f"{step:07d}.png", columns)
     return {
         "validation_war": metrics.war(confusion),
         "validation_uar": metrics.uar(confusion),

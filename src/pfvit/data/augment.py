@@ -6,6 +6,7 @@ those of its own rows. So a step looks the same after a resume and for any numbe
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -33,6 +34,11 @@ class Draws:
 def to_unit(image: UInt8[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
     """Turn bytes into pixels in [-1, 1]."""
     return image.float() / 127.5 - 1
+
+
+def to_bytes(face: Float[Tensor, "batch channels high wide"]) -> UInt8[np.ndarray, "batch high wide channels"]:
+    """Turn pixels in [-1, 1] (others are cut off) into bytes as picture files hold them."""
+    return ((face.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def warp(

@@ -55,6 +55,14 @@ def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
         raise InputError(f"{name} is damaged or cut short: {problem}") from problem
 
 
+def decode_cell(cell: object, name: str) -> Pixels:
+    """Return the pixels in a cell of an image column: bytes, or the struct that Hugging Face `datasets` writes."""
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(content, bytes):
+        raise InputError(f"{name} has no picture bytes")
+    return decode(content, name)
+
+
 def as_rgb(picture: Image.Image) -> Pixels:
     """Return any Pillow image as uint8 [height, width, 3], turned as its EXIF says."""
     picture.load()
@@ -142,13 +150,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Pixels | InputError]]:
         source = name if isinstance(name, str) and name else place
         # A name alone does not tell which row of which file to look at.
         told = place if source == place else f"{place} ({source})"
-        image = row["image"]
-        content = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(content, bytes):
-            yield source, InputError(f"{told} has no picture bytes")
-            continue
         try:
-            yield source, decode(content, told)
+            yield source, decode_cell(row["image"], told)
         except InputError as problem:
             yield source, problem
 

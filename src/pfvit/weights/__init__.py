@@ -6,12 +6,13 @@ size, temperature, licence, training data) is inside them, written by `pfvit exp
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pfvit.errors import InputError
 
@@ -19,7 +20,10 @@ SHIPPED = Path(__file__).parent / "pfvit.onnx"
 FORMAT = "1"
 #: What goes in and comes out of each kind of file.
 INPUTS = {"recogniser": {"image"}, "generator": {"emotion", "residue", "strength"}}
-OUTPUTS = {"recogniser": {"logits", "probabilities", "emotion", "residue"}, "generator": {"face"}}
+ANSWERS = {"logits", "probabilities"}
+OUTPUTS = {"recogniser": ANSWERS | {"emotion", "residue"}, "generator": {"face"}}
+#: Faces that go through a recogniser together: more are no faster on a processor, and take memory.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,33 @@ class Network:
         names = [output.name for output in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, inputs), strict=True))
 
+    def each(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, np.ndarray]]:
+        """Return a recogniser's outputs for each uint8 [height, width, 3], in order; equal sizes go together."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            alike.setdefault(image.shape, []).append(index)
+        answers: dict[int, dict[str, np.ndarray]] = {}
+        for same in alike.values():
+            for start in range(0, len(same), AT_ONCE):
+                some = same[start : start + AT_ONCE]
+                out = self.run(image=np.stack([images[index] for index in some]))
+                answers |= {index: {name: out[name][k] for name in out} for k, index in enumerate(some)}
+        return [answers[index] for index in range(len(images))]
 
-def open_recogniser(path: Path | None = None, threads: int | None = None) -> Network:
-    """Open a recogniser (the shipped one if not given); InputError if it is not there or is none."""
-    return _open(SHIPPED if path is None else path, "recogniser", threads)
+
+def open_recogniser(path: Path | None = None, threads: int | None = None, components: bool = True) -> Network:
+    """Open a recogniser (the shipped one if not given); InputError if it is not there or is none.
+
+    Without `components` it need not give emotion and residue: enough for one that only judges.
+    """
+    wanted = OUTPUTS["recogniser"] if components else ANSWERS
+    return _open(SHIPPED if path is None else path, "recogniser", threads, wanted)
 
 
 def open_generator(recogniser: Network, threads: int | None = None) -> Network:
     """Open the generator beside a recogniser; InputError if it is not there or was not trained with it."""
     path = generator_path(recogniser.path)
-    generator = _open(path, "generator", threads)
+    generator = _open(path, "generator", threads, OUTPUTS["generator"])
     if generator.pair != recogniser.pair:
         raise InputError(f"{path} was not trained with {recogniser.path}: take both files from one export")
     return generator
@@ -73,10 +94,12 @@ def generator_path(recogniser: Path) -> Path:
     return recogniser.with_name(f"{recogniser.stem}-generator.onnx")
 
 
-def _open(path: Path, kind: str, threads: int | None) -> Network:
+def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Network:
     if not path.is_file():
         if path.parent == SHIPPED.parent:
             raise InputError(f"this build of pfvit ships without {path.name}; name an exported .onnx with --weights")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; `pfvit export {path} --out NAME.onnx` makes a weight file of a run")
         raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
     session = _session(path, threads)
     about = session.get_modelmeta().custom_metadata_map
@@ -98,7 +121,7 @@ def _open(path: Path, kind: str, threads: int | None) -> Network:
         )  # fmt: skip
     except (KeyError, ValueError, TypeError) as problem:
         raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
-    if ins != INPUTS[kind] or not outs >= OUTPUTS[kind] or not labels or network.channels not in (1, 3):
+    if ins != INPUTS[kind] or not outs >= wanted or not labels or network.channels not in (1, 3):
         raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
     return network
 

@@ -1,0 +1,99 @@
+"""Labelled faces from Parquet files for measuring: decoded as any picture is, one truth each, without torch."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pfvit.data import pictures, tables
+from pfvit.data.pictures import Pixels
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
+from pfvit.errors import InputError, printable
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled face."""
+
+    image: Pixels
+    truth: str
+    votes: np.ndarray | None
+    """float64 [8]: the annotators' distribution over EIGHT, or None."""
+
+
+@dataclass
+class Labelled:
+    """Labelled faces of Parquet files, and why rows were left out."""
+
+    paths: Sequence[Path]
+    names: Sequence[str]
+    order: str
+    clean: bool
+    leaked: int = 0
+    unlabelled: int = 0
+    unreadable: int = 0
+    classes: set[str] = field(default_factory=set)
+    """The emotions that the data tell apart."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for path in self.paths:
+            try:
+                yield from self._rows(path)
+            except InputError as problem:
+                if problem.status != 1:
+                    raise
+                self._fail(problem)
+
+    def _rows(self, path: Path) -> Iterator[Sample]:
+        there = tables.column_names(path)
+        if "image" not in there:
+            raise InputError(f"{path} has no image column, only {', '.join(there)}", status=2)
+        voted = set(FERPLUS_VOTES) <= set(there)
+        if not voted and "label" not in there:
+            raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column", status=2)
+        self.classes |= set(EIGHT if voted else ORDERS[self.order])
+        wanted = ["image", *(FERPLUS_VOTES if voted else ("label",)), *(c for c in ("also_in",) if c in there)]
+        for number, row in enumerate(tables.rows(path, wanted)):
+            if self.clean and row.get("also_in"):
+                self.leaked += 1
+                continue
+            truth = self._majority(row) if voted else self._label(row["label"], f"{path}#{number}")
+            if truth not in self.names:
+                self.unlabelled += 1
+                continue
+            try:
+                image = pictures.decode_cell(row["image"], f"{path}#{number}")
+            except InputError as problem:
+                self._fail(problem)
+                continue
+            votes = np.array([row[name] for name in EIGHT], dtype=float) if voted else None
+            yield Sample(image, truth, votes)
+
+    def _majority(self, row: dict[str, Any]) -> str:
+        """Return what most annotators saw; of equals the first column."""
+        return max(FERPLUS_VOTES, key=lambda name: row[name] or 0)
+
+    def _label(self, label: Any, place: str) -> str:
+        order = ORDERS[self.order]
+        if not isinstance(label, int) or not 0 <= label < len(order):
+            raise InputError(f"{place}: labels of {self.order} are 0 to {len(order) - 1}, not {label!r}", status=2)
+        return order[label]
+
+    def _fail(self, problem: InputError) -> None:
+        self.unreadable += 1
+        print(printable(str(problem)), file=sys.stderr)  # noqa: T201
+
+
+def batches(samples: Labelled, size: int) -> Iterator[list[Sample]]:
+    """Yield the samples so many at a time."""
+    some: list[Sample] = []
+    for sample in samples:
+        some.append(sample)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
