@@ -17,7 +17,7 @@ pfvit pretrain compact --data "$data/ferplus_train.parquet" "$data/faces_gray_12
     --out runs/compact-pretrain --epochs 9 --batch 64 --rate 2.4e-3 $minutes $(more runs/compact-pretrain)
 # shellcheck disable=SC2046,SC2086
 pfvit train compact --data "$data/ferplus_train.parquet" --validation "$data/ferplus_val.parquet" \
-    --start runs/compact-pretrain --out runs/compact-train --epochs 10 --layer-decay 0.8 --mixup 0.2 \
+    --start runs/compact-pretrain --out runs/compact-train --epochs 9 --layer-decay 0.8 --mixup 0.2 \
     --evaluate-every 800 $minutes $(more runs/compact-train)
 pfvit export runs/compact-train --out runs/compact-train/pfvit.onnx --calibrate "$data/ferplus_val.parquet"
 pfvit evaluate --data "$data/ferplus_val.parquet" --weights runs/compact-train/pfvit.onnx

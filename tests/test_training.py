@@ -119,6 +119,7 @@ def snapshot(module: torch.nn.Module) -> dict:
 def test_who_learns_in_which_phase(tmp_path, made_up):
     made, stream = trainer(tmp_path, made_up)
     batch = next(iter(stream))
+    made.let_critics_in()
     model, critics = snapshot(made.model), snapshot(made.bare_critics)
     terms = made.step(batch, 0, warmup=0)  # no game in this step
     parts = {name.split(".")[0] for name in changed(model, made.model)}

@@ -115,35 +115,39 @@ class Game:
 
     batch: int = 24
     """Faces per step that play, the first of the step's batch."""
-    every: int = 2
+    every: int = 1
     """Play once every so many steps of recognition."""
     reconstruction: float = 1.0
-    features: float = 0.1
+    features: float = 0.05
     """Feature matching on the discriminator's last tokens."""
-    adversary: float = 0.02
-    """Realism of made faces."""
-    emotion: float = 0.1
+    adversary: float = 0.003
+    """Realism of made faces. The slope of L1 is small beside the critics': weights near 1 would drown it."""
+    emotion: float = 0.03
     """Discriminator's emotion head: calm poker faces, expressive reconstructions."""
+    restraint: float = 1.0
+    """The critics pull on a face at most so many times as hard as the L1 reconstruction does."""
     unmask: float = 0.5
     """The emotion head also learns the true emotion of calm faces: a texture that fools it gets found out."""
     untouched: float = 1.0
     """Faces that are neutral already stay as they are."""
-    confusion: float = 0.2
+    confusion: float = 0.1
     """Nothing about the emotion can be read off the residue."""
     orthogonality: float = 0.0
     """Needed by the soft separator only; the others are orthogonal by construction."""
     cycle: float = 0.0
     """The residue of the poker face is the residue of the face."""
-    small_change: float = 0.1
+    small_change: float = 0.05
     """Move only what the expression moves."""
-    penalty: float = 1.0
-    """R1 on real faces (Mescheder et al., 2018)."""
+    penalty: float = 0.05
+    """R1 on real faces (Mescheder et al., 2018); near 0.0002 pixels / batch, StyleGAN 2-ADA's rule of thumb."""
     penalty_every: int = 8
     """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
-    start: float = 0.1
-    """Share of the training before the critics begin to count; their weight rises linearly over as much again."""
+    start: float = 0.55
+    """Share of the training before the critics enter; the discriminator starts as the encoder is then."""
+    ramp: float = 0.05
+    """Share of the training over which the makers begin to listen to the critics."""
     rate: float = 2.0e-4
     """Peak learning rate of the discriminator, not scaled by the batch."""
 

@@ -5,11 +5,13 @@ draw the face back and draw it calm. The *critics* tell made faces from real one
 try to read the emotion off the residue. Each side does one forward per phase, so that it can be wrapped for DDP.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from pfvit import losses
 from pfvit.config import Game
@@ -62,6 +64,22 @@ class Makers(nn.Module):
         return logits, Made(residue, emotion, expressive, calm)
 
 
+class Restrain(torch.autograd.Function):
+    """Return faces as they are, and cut the gradient that comes back to each to a norm of at most `limit`."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, faces: Tensor, limit: float) -> Tensor:
+        """Pass the faces [batch, channels, high, wide] on."""
+        ctx.limit = limit  # pyrefly: ignore[missing-attribute]
+        return faces.view_as(faces)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, None]:
+        """Shorten what is too long."""
+        norm = slopes[0].square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+        return slopes[0] * (ctx.limit / norm.clamp(min=ctx.limit)), None  # pyrefly: ignore[missing-attribute]
+
+
 class Critics(nn.Module):
     """One forward of the critics: the discriminator, and a probe that reads the emotion off the residue."""
 
@@ -97,20 +115,25 @@ def maker_terms(
 ) -> dict[str, Tensor]:
     """Return the makers' weighted loss terms; the critics' weights must not require gradients.
 
-    `ramp` in [0, 1] scales what comes from the critics, who need time to become worth listening to.
+    `ramp` in [0, 1] scales what comes from the critics, who need time to become worth listening to; at 0 they are
+    not asked. L1's slope has the norm 1 / sqrt(pixels) for each face of the mean; what the critics ask for is kept
+    to `restraint` times that, as VQGAN's adaptive weight does with one ratio for all faces (arXiv 2012.09841).
     """
     terms = {
         "reconstruction": game.reconstruction * losses.reconstruction(made.expressive, face),
         "untouched": game.untouched * losses.untouched(made.calm, face, target[:, NEUTRAL_INDEX]),
-        "small_change": ramp * game.small_change * losses.small_change(made.expressive, made.calm),
     }
     if game.orthogonality:
         terms["orthogonality"] = game.orthogonality * losses.orthogonality(made.emotion, made.residue)
+    if ramp == 0:
+        return terms
+    terms["small_change"] = ramp * game.small_change * losses.small_change(made.expressive, made.calm)
     if game.confusion:
         terms["confusion"] = ramp * game.confusion * losses.confusion(critics.probe(made.residue))
     if game.adversary or game.emotion or game.features:
-        verdict = critics.discriminator(torch.cat([made.expressive, made.calm]))
         count = len(face)
+        limit = game.restraint * game.reconstruction / (count * math.sqrt(face[0].numel()))
+        verdict = critics.discriminator(Restrain.apply(torch.cat([made.expressive, made.calm]).float(), limit))
         calm_target = losses.dial_target(target, strength, NEUTRAL_INDEX)
         terms["emotion"] = (
             ramp * game.emotion * losses.classification(verdict.emotion_logits, torch.cat([target, calm_target])) * 2

@@ -37,6 +37,7 @@ from pfvit.sheets import save_sheet
 MAKER_BETAS = (0.9, 0.95)
 CRITIC_BETAS = (0.0, 0.99)  # PAPER 4.3
 SHEET_FACES = 48
+CRITIC_WARMUP = 50  # steps: their heads are fresh
 AVERAGE_WARMUP = 10  # the EMA factor starts at 1 / 10 and rises to its value
 EVALUATION_BATCH = 128
 CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what gets drawn
@@ -94,9 +95,6 @@ def build(config: Train) -> tuple[PFViT, Critics]:
         encoder = checkpoint.part_of(weights, "encoder")
         checkpoint.load_into(model.encoder, encoder, "encoder", config.start)
         checkpoint.load_into(model.generator.decoder, checkpoint.part_of(weights, "decoder"), "decoder", config.start)
-        backbone = critics.discriminator.backbone
-        wanted = backbone.state_dict().keys()  # the discriminator may have fewer blocks than the encoder
-        checkpoint.load_into(backbone, {k: v for k, v in encoder.items() if k in wanted}, "encoder", config.start)
     return model, critics
 
 
@@ -105,6 +103,7 @@ class Trainer:
 
     def __init__(self, fabric: Fabric, config: Train, steps: int):
         self.fabric, self.config, self.steps = fabric, config, steps
+        self.entrance = round(config.game.start * steps)
         self.model, self.bare_critics = build(config)
         self.average = AveragedModel(self.model, multi_avg_fn=self._follow)
         makers = Makers(self.model, config.game.encoder_share)
@@ -171,8 +170,14 @@ class Trainer:
         clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[playing]
         dial = draws.uniform()
         strength = torch.where(draws.uniform() < PURE_POKER, 1.0, dial)[playing].to(self.fabric.device)
-        ramp = min(1.0, max(0.0, number / self.steps / game.start - 1)) if game.start else 1.0
+        ramp = min(1.0, max(0, number - self.entrance) / max(1, round(game.ramp * self.steps)))
         return Step(number, batch.name, view, view_target, ramp, clean, target[playing], strength)
+
+    def let_critics_in(self) -> None:
+        """Start the discriminator as the first blocks of the encoder as it is now, which knows faces and emotions."""
+        backbone = self.bare_critics.discriminator.backbone
+        known = self.averaged.encoder.state_dict()
+        backbone.load_state_dict({name: known[name] for name in backbone.state_dict()})
 
     def due(self, every: int, step: Step) -> bool:
         """Say whether something that comes every `every` steps comes in this one."""
@@ -207,10 +212,14 @@ class Trainer:
         step = self.prepare(batch, number)
         base = cosine(number, self.steps, warmup)
         set_rate(self.maker_optimizer, config.rate * config.batch / REFERENCE_BATCH * base)
-        set_rate(self.critic_optimizer, config.game.rate * base)
+        since = number - self.entrance  # the critics have a schedule of their own
+        critic_base = cosine(max(0, since), self.steps - self.entrance, CRITIC_WARMUP)
+        set_rate(self.critic_optimizer, config.game.rate * critic_base)
+        if number == self.entrance:
+            self.let_critics_in()
         told: dict[str, float] = {}
         for phase in self.phases:
-            if not self.due(phase.every, step):
+            if not self.due(phase.every, step) or (phase.side is self.critics and number < self.entrance):
                 continue
             terms = phase.terms(step)
             stop_if_not_finite(terms, number, step.names)
