@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pfvit.emotions import EIGHT
 
-SIZE, TOKENS, WIDTH = 8, 5, 6
+SIZE, TOKENS, WIDTH = 12, 5, 6
 #: Mean brightness that each emotion stands for: 16, 48, ..., 240.
 CENTRES = np.arange(16, 256, 32, dtype=np.float32)
 #: What full strength adds to the left half of the drawn face.

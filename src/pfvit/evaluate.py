@@ -20,6 +20,7 @@ from pfvit.data.labelled import Labelled, Sample, batches
 from pfvit.data.pictures import Pixels
 from pfvit.emotions import EIGHT, NEUTRAL, ORDERS
 from pfvit.errors import InputError
+from pfvit.outputs import wide_console
 from pfvit.picture import heat_over, small
 from pfvit.reader import Artist, carry_over
 from pfvit.sheets import save_sheet
@@ -194,7 +195,7 @@ def poker(tally: Tally, labels: Sequence[str], judge: weights.Network | None) ->
 
 def show(report: dict[str, Any]) -> None:
     """Print the figures for people."""
-    console = Console(highlight=False)
+    console = wide_console()
     out = report["left_out"]
     console.print(
         f"{report['weights']} on {', '.join(report['data'])}, {report['protocol']} protocol: {report['n']} faces "

@@ -1,14 +1,17 @@
-"""Pictures out: names that overwrite nothing they should not, and files that are whole or not there."""
+"""Pictures and tables out: names that overwrite nothing they should not, and files that are whole or not there."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.console import Console
 
 from pfvit.errors import InputError
 from pfvit.inputs import Inputs
 from pfvit.reader import Reading
 
+#: Columns when a table goes to a file or a pipe: nothing must be cut.
+WIDE = 200
 LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
 
 
@@ -65,6 +68,12 @@ def stem_of(source: str) -> str:
     stem = "".join(c if c.isprintable() and c not in '/:*?"<>|' else "_" for c in stem)
     stem = stem.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore")
     return stem or "picture"
+
+
+def wide_console() -> Console:
+    """Return a console for tables on stdout: as wide as the terminal, or wide enough where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
 
 
 def make_folder(folder: Path) -> Path:

@@ -5,20 +5,17 @@ import sys
 from collections.abc import Sequence
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from pfvit.config import Predict
 from pfvit.errors import printable
 from pfvit.inputs import Inputs, quiet_pipe
-from pfvit.outputs import Namer, make_folder, save
+from pfvit.outputs import Namer, make_folder, save, wide_console
 from pfvit.picture import panels
 from pfvit.reader import Reader, Reading, read
 
 __all__ = ["Reader", "Reading", "main", "read"]
 
-#: Columns when the table goes to a file or a pipe: file names must not be cut.
-WIDE = 200
 RUNNERS_UP = 3
 BAR = 12  # characters
 
@@ -43,10 +40,7 @@ def predict(config: Predict) -> int:
         if namer is not None:
             save(panels(reading), namer.name(reading))
     if table.row_count:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=WIDE)
-        console.print(table)
+        wide_console().print(table)
     if namer is not None:
         namer.report()
     return inputs.status
