@@ -5,11 +5,13 @@
 
 from typing import TYPE_CHECKING
 
+from pfvit.errors import InputError
+
 if TYPE_CHECKING:
     from pfvit.predict import Reader, Reading, read
 
 __version__ = "0.1.0"
-__all__ = ["Reader", "Reading", "__version__", "read"]
+__all__ = ["InputError", "Reader", "Reading", "__version__", "read"]
 
 
 def __getattr__(name: str) -> object:
