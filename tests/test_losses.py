@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pfvit import losses
+from pfvit.game import Restrain
 
 
 def face(value: float, batch: int = 2) -> torch.Tensor:
@@ -88,3 +89,19 @@ def test_dial_target_fades_from_the_emotion_to_neutral():
     target = torch.eye(4)[[2, 2, 2]]
     faded = losses.dial_target(target, torch.tensor([0.0, 0.25, 1.0]), neutral=0)
     assert faded.tolist() == [[0, 0, 1, 0], [0.25, 0, 0.75, 0], [1, 0, 0, 0]]
+
+
+def test_restraint_cuts_long_slopes_and_leaves_short_ones():
+    faces = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    slopes = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.3, 0.0, 0.0, 0.4]]).reshape(2, 1, 2, 2)  # norms 5 and 0.5
+    passed = Restrain.apply(faces, 1.0)
+    assert torch.equal(passed, faces)
+    passed.backward(slopes)
+    assert torch.allclose(faces.grad[0], slopes[0] / 5) and torch.equal(faces.grad[1], slopes[1])
+
+
+def test_the_limit_is_the_slope_of_the_reconstruction():
+    """What `maker_terms` takes for the norm of L1's slope: 1 / (faces sqrt(pixels))."""
+    drawn = torch.rand(3, 1, 8, 8, requires_grad=True)
+    losses.reconstruction(drawn, drawn.detach() - 0.5).backward()
+    assert drawn.grad.flatten(1).norm(dim=1).tolist() == pytest.approx([1 / (3 * 8)] * 3)

@@ -200,10 +200,38 @@ def test_resume_with_other_settings_is_refused(made_up, nano):
     assert done.returncode == 1 and "no checkpoint to resume" in done.stderr
 
 
+def test_what_a_run_starts_from(made_up, nano, tmp_path):
+    def built(start: str) -> dict:
+        model, _ = train.build(Train(data=(made_up,), out=tmp_path, model=NANO, start=nano / start))
+        return model.state_dict()
+
+    one, two = built("one"), built("two")
+    saved = checkpoint.part_of(load_file(nano / "one" / checkpoint.LAST), "model")
+    assert torch.equal(one["encoder.cls_token"], saved["encoder.cls_token"])
+    assert torch.equal(one["generator.decoder.pred.weight"], saved["decoder.pred.weight"])
+    average = checkpoint.part_of(load_file(nano / "two" / checkpoint.LAST), "average.module")
+    assert two.keys() == average.keys() and all(torch.equal(two[name], average[name]) for name in two)
+
+
+def test_the_discriminator_enters_as_the_encoder_is_then(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up)
+    made.entrance = 2
+    batches = iter(stream)
+    for number in (0, 1):
+        before = snapshot(made.bare_critics)
+        terms = made.step(next(batches), number, warmup=0)
+        assert not changed(before, made.bare_critics) and "critic_realism" not in terms
+    encoder = snapshot(made.averaged.encoder)
+    made.let_critics_in()
+    backbone = made.bare_critics.discriminator.backbone.state_dict()
+    assert len(backbone) > 5 and all(torch.equal(encoder[name], backbone[name]) for name in backbone)
+    made.step(next(batches), 2, warmup=0)
+    assert "critic_realism" in made.step(next(batches), 3, warmup=0)
+
+
 def test_wrong_start_is_named(made_up, nano, tmp_path):
-    for given, said in (("two", "wants one of stage one"), ("nowhere", "is not there")):
-        done = pfvit("train", "nano", "--data", made_up, "--out", tmp_path / given, "--start", nano / given)
-        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    done = pfvit("train", "nano", "--data", made_up, "--out", tmp_path / "a", "--start", nano / "nowhere")
+    assert done.returncode == 1 and "is not there" in done.stderr and "Traceback" not in done.stderr
     done = pfvit("train", "compact", "--data", made_up, "--out", tmp_path / "c", "--start", nano / "one")
     assert done.returncode == 1 and "does not hold the weights of this encoder" in done.stderr
 

@@ -145,7 +145,7 @@ class Game:
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
     start: float = 0.55
-    """Share of the training before the critics enter; the discriminator starts as the encoder is then."""
+    """Share of the training before the critics enter; the discriminator starts as the encoder is then. 1: never."""
     ramp: float = 0.05
     """Share of the training over which the makers begin to listen to the critics."""
     rate: float = 2.0e-4
@@ -161,7 +161,7 @@ class Train:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Run folder of stage one to start from; fresh weights if not given."""
+    """Run folder to start from: of stage one, or of an earlier stage two; fresh weights if not given."""
     validation: Path | None = None
     """Parquet file to look at while training; never trained on and never used to choose."""
     epochs: float = 30

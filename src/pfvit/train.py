@@ -82,19 +82,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def build(config: Train) -> tuple[PFViT, Critics]:
-    """Make both sides, from stage one's weights if the settings name a run."""
+    """Make both sides; the model starts as `config.start`'s: encoder and decoder of stage one, or all."""
     torch.manual_seed(config.seed)
     sizes = config.model
     model = build_pfvit(sizes)
     critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
     if config.start is not None and not config.resume:
         tensors, record = checkpoint.load(config.start)
-        if record["stage"] != "pretrain":
-            raise InputError(f"{config.start} is a run of stage {record['stage']!r}; --start wants one of stage one")
-        weights = checkpoint.part_of(tensors, "model")
-        encoder = checkpoint.part_of(weights, "encoder")
-        checkpoint.load_into(model.encoder, encoder, "encoder", config.start)
-        checkpoint.load_into(model.generator.decoder, checkpoint.part_of(weights, "decoder"), "decoder", config.start)
+        if record["stage"] == "train":
+            checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", config.start)
+        else:
+            weights = checkpoint.part_of(tensors, "model")
+            for name, part in (("encoder", model.encoder), ("decoder", model.generator.decoder)):
+                checkpoint.load_into(part, checkpoint.part_of(weights, name), name, config.start)
     return model, critics
 
 
