@@ -31,8 +31,9 @@ run train runs/compact-two $faces --start runs/compact-one --epochs 8 --warmup 0
     --erase 0.1 --smoothing 0 --game.every 4 --game.start 1
 # Stage two, the game: the critics enter as copies of an encoder that knows emotions.
 # shellcheck disable=SC2086
-run train runs/compact-train $faces --start runs/compact-two --epochs 1.75 --batch 48 --rate 1.5e-3 \
-    --warmup 0.1 --layer-decay 0.6 --mixup 0 --erase 0.1 --smoothing 0 --game.batch 32 --game.start 0 --game.ramp 0.1
+run train runs/compact-train $faces --start runs/compact-two --epochs 1.9 --batch 48 --rate 2e-3 --warmup 0.05 \
+    --layer-decay 0.5 --mixup 0 --erase 0.1 --smoothing 0 --game.batch 32 --game.start 0 --game.ramp 0.1 \
+    --game.emotion 0.06 --game.restraint 1.5
 
 judge=runs/judge/judge.onnx
 [ -e $judge ] || python runs/judge.py --data "$data" --out $judge
