@@ -72,6 +72,7 @@ def test_poker_figures_by_hand(few, weights, capsys):
     _, report, _ = evaluate(capsys, "--data", few, "--weights", weights)
     poker = report["poker"]
     assert poker["expressive"] == 4
+    assert poker["emphasis"] == 1
     assert poker["reconstruction_l1"] == pytest.approx(0, abs=1e-3)
     assert poker["reconstruction_ssim"] == pytest.approx(1, abs=1e-3)
     assert poker["expression_change_l1"] == pytest.approx(fake_weights.CHANGE / 2, abs=1e-3)

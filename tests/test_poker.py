@@ -88,6 +88,14 @@ def test_the_change_is_carried_over_in_proportion_to_the_dial(weights):
             reading.poker_face(wrong)
 
 
+def test_the_emphasis_in_the_file_is_applied(tmp_path):
+    gray = np.full((48, 48, 3), 100, np.uint8)
+    (reading,) = Reader(fake_weights.write(tmp_path, emphasis="2.0"), threads=1).read(gray, whole=True)
+    face = reading.poker_face().astype(int)
+    assert face[:, :16] - 100 == pytest.approx(2 * fake_weights.CHANGE * 255, abs=12)
+    assert reading.drawn(1.0)[0, 0, 0] == pytest.approx(100 + fake_weights.CHANGE * 255, abs=1)
+
+
 def test_carry_over_by_hand():
     crop = np.array([[[250, 10, 100]] * 4] * 4, np.uint8)
     no_change = np.zeros((2, 2, 1), np.float32)
@@ -95,6 +103,7 @@ def test_carry_over_by_hand():
     # A gray change moves the three colours alike and stops at black and white.
     lighter = np.full((2, 2, 1), 0.1, np.float32)
     assert carry_over(crop, lighter)[0, 0].tolist() == [255, 36, 126]
+    assert carry_over(crop, lighter, emphasis=0.5)[0, 0].tolist() == [255, 23, 113]
     red = np.zeros((2, 2, 3), np.float32)
     red[:, :, 0] = -1
     assert carry_over(crop, red)[0, 0].tolist() == [0, 10, 100]

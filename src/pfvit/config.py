@@ -225,6 +225,9 @@ class Export:
     """The recogniser's file, NAME.onnx; the generator is written beside it as NAME-generator.onnx."""
     calibrate: Path | None = None
     """Parquet file to fit the temperature on (every second face; report on the others)."""
+    emphasis: float = 1.0
+    """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
+    faces, with `pfvit evaluate --sheet`."""
     metrics: Path | None = None
     """JSON of `pfvit evaluate --json` to keep inside the file."""
 

@@ -87,7 +87,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         **recognition(tally, recogniser.labels, known),
     }
     if config.faces:
-        report["poker"] = poker(tally, recogniser.labels, judge)
+        report["poker"] = poker(tally, artist, judge)
     if sheet is not None and config.sheet is not None:
         sheet.save(config.sheet)
     return report, faces.unreadable
@@ -108,7 +108,8 @@ def measure(
         return
     emotion, residue = (np.stack([one[name] for one in read]) for name in ("emotion", "residue"))
     expressive, calm = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
-    carried = [carry_over(*pair) for pair in zip(images, calm - expressive, strict=True)]
+    emphasis = artist.generator.emphasis
+    carried = [carry_over(*pair, emphasis) for pair in zip(images, calm - expressive, strict=True)]
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:
@@ -117,7 +118,9 @@ def measure(
     tally.add(
         reconstruction=np.abs(expressive - target).mean((1, 2, 3)),
         similarity=np.mean([metrics.ssim(expressive[..., c], target[..., c]) for c in range(recogniser.channels)], 0),
-        change=np.abs(calm - expressive).mean((1, 2, 3)),
+        change=np.array(
+            [np.abs(new.astype(float) - old).mean() / 255 for new, old in zip(carried, images, strict=True)]
+        ),
         emotion=features(emotion),
         residue=features(residue),
         own_after=np.stack([one["probabilities"] for one in recogniser.each(carried)]).argmax(1),
@@ -163,8 +166,9 @@ def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> di
     return report
 
 
-def poker(tally: Tally, labels: Sequence[str], judge: weights.Network | None) -> dict[str, Any]:
-    """Return the figures of the drawn faces. L1 is the mean |difference| of pixels in [0, 1]."""
+def poker(tally: Tally, artist: Artist, judge: weights.Network | None) -> dict[str, Any]:
+    """Return the figures of the drawn and the carried faces. L1 is the mean |difference| of pixels in [0, 1]."""
+    labels, emphasis = artist.recogniser.labels, artist.generator.emphasis
     truth = np.array(tally.truth)
     neutral = labels.index(NEUTRAL)
     calm, expressive = truth == neutral, truth != neutral
@@ -172,6 +176,7 @@ def poker(tally: Tally, labels: Sequence[str], judge: weights.Network | None) ->
         "expressive": int(expressive.sum()),
         "reconstruction_l1": float(tally["reconstruction"].mean()),
         "reconstruction_ssim": float(tally["similarity"].mean()),
+        "emphasis": emphasis,
         "neutral_change_l1": _mean(tally["change"][calm]),
         "expression_change_l1": _mean(tally["change"][expressive]),
         "own_neutral_before": _mean(tally["probabilities"].argmax(1)[expressive] == neutral),

@@ -111,7 +111,9 @@ class Drawer(nn.Module):
 def main(arguments: Sequence[str]) -> int:
     """Run `pfvit export`."""
     config = tyro.cli(Export, prog="pfvit export", args=arguments)
-    out = export_run(config.run, config.out, config.calibrate, config.metrics)
+    if config.emphasis <= 0:
+        raise InputError(f"--emphasis must be more than 0, not {config.emphasis}", status=2)
+    out = export_run(config.run, config.out, config.calibrate, config.metrics, config.emphasis)
     for path in (out, generator_path(out)):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
@@ -128,7 +130,9 @@ def load_model(run: Path) -> tuple[PFViT, dict]:
     return model.eval(), record
 
 
-def export_run(run: Path, out: Path, calibrate: Path | None = None, metrics: Path | None = None) -> Path:
+def export_run(
+    run: Path, out: Path, calibrate: Path | None = None, metrics: Path | None = None, emphasis: float = 1.0
+) -> Path:
     """Write both files of a run of stage two and return the recogniser's path."""
     if out.suffix != ".onnx":
         raise InputError(f"--out must name an .onnx file, not {out}", status=2)
@@ -150,6 +154,7 @@ def export_run(run: Path, out: Path, calibrate: Path | None = None, metrics: Pat
         "pfvit.temperature": repr(temperature),
         "pfvit.license": LICENSE,
         "pfvit.data": f"{', '.join(Path(p).name for p in config['data'])}; {config['protocol']} protocol",
+        "pfvit.emphasis": repr(emphasis),
         "pfvit.steps": str(record["step"]),
         "pfvit.metrics": metrics.read_text() if metrics else "{}",
     }

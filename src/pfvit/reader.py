@@ -79,7 +79,8 @@ class Reading:
         _check_strength(strength)
         if strength == 0:
             return self.crop.copy()
-        return carry_over(self.crop, self._drawn(float(strength)) - self._drawn(0.0))
+        change = self._drawn(float(strength)) - self._drawn(0.0)
+        return carry_over(self.crop, change, self.artist.generator.emphasis)
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
@@ -114,18 +115,19 @@ class Reading:
         return self.drawings[strength]
 
 
-def carry_over(crop: Pixels, change: NDArray[np.float32]) -> Pixels:
+def carry_over(crop: Pixels, change: NDArray[np.float32], emphasis: float = 1.0) -> Pixels:
     """Add a small picture of changes to a large one: carry the change over, not the picture.
 
     The model draws small faces, and gray ones if it was trained on gray. What it *changes* from the reconstruction
     to the poker face, float32 [size, size, channels] in [-1, 1], is smooth; enlarged (bicubic) and added to the crop
     it moves the expression and leaves skin, hair, colour and resolution as they were. A gray change is added to
-    red, green and blue alike, which is a change of luma alone. No change gives back the crop, exactly.
+    red, green and blue alike, which is a change of luma alone. No change gives back the crop, exactly. A generator is
+    cautious, as its losses are means: `emphasis` multiplies its change.
     """
     height, width = crop.shape[:2]
     layers = [Image.fromarray(np.ascontiguousarray(change[:, :, c])) for c in range(change.shape[2])]
     large = [np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC)) for layer in layers]
-    moved = crop + np.stack(large, axis=2) * np.float32(255)
+    moved = crop + np.stack(large, axis=2) * np.float32(255 * emphasis)
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 

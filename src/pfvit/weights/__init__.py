@@ -42,6 +42,8 @@ class Network:
     """1 for gray, 3 for colour."""
     pair: str
     """Equal in a recogniser and the generator that was trained with it."""
+    emphasis: float
+    """Of a generator: how many times its change is applied to a face (`pfvit.reader.carry_over`)."""
     about: Mapping[str, str] = field(repr=False)
     """All that the file says: licence, training data, metrics, temperature."""
     session: Any = field(repr=False)
@@ -117,7 +119,7 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Netwo
         labels = tuple(map(str, json.loads(about["pfvit.labels"])))
         network = Network(
             path, kind, about.get("pfvit.name", path.stem), labels, int(about["pfvit.size"]),
-            int(about["pfvit.channels"]), about["pfvit.pair"], about, session,
+            int(about["pfvit.channels"]), about["pfvit.pair"], float(about.get("pfvit.emphasis", "1")), about, session,
         )  # fmt: skip
     except (KeyError, ValueError, TypeError) as problem:
         raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
