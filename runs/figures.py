@@ -2,7 +2,7 @@
 
     python runs/figures.py FOLDER_OF_PORTRAITS
 
-Writes assets/demo.png (the astronaut) and assets/portraits.png: for each portrait the face, what the model saw of it,
+Writes assets/demo.png (the astronaut) and assets/portraits.jpg: for each portrait the face, what the model saw of it,
 half and all of its expression taken off, and the expression map. Nothing is picked: all portraits are shown.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
             pen.text((left + place * (SIDE + GAP) + SIDE // 2, HEAD // 2), text, "black", font, anchor="mm")
         for row, shown in enumerate(blocks[column * half : (column + 1) * half]):
             sheet.paste(shown, (left, HEAD + row * height))
-    sheet.save(options.out / "portraits.png", optimize=True)
+    sheet.save(options.out / "portraits.jpg", quality=88)
 
 
 def block(reader: Reader, path: Path) -> Image.Image:
