@@ -16,8 +16,10 @@ from pfvit import Reader
 from pfvit.picture import heat_over, panels
 
 SIDE, GAP, HEAD = 160, 6, 26
-PORTRAITS = ("london_018_happiness", "london_034_happiness", "london_069_happiness", "london_018_neutral",
-             "london_034_neutral", "london_069_neutral", "lisa1_cc0", "lisa2_cc0", "lisa3_cc0", "lisa4_cc0")  # fmt: skip
+PORTRAITS = (
+    *(f"london_{person}_{look}" for look in ("happiness", "neutral") for person in ("018", "034", "069")),
+    *(f"lisa{number}_cc0" for number in (1, 2, 3, 4)),
+)
 HEADINGS = ("face", "reconstruction", "half off", "poker face", "expression map")
 
 
