@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import pfvit, png
+from PIL import Image
 
 from pfvit.__main__ import main
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
+from pfvit.picture import ACCENT, reliability
+from pfvit.picture import SIDE as PANEL
 
 SIDE = 12
 
@@ -158,11 +161,24 @@ def test_data_without_labels_and_labels_out_of_range(tmp_path, weights, capsys):
     assert status == 2 and "out.parquet#0: labels of ferplus are 0 to 7, not 8" in said
 
 
-def test_sheet_and_table(few, weights, tmp_path, capsys):
-    status = main(["evaluate", "--data", str(few), "--weights", str(weights), "--sheet", str(tmp_path / "s.png")])
+def test_figures_and_table(few, weights, tmp_path, capsys):
+    folder = tmp_path / "figures"
+    words = ("--data", str(few), "--weights", str(weights), "--figures", str(folder), "--shown", "1")
+    status = main(["evaluate", *words])
     shown = capsys.readouterr().out
     assert status == 0 and "WAR (accuracy)" in shown and "0.833" in shown and "happiness" in shown
-    assert (tmp_path / "s.png").stat().st_size > 1000
+    emotions = {path.stem for path in folder.iterdir()} - {"reliability"}
+    assert emotions <= set(EIGHT) and len(emotions) > 1 and (folder / "reliability.png").is_file()
+    with Image.open(folder / f"{emotions.pop()}.png") as sheet:  # one face: four cells of 96, and a gap
+        assert sheet.size == (4 * 96 + 2, 96 + 2)
+
+
+def test_reliability_diagram_shows_the_accuracy_of_each_bin():
+    probabilities = np.array([[0.9, 0.1]] * 4 + [[0.3, 0.7]] * 2)
+    picture = np.asarray(reliability(probabilities, np.array([0, 0, 0, 1, 0, 1]), 0.1))
+    tall = (picture == ACCENT).all(2).sum(0) / (2 * PANEL)  # of each column; the diagonal hides two or three pixels
+    assert tall.max() == pytest.approx(0.75, abs=0.02)  # the bin of 0.9: three of four right
+    assert (np.abs(tall - 0.5) < 0.02).sum() > 20  # the bin of 0.7: one of two
 
 
 def test_the_trained_slice_is_measured(nano, made_up):

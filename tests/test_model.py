@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,11 @@ from hypothesis import strategies as st
 from pfvit.build import build_decoder, build_discriminator, build_encoder, build_pfvit
 from pfvit.model import Faces, Separator, mask_patches
 from pfvit.model.autoencoder import Autoencoder
+from pfvit.model.erasure import emotional_axes
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.presets import ARCHITECTURES, NANO
+
+CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +53,14 @@ def test_restore_puts_tokens_back_where_they_were():
     assert order.shape == (2, 9)
 
 
-def test_encoder_sees_kept_patches_only():
-    encoder = build_encoder(NANO)
+@pytest.mark.parametrize("sizes", [NANO, CONVOLUTIONAL])
+def test_encoder_sees_kept_patches_only(sizes):
+    encoder = build_encoder(sizes).eval()
     face = torch.rand(2, 1, 24, 24)
-    mask = mask_patches(torch.rand(2, 16), 0.75)
-    patches = patchify(face, 6)
+    mask = mask_patches(torch.rand(2, sizes.tokens), 0.5)
+    patches = patchify(face, sizes.patch_size)
     patches[mask.hidden] = 7.0
-    changed = unpatchify(patches, 6, 1)
+    changed = unpatchify(patches, sizes.patch_size, 1)
     assert torch.equal(encoder(face, mask.kept), encoder(changed, mask.kept))
     assert not torch.allclose(encoder(face), encoder(changed))
 
@@ -90,7 +95,56 @@ def test_positions_follow_the_formula():
     torch.testing.assert_close(table[0, 1 + 3 * row + column], torch.tensor(expected))
 
 
-@pytest.mark.parametrize("kind", ["projection", "subspace", "soft"])
+def test_a_stem_makes_a_token_for_each_patch_in_reading_order():
+    encoder = build_encoder(CONVOLUTIONAL).eval()
+    face = torch.zeros(1, 1, 24, 24)
+    plain = encoder.patch_embed(face)
+    assert plain.shape == (1, 9, 32)
+    face[0, 0, 18:22, 2:6] = 1.0  # inside the patch of the last row, first column
+    moved = (encoder.patch_embed(face) - plain).abs().sum(-1)[0]
+    assert moved.argmax() == 6
+    with pytest.raises(ValueError, match=r"a stem of 3 stages makes patches of 8 px, not 6"):
+        build_encoder(replace(CONVOLUTIONAL, patch_size=6))
+
+
+def test_the_critic_keeps_the_statistics_of_its_stem():
+    critic = build_discriminator(CONVOLUTIONAL).train()
+    before = {name: value.clone() for name, value in critic.named_buffers()}
+    critic(torch.rand(4, 1, 24, 24))
+    assert any(name.endswith("running_mean") for name in before)
+    assert all(torch.equal(before[name], value) for name, value in critic.named_buffers())
+
+
+def test_erased_axes_leave_nothing_that_a_linear_probe_could_read():
+    tokens = torch.randn(600, 5, 16)
+    label = torch.arange(600) % 3
+    tokens[:, 0] += torch.eye(16)[label] * 2  # the class token tells the class along some axes, patches along others
+    tokens[:, 1:] += torch.eye(16)[label + 6][:, None]
+    target = torch.eye(3)[label]
+    axes = emotional_axes(zip(tokens.split(100), target.split(100), strict=True), rank=6)
+    torch.testing.assert_close(axes.T @ axes, torch.eye(6))
+    residue = tokens - tokens @ axes @ axes.T
+
+    def apart(features):  # the largest difference of two classes' means
+        means = torch.stack([features[label == k].mean(0) for k in range(3)])
+        return float((means[:, None] - means).norm(dim=-1).max())
+
+    for pool in (lambda z: z[:, 0], lambda z: z[:, 1:].mean(1)):
+        assert apart(pool(tokens)) > 0.9 and apart(pool(residue)) < 1e-5
+    with pytest.raises(ValueError, match="no faces"):
+        emotional_axes([], rank=6)
+
+
+def test_a_frozen_subspace_separates_as_before():
+    separator = Separator(32, "subspace")
+    torch.nn.init.normal_(separator.basis)
+    whole = torch.randn(2, 5, 32)
+    before = separator(whole)
+    separator.freeze()
+    torch.testing.assert_close(separator(whole).emotion, before.emotion)
+
+
+@pytest.mark.parametrize("kind", ["projection", "subspace", "soft", "none"])
 def test_emotion_and_residue_add_up_to_the_whole(kind):
     whole = torch.randn(4, 17, 32)
     emotion, residue = Separator(32, kind)(whole)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from safetensors.torch import load_file
 from pfvit import checkpoint, train
 from pfvit.config import Game, Hardware, Pretrain, Train
 from pfvit.data import augment
-from pfvit.data.shards import Faces, Stream
+from pfvit.data.shards import Faces, Stream, everything
 from pfvit.errors import InputError
 from pfvit.loop import cosine, layer_scale, make_fabric
 from pfvit.presets import NANO
 
+CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 GOLDEN = Path(__file__).parent / "golden"
 EXACT = ("--hardware.precision", "32", "--hardware.threads", "1", "--log-every", "1", "--batch", "16")
 STAGES = {
@@ -28,6 +30,8 @@ STAGES = {
     "train": ("train", "nano", "--epochs", "1.6", "--warmup", "0.2", "--mixup", "0", "--game.batch", "8",
               "--game.start", "0.1", "--game.penalty-every", "2", "--game.orthogonality", "0.1"),
 }  # fmt: skip
+STEM = (*STAGES["train"], "--model.patch-size", "8", "--model.stem", "4", "8", "16", "--model.separator", "subspace",
+        "--erase-at", "0.5")  # fmt: skip
 
 
 def lines(run: Path) -> list[dict]:
@@ -60,10 +64,11 @@ def test_two_processes_do_what_one_does_on_the_joined_batch(stage, made_up, tmp_
         assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES.values(), STEM], ids=[*STAGES, "stem"])
 def test_resume_after_kill_is_bitwise_the_unbroken_run(stage, made_up, tmp_path):
-    start(stage, made_up, tmp_path / "whole")
-    words = [*STAGES[stage], "--data", str(made_up), "--out", str(tmp_path / "cut"), *EXACT]
+    done = pfvit(*stage, "--data", made_up, "--out", tmp_path / "whole", *EXACT)
+    assert done.returncode == 0, done.stderr
+    words = [*stage, "--data", str(made_up), "--out", str(tmp_path / "cut"), *EXACT]
     words += ["--checkpoint-minutes", "0.00001"]
     child = subprocess.Popen([sys.executable, "-m", "pfvit", *words], stderr=subprocess.DEVNULL)
     log = tmp_path / "cut" / "metrics.jsonl"
@@ -83,6 +88,16 @@ def test_resume_after_kill_is_bitwise_the_unbroken_run(stage, made_up, tmp_path)
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_faces_kept_in_memory_train_the_same(stage, made_up, tmp_path):
+    start(stage, made_up, tmp_path / "one")
+    start(stage, made_up, tmp_path / "two", "--hardware.resident")
+    assert lines(tmp_path / "one") == lines(tmp_path / "two")
+    done = pfvit(*STAGES[stage], "--data", made_up, "--out", tmp_path / "three", "--hardware.resident",
+                 "--hardware.workers", 1)  # fmt: skip
+    assert done.returncode == 2 and "--hardware.resident needs --hardware.workers 0" in done.stderr
+
+
 def test_both_stages_learn(nano):
     told = lines(nano / "one")
     assert told[-1]["loss"] < 0.7 * told[0]["loss"]
@@ -92,13 +107,13 @@ def test_both_stages_learn(nano):
     assert list((nano / "two" / "board").glob("events.*"))
 
 
-def trainer(tmp_path, made_up, **settings) -> tuple[train.Trainer, Stream]:
-    game = Game(batch=8, every=2, start=0.0, **settings)
+def trainer(tmp_path, made_up, model=NANO, **settings) -> tuple[train.Trainer, Stream]:
+    game = Game(**{"batch": 8, "every": 2, "start": 0.0, **settings})
     config = Train(
         data=(made_up,),
         out=tmp_path,
         batch=8,
-        model=NANO,
+        model=model,
         game=game,
         hardware=Hardware(precision="32", threads=1),
     )
@@ -157,6 +172,48 @@ def test_the_game_moves_the_encoder_by_its_share_only(share, tmp_path, made_up):
     moved = made.model.encoder.blocks[0].mlp.fc1.weight.grad.abs().sum()
     assert (moved > 0) == (share > 0)
     assert made.model.generator.decoder.pred.weight.grad.abs().sum() > 0
+
+
+def test_the_game_alone_teaches_nobody_but_the_generator(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, every=1, alone=True, start=0.0, cycle=1.0, cycle_emotion=0.1, ramp=0.0)
+    made.let_critics_in()
+    before = snapshot(made.model)
+    batches = iter(stream)
+    for number in (1, 2):
+        terms = made.step(next(batches), number, warmup=0)
+    assert {name.split(".")[0] for name in changed(before, made.model)} == {"generator"}
+    assert {"cycle", "cycle_emotion", "emotion", "critic_realism"} <= set(terms) and "confusion" not in terms
+
+
+def test_the_cycle_looks_at_the_calm_face_again(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, cycle=1.0)
+    image = augment.to_unit(next(iter(stream)).image)
+    _, drawn = made.makers(image, image, torch.ones(8))
+    again = made.model.separator(made.model.encoder(drawn.calm))
+    torch.testing.assert_close(drawn.residue_again, again.residue)
+    torch.testing.assert_close(drawn.logits_again, made.model.classifier(again.emotion))
+
+
+def test_the_emotion_is_erased_when_it_is_due_and_the_axes_stay(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, model=CONVOLUTIONAL)
+    made.sample, made.erasure = everything(Faces([made_up]), 24, 1), 2
+    batches = iter(stream)
+    for number in (0, 1):
+        before = made.model.separator.basis.clone()
+        made.step(next(batches), number, warmup=0)
+        assert not torch.equal(before, made.model.separator.basis)
+    for number in (2, 3):
+        made.step(next(batches), number, warmup=0)
+    axes = made.model.separator.basis
+    torch.testing.assert_close(axes.T @ axes, torch.eye(axes.shape[1]))
+    torch.testing.assert_close(axes, made.averaged.separator.basis)
+
+
+def test_a_stem_s_statistics_are_averaged_too(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, model=CONVOLUTIONAL)
+    start = snapshot(made.averaged)
+    made.step(next(iter(stream)), 0, warmup=0)
+    assert any(name.endswith("running_mean") for name in changed(start, made.averaged))
 
 
 def test_averaged_weights_follow(tmp_path, made_up):
@@ -227,6 +284,14 @@ def test_the_discriminator_enters_as_the_encoder_is_then(tmp_path, made_up):
     assert len(backbone) > 5 and all(torch.equal(encoder[name], backbone[name]) for name in backbone)
     made.step(next(batches), 2, warmup=0)
     assert "critic_realism" in made.step(next(batches), 3, warmup=0)
+
+
+def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
+    words = ("train", "nano", "--data", made_up, "--out", tmp_path / "x")
+    done = pfvit(*words, "--game.alone")
+    assert done.returncode == 2 and "--game.alone needs --start" in done.stderr
+    done = pfvit(*words, "--erase-at", "0.5")
+    assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
 
 
 def test_wrong_start_is_named(made_up, nano, tmp_path):

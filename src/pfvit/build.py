@@ -6,7 +6,15 @@ from pfvit.model import Classifier, Decoder, Discriminator, Encoder, Generator, 
 
 def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
     """Make an encoder with fresh weights; `depth` overrides that of `sizes`."""
-    return Encoder(sizes.image_size, sizes.channels, sizes.patch_size, sizes.width, depth or sizes.depth, sizes.heads)
+    return Encoder(
+        sizes.image_size,
+        sizes.channels,
+        sizes.patch_size,
+        sizes.width,
+        depth or sizes.depth,
+        sizes.heads,
+        sizes.stem,
+    )
 
 
 def build_decoder(sizes: Architecture) -> Decoder:

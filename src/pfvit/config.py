@@ -20,14 +20,16 @@ class Architecture:
     """3 for colour, 1 for gray: other pictures are converted on the way in."""
     patch_size: int = 6
     """Side of a patch in pixels."""
+    stem: tuple[int, ...] = ()
+    """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
     width: int = 192
     """Width of the encoder's tokens."""
     depth: int = 6
     """Blocks in the encoder."""
     heads: int = 3
     """Attention heads in the encoder."""
-    separator: Literal["projection", "subspace", "soft"] = "projection"
-    """How emotion and residue are parted (PAPER 1.3): per-token projection, shared subspace, or unconstrained."""
+    separator: Literal["projection", "subspace", "soft", "none"] = "projection"
+    """How emotion and residue are parted (PAPER 1.3): per-token projection, shared subspace, free, not at all."""
     decoder_width: int = 128
     """Width of the generator's tokens."""
     decoder_depth: int = 4
@@ -57,6 +59,8 @@ class Hardware:
     """Processor threads; all cores if not given."""
     workers: int = 0
     """Processes that decode pictures; 0 decodes between steps."""
+    resident: bool = False
+    """Decode all faces once and keep them in the device's memory, as bytes; needs workers 0."""
     compile: bool = False
     """Compile the models with torch.compile: minutes at the start, faster steps."""
 
@@ -135,7 +139,9 @@ class Game:
     orthogonality: float = 0.0
     """Needed by the soft separator only; the others are orthogonal by construction."""
     cycle: float = 0.0
-    """The residue of the poker face is the residue of the face."""
+    """The residue of the poker face, encoded again, is the residue of the face."""
+    cycle_emotion: float = 0.0
+    """The poker face, encoded again, is classified as neutral; looked at where `cycle` is."""
     small_change: float = 0.05
     """Move only what the expression moves."""
     penalty: float = 0.05
@@ -144,6 +150,8 @@ class Game:
     """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
+    alone: bool = False
+    """Encoder, separator and classifier stay as they are; only the drawing is learnt, several times as fast."""
     start: float = 0.55
     """Share of the training before the critics enter; the discriminator starts as the encoder is then. 1: never."""
     ramp: float = 0.05
@@ -194,6 +202,9 @@ class Train:
     """Largest random shift, as a share of the side."""
     clip: float = 2.0
     """Largest norm of the gradient."""
+    erase_at: float | None = None
+    """Share of the training after which a `subspace` separator is set to where the emotion shows linearly (LEACE,
+    arXiv 2306.03819), and kept there."""
     average: float = 0.999
     """EMA factor of the weights that are evaluated and exported; it rises to this over the first steps."""
     protocol: Literal["clean", "official"] = "clean"
@@ -227,7 +238,7 @@ class Export:
     """Parquet file to fit the temperature on (every second face; report on the others)."""
     emphasis: float = 1.0
     """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
-    faces, with `pfvit evaluate --sheet`."""
+    faces, with `pfvit evaluate --figures`."""
     metrics: Path | None = None
     """JSON of `pfvit evaluate --json` to keep inside the file."""
 
@@ -262,8 +273,11 @@ class Evaluate:
     """Faces at a time."""
     json: bool = False
     """Print one JSON object instead of a table."""
-    sheet: Path | None = None
-    """Write a picture of faces, reconstructions, poker faces and expression maps here (PNG)."""
+    figures: Path | None = None
+    """Write pictures into this folder: for each emotion the first faces (with reconstruction, poker face, expression
+    map), unpicked, and a reliability diagram."""
+    shown: int = 64
+    """How many faces of each emotion the pictures show."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from pfvit.data.pictures import Pixels
 from pfvit.emotions import EIGHT, NEUTRAL, ORDERS
 from pfvit.errors import InputError
 from pfvit.outputs import wide_console
-from pfvit.picture import heat_over, small
+from pfvit.picture import heat_over, reliability, small
 from pfvit.reader import Artist, carry_over
 from pfvit.sheets import save_sheet
 
-SHEET_FACES = 8  # of each emotion, the first ones of the file
+SHEET_WIDE = 8  # faces to a line
 SHEET_SIDE = 96
 
 
@@ -69,7 +68,9 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         _ = artist.generator  # that it is missing should be known before minutes of work
     judge = None if config.judge is None else weights.open_recogniser(config.judge, components=False)
     faces = Labelled(config.data, recogniser.labels, config.order, config.protocol == "clean")
-    sheet = None if config.sheet is None else Sheet(recogniser.labels)
+    if config.shown < 1:
+        raise InputError(f"--shown must be 1 or more, not {config.shown}", status=2)
+    sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
     tally = Tally()
     for batch in track(
         batches(faces, config.batch), "evaluating", console=Console(stderr=True), transient=True,
@@ -88,8 +89,10 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     }
     if config.faces:
         report["poker"] = poker(tally, artist, judge)
-    if sheet is not None and config.sheet is not None:
-        sheet.save(config.sheet)
+    if sheet is not None and config.figures is not None:
+        sheet.save(config.figures)
+        picture = reliability(tally["probabilities"], np.array(tally.truth), report["ece"])
+        picture.save(config.figures / "reliability.png")
     return report, faces.unreadable
 
 
@@ -231,28 +234,28 @@ def show(report: dict[str, Any]) -> None:
 
 
 class Sheet:
-    """The first faces of each emotion: face, reconstruction, poker face, expression map; a line per emotion."""
+    """The first faces of each emotion, unpicked: face, reconstruction, poker face, expression map."""
 
-    def __init__(self, labels: Sequence[str]):
+    def __init__(self, labels: Sequence[str], shown: int):
+        self.shown = shown
         self.cells: dict[str, list[list[Pixels]]] = {name: [] for name in labels}
 
     def add(self, batch: list[Sample], expressive: np.ndarray, carried: list[Pixels], calm: np.ndarray) -> None:
         """Take what is still wanted of a batch."""
         for index, sample in enumerate(batch):
-            if len(self.cells[sample.truth]) == SHEET_FACES:
+            if len(self.cells[sample.truth]) == self.shown:
                 continue
             change = np.abs(calm[index] - expressive[index]).mean(2)
             heated = np.asarray(heat_over(sample.image, change))
             faces = [sample.image, _bytes(expressive[index : index + 1])[0], carried[index], heated]
             self.cells[sample.truth].append([_square(face) for face in faces])
 
-    def save(self, path: Path) -> None:
-        """Write the PNG."""
-        blank = [np.full((SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)] * 4
-        lines = [(cells + [blank] * SHEET_FACES)[:SHEET_FACES] for cells in self.cells.values() if cells]
-        save_sheet(
-            path, [np.stack(column) for column in zip(*chain.from_iterable(lines), strict=True)], SHEET_FACES, zoom=1
-        )
+    def save(self, folder: Path) -> None:
+        """Write EMOTION.png for each emotion that occurs."""
+        for name, cells in self.cells.items():
+            if cells:
+                columns = [np.stack(column) for column in zip(*cells, strict=True)]
+                save_sheet(folder / f"{name}.png", columns, min(SHEET_WIDE, len(cells)), zoom=1)
 
 
 def _square(face: Pixels) -> Pixels:

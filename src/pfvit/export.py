@@ -159,6 +159,7 @@ def export_run(
         "pfvit.metrics": metrics.read_text() if metrics else "{}",
     }
     out.parent.mkdir(parents=True, exist_ok=True)
+    model.separator.freeze()
     preprocess = Preprocess(sizes.image_size, sizes.channels)
     recogniser = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature)
     write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])

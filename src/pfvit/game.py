@@ -29,14 +29,26 @@ class Made(NamedTuple):
     emotion: Float[Tensor, "play tokens width"]
     expressive: Float[Tensor, "play channels high wide"]
     calm: Float[Tensor, "play channels high wide"]
+    residue_again: Float[Tensor, "play tokens width"] | None
+    logits_again: Float[Tensor, "play classes"] | None
 
 
 class Makers(nn.Module):
     """One forward of the makers: names for the recognition view, drawings of the clean view."""
 
-    def __init__(self, model: PFViT, encoder_share: float):
+    def __init__(self, model: PFViT, game: Game):
         super().__init__()
-        self.model, self.encoder_share = model, encoder_share
+        self.model, self.game = model, game
+        if game.alone:
+            for part in (model.encoder, model.separator, model.classifier):
+                part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Makers":
+        """Switch as every module does; an encoder that stays as it is keeps its statistics too."""
+        super().train(mode)
+        if self.game.alone:
+            self.model.encoder.eval()
+        return self
 
     def forward(
         self,
@@ -45,23 +57,31 @@ class Makers(nn.Module):
         strength: Float[Tensor, " play"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], Made | None]:
         """Return logits of the view and, given clean faces, their reconstruction and a calmer face."""
-        model = self.model
+        model, game = self.model, self.game
         if clean is None or strength is None:
             return model.recognise(view), None
+        if game.alone:
+            emotion, residue = model.separator(model.encoder(clean))
+            return model.classifier(emotion), self._draw(emotion, residue, strength)
         whole = model.encoder(torch.cat([view, clean]))
         seen, drawn_from = whole[: len(view)], whole[len(view) :]
         # The game may harm recognition: it moves the encoder at a fraction of its strength (PAPER 2, failure iv).
-        drawn_from = self.encoder_share * drawn_from + (1 - self.encoder_share) * drawn_from.detach()
+        drawn_from = game.encoder_share * drawn_from + (1 - game.encoder_share) * drawn_from.detach()
         emotion, residue = model.separator(torch.cat([seen, drawn_from]))
         logits = model.classifier(emotion[: len(view)])
-        emotion, residue = emotion[len(view) :], residue[len(view) :]
-        both = model.generator(
+        return logits, self._draw(emotion[len(view) :], residue[len(view) :], strength)
+
+    def _draw(self, emotion: Tensor, residue: Tensor, strength: Tensor) -> Made:
+        both = self.model.generator(
             emotion.repeat(2, 1, 1),
             residue.repeat(2, 1, 1),
             torch.cat([torch.zeros_like(strength), strength]),
         )
         expressive, calm = both.chunk(2)
-        return logits, Made(residue, emotion, expressive, calm)
+        if not self.game.cycle:
+            return Made(residue, emotion, expressive, calm, None, None)
+        again = self.model.separator(self.model.encoder(calm))
+        return Made(residue, emotion, expressive, calm, again.residue, self.model.classifier(again.emotion))
 
 
 class Restrain(torch.autograd.Function):
@@ -125,16 +145,19 @@ def maker_terms(
     }
     if game.orthogonality:
         terms["orthogonality"] = game.orthogonality * losses.orthogonality(made.emotion, made.residue)
+    calm_target = losses.dial_target(target, strength, NEUTRAL_INDEX)
+    if made.residue_again is not None and made.logits_again is not None:
+        terms["cycle"] = game.cycle * losses.cycle(made.residue, made.residue_again)
+        terms["cycle_emotion"] = game.cycle_emotion * losses.classification(made.logits_again, calm_target)
     if ramp == 0:
         return terms
     terms["small_change"] = ramp * game.small_change * losses.small_change(made.expressive, made.calm)
-    if game.confusion:
+    if game.confusion and made.residue.requires_grad:
         terms["confusion"] = ramp * game.confusion * losses.confusion(critics.probe(made.residue))
     if game.adversary or game.emotion or game.features:
         count = len(face)
         limit = game.restraint * game.reconstruction / (count * math.sqrt(face[0].numel()))
         verdict = critics.discriminator(Restrain.apply(torch.cat([made.expressive, made.calm]).float(), limit))
-        calm_target = losses.dial_target(target, strength, NEUTRAL_INDEX)
         terms["emotion"] = (
             ramp * game.emotion * losses.classification(verdict.emotion_logits, torch.cat([target, calm_target])) * 2
         )

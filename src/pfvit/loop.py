@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from pfvit import checkpoint
 from pfvit.config import Hardware, Pretrain, Train
+from pfvit.data.shards import Batch, Faces, Stream, loader
 from pfvit.errors import InputError
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
@@ -32,6 +33,7 @@ FREE_ON_RESUME = {
     "resume",
     "minutes",
     "workers",
+    "resident",
     "checkpoint_minutes",
     "evaluate_every",
     "devices",
@@ -43,6 +45,8 @@ REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 
 
 def make_fabric(hardware: Hardware) -> Fabric:
     """Set up Fabric for a processor, one GPU or several; bf16 where the hardware multiplies it fast."""
+    if hardware.resident and hardware.workers:
+        raise InputError("--hardware.resident needs --hardware.workers 0: the faces are decoded already", status=2)
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     precision = hardware.precision
@@ -63,6 +67,25 @@ def make_fabric(hardware: Hardware) -> Fabric:
 
 def _launched() -> bool:
     return torch.distributed.is_torchelastic_launched()
+
+
+def feed(fabric: Fabric, config: Pretrain | Train, faces: Faces, step: int) -> Iterator[Batch]:
+    """Return this process's batches from `step` on."""
+    sizes, hardware = config.model, config.hardware
+    if hardware.resident:
+        faces.keep(sizes.image_size, sizes.channels, fabric.device)
+    stream = Stream(
+        faces,
+        config.batch,
+        sizes.image_size,
+        sizes.channels,
+        config.seed,
+        step,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    pin = fabric.device.type == "cuda" and not hardware.resident
+    return iter(loader(stream, hardware.workers, pin))
 
 
 def cosine(step: int, total: int, warmup: int) -> float:

@@ -51,13 +51,20 @@ def macro_f1(confusion: NDArray) -> float:
     return float(np.nanmean(np.where(confusion.sum(-1) > 0, f1_scores(confusion), np.nan)))
 
 
-def calibration_error(probabilities: Array, truth: Counts, bins: int = BINS) -> float:
-    """Return the expected calibration error: mean |accuracy - confidence| over equal-width bins of confidence."""
+def confidence_bins(probabilities: Array, truth: Counts, bins: int = BINS) -> tuple[Counts, Array, Array]:
+    """Return count, mean confidence and accuracy of the answers in equal-width bins of confidence; 0 where none is."""
     confidence = probabilities.max(1)
     right = (probabilities.argmax(1) == truth).astype(float)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(place, right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+    count = np.bincount(place, minlength=bins)
+    mean = [np.bincount(place, values, minlength=bins) / np.maximum(count, 1) for values in (confidence, right)]
+    return count, mean[0], mean[1]
+
+
+def calibration_error(probabilities: Array, truth: Counts, bins: int = BINS) -> float:
+    """Return the expected calibration error: mean |accuracy - confidence| over equal-width bins of confidence."""
+    count, confidence, accuracy = confidence_bins(probabilities, truth, bins)
+    return float((count * np.abs(accuracy - confidence)).sum() / len(truth))
 
 
 def js_distance(p: Array, q: Array) -> Array:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pfvit.data.pictures import Pixels
+from pfvit.metrics import confidence_bins
 from pfvit.reader import Reading
 
 SIDE = 240  # of one panel, in pixels
@@ -53,6 +54,34 @@ def heat(change: NDArray[np.float32]) -> Pixels:
     low = np.clip(level.astype(int), 0, len(HEAT) - 2)
     share = (level - low)[..., None]
     return np.rint(HEAT[low] * (1 - share) + HEAT[low + 1] * share).astype(np.uint8)
+
+
+def reliability(probabilities: NDArray[np.floating], truth: NDArray[np.integer], error: float) -> Image.Image:
+    """Return a reliability diagram of answers [faces, classes]: how often the model is right when it is so sure.
+
+    Bars on the diagonal are calibrated; the gray strip below shows how many answers each bar stands for.
+    """
+    count, _, accuracy = confidence_bins(probabilities, truth)
+    side, left, top, strip = 2 * SIDE, 4 * GAP, 3 * GAP, 3 * GAP
+    sheet = Image.new("RGB", (left + side + GAP, top + side + strip + 4 * GAP), PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    bottom, floor = top + side, top + side + strip
+    step = side / len(count)
+    for place, (faces, share) in enumerate(zip(count, accuracy, strict=True)):
+        if faces:
+            near, far = left + place * step + 1, left + (place + 1) * step - 1
+            pen.rectangle((near, bottom - share * side, far, bottom), ACCENT)
+            pen.rectangle((near, floor - max(1, faces / count.max() * (strip - GAP)), far, floor), SOFT)
+    pen.line((left, bottom, left + side, top), INK, 2)
+    pen.rectangle((left, top, left + side, bottom), outline=SOFT)
+    for share in (0, 0.5, 1):
+        pen.text((left - GAP // 2, bottom - share * side), f"{share:.0%}", INK, font, anchor="rm")
+        pen.text((left + share * side, floor + GAP), f"{share:.0%}", INK, font, anchor="mm")
+    pen.text((left, top // 2), f"right answers, by how sure; calibration error {error:.3f}", INK, font, anchor="lm")
+    pen.text(
+        (left + side // 2, floor + 2 * GAP + GAP // 2), "confidence; how many faces in gray", INK, font, anchor="mm"
+    )
+    return sheet
 
 
 def small(pixels: Pixels, side: int, channels: int) -> NDArray[np.float32]:

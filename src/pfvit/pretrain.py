@@ -11,8 +11,8 @@ from pfvit import checkpoint, losses
 from pfvit.build import build_decoder, build_encoder
 from pfvit.config import Pretrain
 from pfvit.data import augment
-from pfvit.data.shards import Batch, Faces, Stream, everything, loader
-from pfvit.loop import REFERENCE_BATCH, Run, cosine, groups, make_fabric, set_rate, stop_if_not_finite
+from pfvit.data.shards import Batch, Faces, everything
+from pfvit.loop import REFERENCE_BATCH, Run, cosine, feed, groups, make_fabric, set_rate, stop_if_not_finite
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.model.transformer import patchify, unpatchify
 from pfvit.presets import ARCHITECTURES, SUMMARIES
@@ -38,11 +38,13 @@ def pretrain(config: Pretrain) -> None:
     run = Run(fabric, config, "pretrain")
     faces = Faces(config.data, labelled=False, clean=config.protocol == "clean")
     steps = max(1, round(config.epochs * len(faces) / config.batch))
+    run.record["steps"] = steps
 
     torch.manual_seed(config.seed)
     sizes = config.model
     autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
-    optimizer = torch.optim.AdamW(groups(list(autoencoder.named_parameters()), config.weight_decay), betas=BETAS)
+    learning = groups(list(autoencoder.named_parameters()), config.weight_decay)
+    optimizer = torch.optim.AdamW(learning, betas=BETAS, fused=fabric.device.type == "cuda")
     step = 0
     if config.resume:
         tensors, step = run.resume()
@@ -59,17 +61,7 @@ def pretrain(config: Pretrain) -> None:
             **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer.optimizer)),
         }
 
-    stream = Stream(
-        faces,
-        config.batch,
-        sizes.image_size,
-        sizes.channels,
-        config.seed,
-        step,
-        fabric.global_rank,
-        fabric.world_size,
-    )
-    batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
+    batches = feed(fabric, config, faces, step)
     shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES) if fabric.is_global_zero else None
     run.say(
         f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"

@@ -1,5 +1,6 @@
 """Stage two: recognition, separation and the poker-face game, two optimizers, phases as data (PAPER 2 and 4.3)."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pfvit import checkpoint, losses, metrics
 from pfvit.build import build_discriminator, build_pfvit
 from pfvit.config import Train
 from pfvit.data import augment
-from pfvit.data.shards import Batch, Faces, Stream, everything, loader
+from pfvit.data.shards import Batch, Faces, everything
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_terms
@@ -24,6 +25,7 @@ from pfvit.loop import (
     REFERENCE_BATCH,
     Run,
     cosine,
+    feed,
     groups,
     layer_scale,
     make_fabric,
@@ -31,6 +33,7 @@ from pfvit.loop import (
     stop_if_not_finite,
 )
 from pfvit.model import Classifier, PFViT
+from pfvit.model.erasure import emotional_axes
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
@@ -40,6 +43,7 @@ SHEET_FACES = 48
 CRITIC_WARMUP = 50  # steps: their heads are fresh
 AVERAGE_WARMUP = 10  # the EMA factor starts at 1 / 10 and rises to its value
 EVALUATION_BATCH = 128
+ERASURE_FACES = 8192  # at most so many training faces tell where the emotion shows
 CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what gets drawn
 CLEAN_DEGREES = 5.0
 CLEAN_SHIFT = 0.03
@@ -101,17 +105,20 @@ def build(config: Train) -> tuple[PFViT, Critics]:
 class Trainer:
     """The state of a run of stage two: both sides, their optimizers, and the averaged weights."""
 
-    def __init__(self, fabric: Fabric, config: Train, steps: int):
-        self.fabric, self.config, self.steps = fabric, config, steps
+    def __init__(self, fabric: Fabric, config: Train, steps: int, sample: Batch | None = None):
+        self.fabric, self.config, self.steps, self.sample = fabric, config, steps, sample
         self.entrance = round(config.game.start * steps)
+        self.erasure = steps + 1 if config.erase_at is None else round(config.erase_at * steps)
         self.model, self.bare_critics = build(config)
-        self.average = AveragedModel(self.model, multi_avg_fn=self._follow)
-        makers = Makers(self.model, config.game.encoder_share)
+        self.average = AveragedModel(self.model, multi_avg_fn=self._follow, use_buffers=True)
+        makers = Makers(self.model, config.game)
+        fused = fabric.device.type == "cuda"  # one kernel for all weights
         scale = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
-        named = groups(list(makers.named_parameters()), config.weight_decay, scale)
-        maker_optimizer = torch.optim.AdamW(named, betas=MAKER_BETAS)
+        learning = [(name, weight) for name, weight in makers.named_parameters() if weight.requires_grad]
+        named = groups(learning, config.weight_decay, scale)
+        maker_optimizer = torch.optim.AdamW(named, betas=MAKER_BETAS, fused=fused)
         critic_named = groups(list(self.bare_critics.named_parameters()), config.weight_decay)
-        critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS)
+        critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS, fused=fused)
         if config.hardware.compile:
             makers.compile()
         self.makers, self.maker_optimizer = fabric.setup(makers, maker_optimizer)
@@ -123,6 +130,8 @@ class Trainer:
         )
 
     def _follow(self, averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
+        if not averaged[0].is_floating_point():
+            return  # the stem's count of batches, which nothing reads
         factor = min(self.config.average, (1 + int(count)) / (AVERAGE_WARMUP + int(count)))
         torch._foreach_lerp_(averaged, current, 1 - factor)
 
@@ -179,6 +188,22 @@ class Trainer:
         known = self.averaged.encoder.state_dict()
         backbone.load_state_dict({name: known[name] for name in backbone.state_dict()})
 
+    @torch.no_grad()
+    def erase_emotion(self) -> None:
+        """Set the separator's subspace to where the emotion shows in the averaged encoder's tokens."""
+        if self.sample is None:
+            raise RuntimeError("there are no faces to find the emotion's axes with")
+        averaged = self.averaged.eval()
+        pairs = (
+            (averaged.encoder(augment.to_unit(image.to(self.fabric.device))), target.to(self.fabric.device))
+            for image, target in zip(
+                self.sample.image.split(EVALUATION_BATCH), self.sample.target.split(EVALUATION_BATCH), strict=True
+            )
+        )
+        axes = emotional_axes(pairs, rank=self.model.separator.basis.shape[1])
+        for model in (self.model, averaged):
+            model.separator.basis.copy_(axes)
+
     def due(self, every: int, step: Step) -> bool:
         """Say whether something that comes every `every` steps comes in this one."""
         return every > 0 and (step.number + 1) % every == 0
@@ -191,6 +216,8 @@ class Trainer:
             logits, _ = self.makers(step.view)
             return {"classification": losses.classification(logits, step.view_target)}
         logits, step.made = self.makers(step.view, step.clean, step.strength)
+        if game.alone:  # nothing learns from it, it only goes into the log
+            step.view_target = step.target
         with self.fabric.autocast():
             terms = maker_terms(game, self.bare_critics, step.made, step.clean, step.target, step.strength, step.ramp)
         return {"classification": losses.classification(logits, step.view_target), **terms}
@@ -217,6 +244,10 @@ class Trainer:
         set_rate(self.critic_optimizer, config.game.rate * critic_base)
         if number == self.entrance:
             self.let_critics_in()
+        if number == self.erasure:
+            self.erase_emotion()
+        if number >= self.erasure:
+            self.model.separator.requires_grad_(False)
         told: dict[str, float] = {}
         for phase in self.phases:
             if not self.due(phase.every, step) or (phase.side is self.critics and number < self.entrance):
@@ -236,6 +267,10 @@ def train(config: Train) -> None:
     """Train a PF-ViT; leaves its checkpoint in the run folder."""
     if config.game.batch > config.batch:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
+    if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
+        raise InputError("--game.alone needs --start, --game.every 1 and --game.batch equal to --batch", status=2)
+    if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
+        raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
     fabric = make_fabric(config.hardware)
     run = Run(fabric, config, "train")
     sizes = config.model
@@ -248,22 +283,17 @@ def train(config: Train) -> None:
         index = Faces([config.validation], sizes.classes, hard=True, order=config.order, clean=clean)
         held_out = everything(index, sizes.image_size, sizes.channels)
 
-    trainer = Trainer(fabric, config, steps)
+    sample = None
+    if config.erase_at is not None:
+        every = math.ceil(len(faces) / ERASURE_FACES)
+        sample = everything(faces, sizes.image_size, sizes.channels, pick=lambda position: position % every == 0)
+    trainer = Trainer(fabric, config, steps, sample)
+    run.record["steps"] = steps
     step = 0
     if config.resume:
         tensors, step = run.resume()
         trainer.restore(tensors, run)
-    stream = Stream(
-        faces,
-        config.batch,
-        sizes.image_size,
-        sizes.channels,
-        config.seed,
-        step,
-        fabric.global_rank,
-        fabric.world_size,
-    )
-    batches = iter(loader(stream, config.hardware.workers, pin=fabric.device.type == "cuda"))
+    batches = feed(fabric, config, faces, step)
     run.say(
         f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
     )

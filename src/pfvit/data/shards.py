@@ -87,6 +87,7 @@ class Faces:
         self.classes = classes
         self.groups: list[Group] = []
         self.targets: dict[tuple[Path, int], np.ndarray] = {}
+        self.kept: Batch | None = None
         for path in paths:
             if not Path(path).is_file():
                 raise InputError(f"{path} is not there; give Parquet files with an image column")
@@ -123,8 +124,19 @@ class Faces:
     def __len__(self) -> int:
         return sum(len(group.rows) for group in self.groups)
 
+    def keep(self, size: int, channels: int, device: torch.device) -> None:
+        """Decode all faces now and keep them on a device as bytes, so that no step waits for the processor."""
+        everyone = everything(self, size, channels)
+        self.kept = everyone._replace(image=everyone.image.to(device), target=everyone.target.to(device))
+        ordered = ((group, row) for group in self.groups for row in group.rows)
+        self.positions = {(group.path, group.index, row): position for position, (group, row) in enumerate(ordered)}
+
     def read(self, members: Sequence[tuple[int, Group, int]], size: int, channels: int) -> Batch:
         """Decode rows, given as (place, group, row), at one size; one that is no picture raises InputError."""
+        if self.kept is not None:
+            rows = [self.positions[group.path, group.index, row] for _, group, row in members]
+            image, target = self.kept.image[rows], self.kept.target[rows]
+            return Batch(image, target, [self.kept.name[row] for row in rows], [place for place, _, _ in members])
         images, targets, names = [], [], []
         blank = np.zeros(self.classes, dtype=np.float32)
         for _, group, row in members:

@@ -34,6 +34,15 @@ class Discriminator(nn.Module):
         for head in (self.realism, self.patch_realism, self.emotion):
             head.apply(initialise)
 
+    def train(self, mode: bool = True) -> "Discriminator":
+        """Switch as every module does, but keep the statistics of a convolutional stem as they came.
+
+        Its batches hold real faces, or made ones, or both: their statistics would give away which.
+        """
+        super().train(mode)
+        self.backbone.patch_embed.eval()
+        return self
+
     def forward(self, face: Float[Tensor, "batch channels high wide"], penalise: bool = False) -> Verdict:
         """Judge faces with pixels in [-1, 1].
 

@@ -1,10 +1,12 @@
 """Face -> complete representation: a vanilla ViT with fixed positions (paper, section III; PAPER 1.2)."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pfvit.model.transformer import LAYER_NORM_EPS, Block, PatchEmbed, initialise, positions
+from pfvit.model.transformer import LAYER_NORM_EPS, Block, ConvStem, PatchEmbed, initialise, positions
 
 TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
 
@@ -12,12 +14,23 @@ TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
 class Encoder(nn.Module):
     """Encode a face as a class token and one token per patch."""
 
-    def __init__(self, image_size: int, channels: int, patch_size: int, width: int, depth: int, heads: int):
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        patch_size: int,
+        width: int,
+        depth: int,
+        heads: int,
+        stem: Sequence[int] = (),
+    ):
         super().__init__()
         if image_size % patch_size:
             raise ValueError(f"patches of {patch_size} px do not tile a face of {image_size} px")
         self.patch_size = patch_size
-        self.patch_embed = PatchEmbed(patch_size, channels, width)
+        if stem and patch_size != 2 ** len(stem):
+            raise ValueError(f"a stem of {len(stem)} stages makes patches of {2 ** len(stem)} px, not {patch_size}")
+        self.patch_embed = ConvStem(stem, channels, width) if stem else PatchEmbed(patch_size, channels, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", positions(width, image_size // patch_size), persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
@@ -32,6 +45,8 @@ class Encoder(nn.Module):
 
         With `kept`, only these patches are seen (indices in reading order), as in masked pre-training.
         """
+        if kept is not None:
+            face = self._hide(face, kept)
         tokens = self.patch_embed(face) + self.pos_embed[:, 1:]
         if kept is not None:
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
@@ -39,3 +54,12 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
+
+    def _hide(
+        self, face: Float[Tensor, "batch channels high wide"], kept: Int[Tensor, "batch kept"]
+    ) -> Float[Tensor, "batch channels high wide"]:
+        """Gray out the patches that are not kept: a stem's convolutions look across the edges of patches."""
+        side = face.shape[2] // self.patch_size
+        seen = torch.zeros(len(face), side * side, device=face.device, dtype=face.dtype).scatter_(1, kept, 1.0)
+        seen = seen.reshape(-1, 1, side, side).repeat_interleave(self.patch_size, 2)
+        return face * seen.repeat_interleave(self.patch_size, 3)

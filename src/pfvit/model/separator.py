@@ -25,20 +25,29 @@ class Separator(nn.Module):
 
     `projection`: each token is projected on a direction computed from it, so the residue is orthogonal to the
     emotion by construction. `subspace`: one subspace, shared by all tokens, likewise orthogonal. `soft`: an
-    unconstrained network, which needs the orthogonality penalty.
+    unconstrained network, which needs the orthogonality penalty. `none`: all is emotion and the residue is empty, which
+    is the plain classifier to compare with.
     """
 
-    def __init__(self, width: int, kind: Literal["projection", "subspace", "soft"] = "projection"):
+    def __init__(self, width: int, kind: Literal["projection", "subspace", "soft", "none"] = "projection"):
         super().__init__()
         self.kind = kind
+        self.frozen = False
         if kind == "subspace":
             basis = torch.empty(width, width // SUBSPACE_SHARE)
             self.basis = nn.Parameter(nn.init.orthogonal_(basis))
-        else:
+        elif kind != "none":
             self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
             self.fc1 = nn.Linear(width, width)
             self.fc2 = nn.Linear(width, width)
             self.apply(initialise)
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Make the shared subspace's axes orthonormal once and for all, for export: QR is no ONNX operator."""
+        if self.kind == "subspace":
+            self.basis.copy_(torch.linalg.qr(self.basis).Q)
+        self.frozen = True
 
     def forward(self, whole: Float[Tensor, "batch tokens width"]) -> Separated:
         """Return emotion and residue; emotion + residue is the whole up to one float32 rounding."""
@@ -48,8 +57,10 @@ class Separator(nn.Module):
             return Separated(emotion, residue=whole - emotion)
 
     def _emotion(self, whole: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        if self.kind == "none":
+            return whole
         if self.kind == "subspace":
-            axes, _ = torch.linalg.qr(self.basis)
+            axes = self.basis if self.frozen else torch.linalg.qr(self.basis).Q
             return (whole @ axes) @ axes.T
         direction = self.fc2(F.gelu(self.fc1(self.norm(whole))))
         if self.kind == "soft":

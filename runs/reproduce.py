@@ -1,0 +1,205 @@
+"""Every run behind the weights, the ablation table and the figures: in pieces, and it goes on where it stopped.
+
+    PFVIT_DATA=/path/to/data python runs/reproduce.py weights  [--scale cpu] [--minutes 9]
+    PFVIT_DATA=/path/to/data python runs/reproduce.py ablation [--scale cpu] [--seeds 3] [--minutes 9]
+
+`weights` leads from the Parquet files to runs/SCALE/weights/pfvit.onnx, its judge, its table (evaluate.json) and its
+figures; copy the two .onnx files to src/pfvit/weights to ship them. `ablation` trains each variant with each seed and
+writes runs/SCALE/ablation.md. With --minutes it starts no more pieces after so long, and a piece stops by itself:
+start it again until it says that all is done. Scales: `try` is minutes, to see that everything works; `cpu` is two
+processor cores with bf16 (AVX-512), about three hours for the weights; `gpu` is one card, with ten times the epochs.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pfvit import checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCHS = {"try": 0.02, "cpu": 1.0, "gpu": 10.0}  # factor
+ONE_CARD = ("--hardware.compile", "--hardware.resident")
+EMPHASIS = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run."""
+
+    name: str
+    verb: str
+    epochs: float
+    settings: str
+    start: str | None = None
+
+
+BESIDE = (
+    "--batch 96 --layer-decay 1 --smoothing 0 --game.every 2 --game.batch 32 --game.start 1 --game.encoder-share 1 "
+    "--game.reconstruction 5 --game.untouched 5"
+)
+WEIGHTS = (
+    # Recognition, with as much drawing beside it as keeps the pixels in the representation.
+    Stage("one", "train", 27, f"--rate 4e-3 --warmup 0.5 --mixup 0.2 --erase 0.2 {BESIDE}"),
+    # The emotion is erased from the residue in closed form, and the encoder gets used to it.
+    Stage("two", "train", 1.5, f"--rate 6e-4 --warmup 0.1 --mixup 0 --erase 0.1 --erase-at 0 {BESIDE}", start="one"),
+    # The game, while recognition stays as it is.
+    Stage("three", "train", 4, "--batch 32 --game.batch 32 --game.alone --game.start 0", start="two"),
+)  # fmt: skip
+BRIEF = "--batch 96 --rate 4e-3 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 --smoothing 0"
+GAME = f"{BRIEF} --game.every 4 --game.batch 32 --game.start 0.4 --game.encoder-share 0.1 --game.reconstruction 5"
+ABLATION = {
+    "a: from scratch, classifier only": (Stage("a", "train", 3, f"{BRIEF} --model.separator none --game.every 0"),),
+    "b: + masked pre-training": (
+        Stage("pre", "pretrain", 3, "--batch 96 --rate 2e-3"),
+        Stage("b", "train", 3, f"{BRIEF} --model.separator none --game.every 0", start="pre"),
+    ),
+    "c: + separator, orthogonal": (Stage("c", "train", 3, f"{BRIEF} --game.every 0", start="pre"),),
+    "d: full PF-ViT": (Stage("d", "train", 3, GAME, start="pre"),),
+    "e: d without the adversary": (
+        Stage("e1", "train", 3, f"{GAME} --game.adversary 0 --game.features 0 --game.emotion 0", start="pre"),
+    ),
+    "e: d without orthogonality": (Stage("e2", "train", 3, f"{GAME} --model.separator soft", start="pre"),),
+}
+
+
+class Work:
+    """Runs commands, one after the other, as long as there is time."""
+
+    def __init__(self, scale: str, minutes: float | None, data: Path):
+        self.scale, self.data = scale, data
+        self.end = None if minutes is None else time.monotonic() + 60 * minutes
+        self.folder = ROOT / "runs" / scale
+
+    def call(self, *words: object, capture: bool = False) -> str:
+        """Run this interpreter on something; a failure ends everything, with what it printed."""
+        print("$ python", *words, flush=True)
+        done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE if capture else None)
+        if done.returncode:
+            sys.exit(done.returncode)
+        return done.stdout.decode() if capture else ""
+
+    def out_of_time(self) -> bool:
+        """Say whether the time is up."""
+        return self.end is not None and time.monotonic() > self.end - 30
+
+    def stage(self, stage: Stage, folder: Path, seed: int = 0) -> bool:
+        """Begin a run or go on with it; true when it is done."""
+        run = folder / stage.name
+        if self.is_done(run):
+            return True
+        if self.out_of_time():
+            return False
+        faces = [self.data / "ferplus_train.parquet"]
+        words: list[object] = [*stage.settings.split(), "--epochs", stage.epochs * EPOCHS[self.scale], "--seed", seed]
+        if stage.verb == "pretrain":
+            faces += [self.data / "faces_gray_128.parquet", self.data / "faces_color_112.parquet"]
+        else:
+            words += ["--validation", self.data / "ferplus_val.parquet"]
+        if stage.start:
+            words += ["--start", folder / stage.start]
+        if self.scale == "gpu":
+            words += ONE_CARD
+        if (run / checkpoint.LAST).exists():
+            words.append("--resume")
+        if self.end is not None:
+            words += ["--minutes", (self.end - time.monotonic()) / 60]
+        self.call("-m", "pfvit", stage.verb, "compact-conv", "--data", *faces, "--out", run, *words)
+        return self.is_done(run)
+
+    def is_done(self, run: Path) -> bool:
+        """Say whether a run has come to its end."""
+        if not (run / checkpoint.LAST).exists():
+            return False
+        _, record = checkpoint.load(run)
+        return record["step"] == record["steps"]
+
+    def judge(self) -> Path:
+        """Return the judge of poker faces, trained if it is not there."""
+        judge = ROOT / "runs" / "judge" / "judge.onnx"
+        if not judge.exists():
+            self.call("runs/judge.py", "--data", self.data, "--out", judge)
+        return judge
+
+
+def weights(work: Work) -> bool:
+    """From the Parquet files to the weights, their table and figures; true when all is done."""
+    if not all(work.stage(stage, work.folder / "runs") for stage in WEIGHTS):
+        return False
+    held_out, out = work.data / "ferplus_val.parquet", work.folder / "weights"
+    out.mkdir(exist_ok=True)
+    work.call("-m", "pfvit", "export", work.folder / "runs" / WEIGHTS[-1].name, "--out", out / "pfvit.onnx",
+              "--calibrate", held_out, "--emphasis", EMPHASIS)  # fmt: skip
+    told = work.call("-m", "pfvit", "evaluate", "--data", held_out, "--weights", out / "pfvit.onnx",
+                     "--judge", work.judge(), "--figures", out / "figures", "--json", capture=True)  # fmt: skip
+    (out / "evaluate.json").write_text(told)
+    return True
+
+
+def ablation(work: Work, seeds: int) -> bool:
+    """Train every variant with every seed and write the table; true when all is done."""
+    rows = []
+    for seed in range(seeds):
+        for title, stages in ABLATION.items():
+            folder = work.folder / "ablation" / f"seed-{seed}"
+            if not all(work.stage(stage, folder, seed) for stage in stages):
+                return False
+            figures = folder / stages[-1].name / "evaluate.json"
+            if not figures.exists():
+                weights = folder / stages[-1].name / "pfvit.onnx"
+                held_out = work.data / "ferplus_val.parquet"
+                work.call("-m", "pfvit", "export", weights.parent, "--out", weights, "--calibrate", held_out)
+                told = work.call("-m", "pfvit", "evaluate", "--data", held_out, "--weights", weights, "--judge",
+                                 work.judge(), "--json", capture=True)  # fmt: skip
+                figures.write_text(told)
+            rows.append((title, json.loads(figures.read_text())))
+    (work.folder / "ablation.md").write_text(table(rows, seeds))
+    print(table(rows, seeds))
+    return True
+
+
+def table(rows: list[tuple[str, dict]], seeds: int) -> str:
+    """Return the ablation as Markdown: mean and standard deviation over seeds, in percent but for SSIM."""
+    columns = {
+        "WAR": lambda r: 100 * r["war"],
+        "UAR": lambda r: 100 * r["uar"],
+        "ECE": lambda r: 100 * r["ece"],
+        "SSIM": lambda r: r["poker"]["reconstruction_ssim"],
+        "judge: neutral before": lambda r: 100 * r["poker"]["judge_neutral_before"],
+        "after": lambda r: 100 * r["poker"]["judge_neutral_carried"],
+        "residue probe": lambda r: 100 * r["poker"]["residue_probe"],
+    }
+    lines = [f"| variant ({seeds} seeds) | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for title in dict(rows):
+        reports = [report for name, report in rows if name == title]
+        cells = []
+        for figure in columns.values():
+            values = [figure(report) for report in reports]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.2f} ± {spread:.2f}")
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("weights", "ablation"))
+    parser.add_argument("--scale", choices=EPOCHS, default="cpu")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("PFVIT_DATA", ROOT.parent / "shared" / "data"))
+    )
+    options = parser.parse_args()
+    work = Work(options.scale, options.minutes, options.data.resolve())
+    done = weights(work) if options.what == "weights" else ablation(work, options.seeds)
+    print("all is done" if done else "out of time: the same command goes on", flush=True)
+
+
+if __name__ == "__main__":
+    main()
