@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import pfvit, png
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from pfvit import InputError, Reader
+from pfvit import InputError, Reader, transfer
 from pfvit.__main__ import main
-from pfvit.data.faces import Face
-from pfvit.reader import carry_over
+from pfvit.carry import carry_over, put_back
+from pfvit.data.faces import Face, Frame, cut
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
@@ -83,9 +85,11 @@ def test_the_change_is_carried_over_in_proportion_to_the_dial(weights):
     assert where[:, 0] == pytest.approx(fake_weights.CHANGE, abs=1e-4)
     assert where[:, -1] == pytest.approx(0, abs=1e-4)
     assert reading.reconstruction == pytest.approx(100, abs=1)
-    for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(InputError, match="from 0 to 1"):
+    for wrong in (-1.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="from -1 to 1"):
             reading.poker_face(wrong)
+    stronger = reading.poker_face(-0.5).astype(int)
+    assert stronger[:, :16] - 100 == pytest.approx(-0.5 * fake_weights.CHANGE * 255, abs=6)
 
 
 def test_the_emphasis_in_the_file_is_applied(tmp_path):
@@ -107,6 +111,64 @@ def test_carry_over_by_hand():
     red = np.zeros((2, 2, 3), np.float32)
     red[:, :, 0] = -1
     assert carry_over(crop, red)[0, 0].tolist() == [0, 10, 100]
+
+
+@given(
+    st.floats(-20, 80), st.floats(-20, 60), st.floats(2, 70), st.floats(-3.2, 3.2), st.booleans(), st.integers(4, 60),
+)  # fmt: skip
+@settings(deadline=None, max_examples=60)
+def test_what_is_not_changed_stays_to_the_pixel(x, y, side, roll, change, size):
+    photo = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    layer = np.full((size, size, 1), 0.5 if change else 0, np.float32)
+    out = put_back(photo, layer, Frame(x, y, side, roll))
+    assert out.shape == photo.shape and out is not photo
+    if not change:
+        assert np.array_equal(out, photo)
+    rows, columns = np.mgrid[:40, :60] + 0.5
+    far = np.hypot(rows - y, columns - x) > side * 0.72  # outside of the square's circumcircle
+    assert np.array_equal(out[far], photo[far])
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.4, -1.2])
+def test_a_change_goes_back_to_where_the_face_was_cut(roll):
+    """Cutting the changed photo shows the change where the small face had it."""
+    photo = np.full((200, 220, 3), 100, np.uint8)
+    square = Frame(110.0, 100.0, 96.0, roll)
+    change = np.zeros((24, 24, 1), np.float32)
+    change[14:18, 5:9] = 0.4
+    seen = cut(put_back(photo, change, square), square).astype(int)[:, :, 0] - 100
+    assert seen[60:68, 24:32].min() > 80  # of 102: rows 14 to 18 of 24 are pixels 56 to 72 of 96
+    seen[50:78, 14:42] = 0
+    assert np.abs(seen).max() <= 12  # the cubic filter's own waves
+
+
+def test_a_whole_photo_keeps_its_size_and_all_but_its_faces(weights, tmp_path, capsys, monkeypatch):
+    class Two:
+        def detect(self, image):
+            return [Face((10, 20, 40, 40), 0.9), Face((100, 20, 40, 40), 0.8)]
+
+    photo = np.full((90, 160, 3), 100, np.uint8)
+    monkeypatch.setattr("pfvit.reader.LibFaceDetection", Two)
+    path, out = picture(tmp_path / "p.png", photo), tmp_path / "out"
+    words = ("--weights", str(weights), "--out", str(out), "--in-photo")
+    assert main(["poker", str(path), *words]) == 0 and "1 picture in" in capsys.readouterr().err
+    changed = opened(out / "p.png").astype(int) - 100
+    assert changed.shape == photo.shape
+    assert changed[40, 15:25].min() > 40 and changed[40, 105:115].min() > 40 and not changed[:, 66:88].any()
+    assert main(["poker", str(path), *words, "--strength", "0"]) == 0
+    assert np.array_equal(opened(out / "p.png"), photo)
+
+
+def test_an_expression_is_put_on_another_face(weights, tmp_path):
+    reader = Reader(weights, threads=1)
+    giver, taker = (reader.read(np.full((30, 30, 3), v, np.uint8), whole=True)[0] for v in (50, 200))
+    moved = transfer(giver, taker)  # the fake's emotional component is nothing, so nothing changes
+    assert np.array_equal(moved, taker.crop)
+    other = tmp_path / "other"
+    other.mkdir()
+    (stranger,) = Reader(fake_weights.write(other, pair="9999"), threads=1).read(giver.crop, whole=True)
+    with pytest.raises(InputError, match="different weights"):
+        transfer(stranger, taker)
 
 
 def test_nothing_is_lost_when_names_meet(weights, tmp_path, capsys):
@@ -135,10 +197,10 @@ def test_a_second_run_replaces_its_own_files_and_says_so(weights, tmp_path, caps
     assert "1 replaced" in said and len(list((tmp_path / "out").iterdir())) == 1
 
 
-@pytest.mark.parametrize("strength", ["-0.1", "1.5", "nan"])
+@pytest.mark.parametrize("strength", ["-1.1", "1.5", "nan"])
 def test_a_strength_outside_the_dial_is_a_wrong_command_line(strength, weights, tmp_path, capsys):
     status, said = poker(capsys, weights, picture(tmp_path / "a.png"), "--out", tmp_path / "o", "--strength", strength)
-    assert status == 2 and "from 0 to 1" in said and not (tmp_path / "o").exists()
+    assert status == 2 and "from -1 to 1" in said and not (tmp_path / "o").exists()
 
 
 def test_a_generator_that_is_not_there_or_not_the_right_one(weights, tmp_path, capsys):

@@ -58,7 +58,10 @@ def test_one_json_object_per_face_and_line(faces, weights, capsys):
     assert status == 0
     assert [Path(face["source"]).stem for face in found] == ["contempt", "happiness", "neutral"]
     for face in found:
-        assert set(face) == {"source", "face", "box", "emotion", "probabilities"}
+        assert set(face) == {
+            "source", "face", "box", "score", "landmarks", "emotion", "unsure", "entropy", "probabilities",
+        }  # fmt: skip
+        assert face["landmarks"] is None and face["score"] == 1 and 0 <= face["entropy"] <= 1
         assert (face["face"], face["box"], face["emotion"]) == (0, [0, 0, 20, 20], Path(face["source"]).stem)
         assert list(face["probabilities"]) == list(EIGHT)
         assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
@@ -253,6 +256,18 @@ class Pair:
 
     def detect(self, image):
         return [Face((60, 10, 30, 30), 0.9), Face((-5, 10, 30, 30), 0.8)]
+
+
+def test_what_is_known_beside_the_name(weights):
+    (sure,) = Reader(weights, threads=1).read(np.full((20, 20, 3), 16, np.uint8), whole=True)
+    (between,) = Reader(weights, threads=1).read(np.full((20, 20, 3), 32, np.uint8), whole=True)
+    shares = np.array(list(sure.probabilities.values()))
+    assert sure.entropy == pytest.approx(-(shares * np.log(shares)).sum() / np.log(8), abs=1e-6)
+    assert not sure.unsure and between.unsure and between.entropy > sure.entropy
+    assert between.embedding == pytest.approx(np.full(2 * fake_weights.WIDTH, 32))
+    assert between._repr_png_().startswith(b"\x89PNG") and between.to_pil().width > 900
+    with pytest.raises(AttributeError):
+        sure.emotion = "neutral"
 
 
 def test_any_detector_can_be_plugged_in(weights):

@@ -300,14 +300,16 @@ class Predict:
 
 @dataclass(frozen=True)
 class Poker:
-    """Take the expression off each face: one PNG per face, `<source stem>_<face>.png`."""
+    """Take the expression off each face: one PNG per face, `<source stem>_<face>.png`, or the photo with all faces."""
 
     paths: Positional[tuple[str, ...]]
     """Pictures, folders of pictures, or Parquet files with an image column."""
     out: Path
     """Folder for the PNG files; made if it is not there."""
     strength: float = 1.0
-    """Share of the expression to remove: 0 leaves the face as it is, 1 gives the poker face."""
+    """Share of the expression to remove: 1 gives the poker face, 0 leaves it as it is, -1 exaggerates."""
+    in_photo: bool = False
+    """Write the whole photo, in its own size, with all its faces changed: `<source stem>.png`."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
     weights: Path | None = None

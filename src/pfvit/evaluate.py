@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pfvit import metrics, weights
+from pfvit.carry import carry_over
 from pfvit.config import Evaluate
 from pfvit.data.labelled import Labelled, Sample, batches
 from pfvit.data.pictures import Pixels
@@ -21,7 +22,7 @@ from pfvit.emotions import EIGHT, NEUTRAL, ORDERS
 from pfvit.errors import InputError
 from pfvit.outputs import wide_console
 from pfvit.picture import heat_over, reliability, small
-from pfvit.reader import Artist, carry_over
+from pfvit.reader import Artist
 from pfvit.sheets import save_sheet
 
 SHEET_WIDE = 8  # faces to a line

@@ -51,6 +51,11 @@ class Inputs:
 
     def readings(self, reader: Reader, whole: bool) -> Iterator[Reading]:
         """Yield every face of every picture, in order."""
+        for _, faces in self.photos(reader, whole):
+            yield from faces
+
+    def photos(self, reader: Reader, whole: bool) -> Iterator[tuple[pictures.Pixels, list[Reading]]]:
+        """Yield every picture that has faces, with them, in order."""
         with self._progress() as progress:
             task = progress.add_task("reading", total=self._total())
             sources: list[str] = []
@@ -69,11 +74,12 @@ class Inputs:
 
     def _read(
         self, reader: Reader, images: list[pictures.Pixels], sources: list[str], whole: bool
-    ) -> Iterator[Reading]:
-        for source, faces in zip(sources, reader.read_batch(images, whole, sources), strict=True):
-            if not faces:
+    ) -> Iterator[tuple[pictures.Pixels, list[Reading]]]:
+        for source, image, faces in zip(sources, images, reader.read_batch(images, whole, sources), strict=True):
+            if faces:
+                yield image, faces
+            else:
                 self.say(f"{source}: no face found; if it is a face already cropped, use --whole")
-            yield from faces
 
     def _total(self) -> int | None:
         tables = any(isinstance(file, Path) and file.suffix.lower() == ".parquet" for file in self.files)

@@ -30,14 +30,18 @@ class Namer:
         self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
         self.stem = ""
 
-    def name(self, reading: Reading) -> Path:
-        """Return where the picture of a face goes; to be called once per face, in the order of reading."""
+    def name(self, reading: Reading, numbered: bool = True) -> Path:
+        """Return where the picture of a face goes; to be called once per face, in the order of reading.
+
+        Not `numbered` it is the file of the whole photo: `<source stem>.png`.
+        """
+        end = f"_{reading.face}.png" if numbered else ".png"
         if reading.face == 0:
             self.stem = self._free(reading.source)
-        path = self.folder / f"{self.stem}_{reading.face}.png"
+        path = self.folder / f"{self.stem}{end}"
         while path.resolve() in self.protected:
             self.stem = self._free(reading.source)
-            path = self.folder / f"{self.stem}_{reading.face}.png"
+            path = self.folder / f"{self.stem}{end}"
         self.written += 1
         self.replaced += path.exists()
         return path

@@ -18,15 +18,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def poker(config: Poker) -> int:
-    """Write one PNG per face into the folder, with `strength` of its expression taken off."""
-    if not math.isfinite(config.strength) or not 0 <= config.strength <= 1:
-        raise InputError(f"--strength must be from 0 to 1, not {config.strength}", status=2)
+    """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
+    if not math.isfinite(config.strength) or not -1 <= config.strength <= 1:
+        raise InputError(f"--strength must be from -1 to 1, not {config.strength}", status=2)
     inputs = Inputs(config.paths)
     reader = Reader(config.weights, threads=config.threads)
     # A generator that is missing should be known before the first picture is read.
     _ = reader.artist.generator
     namer = Namer(make_folder(config.out), inputs)
-    for reading in inputs.readings(reader, config.whole):
-        save(reading.poker_face(config.strength), namer.name(reading))
+    for photo, faces in inputs.photos(reader, config.whole):
+        if config.in_photo:
+            for reading in faces:
+                photo = reading.put_back(photo, config.strength)
+            save(photo, namer.name(faces[0], numbered=False))
+            continue
+        for reading in faces:
+            save(reading.poker_face(config.strength), namer.name(reading))
     namer.report()
     return inputs.status

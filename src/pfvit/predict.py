@@ -12,9 +12,9 @@ from pfvit.errors import printable
 from pfvit.inputs import Inputs, quiet_pipe
 from pfvit.outputs import Namer, make_folder, save, wide_console
 from pfvit.picture import panels
-from pfvit.reader import Reader, Reading, read
+from pfvit.reader import Reader, Reading, read, transfer
 
-__all__ = ["Reader", "Reading", "main", "read"]
+__all__ = ["Reader", "Reading", "main", "read", "transfer"]
 
 RUNNERS_UP = 3
 BAR = 12  # characters

@@ -1,5 +1,6 @@
 """A picture -> the faces in it, each with its emotion and, when asked for, its poker face. Needs no torch."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit import weights as weight_files
+from pfvit.carry import carry_over, put_back
 from pfvit.data import pictures
-from pfvit.data.faces import Detector, LibFaceDetection, cut, frame
+from pfvit.data.faces import Detector, Frame, LibFaceDetection, cut, frame
 from pfvit.data.pictures import Pixels
 from pfvit.errors import InputError
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
 #: Larger crops are shrunk before the recogniser, whose first step needs 12 bytes per pixel.
 LARGEST_CROP = 512
+#: An answer below this share, or with so little between the two best, is no name for an expression.
+FLAT, CLOSE = 0.4, 0.1
 
 
 class CutOut(NamedTuple):
@@ -27,6 +31,8 @@ class CutOut(NamedTuple):
 
     box: tuple[int, int, int, int]
     score: float
+    points: NDArray[np.float64] | None
+    square: Frame | None
     crop: Pixels
 
 
@@ -59,6 +65,11 @@ class Reading:
     """Left, top, width and height of the face in pixels of the picture."""
     score: float
     """How sure the detector is that this is a face, from 0 to 1."""
+    points: NDArray[np.float64] | None = field(repr=False)
+    """[5, 2]: x and y of the eyes, nose and mouth corners in pixels of the picture, each pair from left to right as
+    seen; None if the detector does not find them, or with `whole`."""
+    square: Frame | None = field(repr=False)
+    """Which square of the picture was cut out: centre, side, roll; None with `whole`."""
     emotion: str
     """The most probable emotion."""
     probabilities: dict[str, float]
@@ -71,21 +82,52 @@ class Reading:
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
 
-    def poker_face(self, strength: float = 1.0) -> Pixels:
-        """Return the crop with this share (0 to 1) of its expression taken off, uint8 [height, width, 3].
+    @property
+    def entropy(self) -> float:
+        """How spread the probabilities are: 0 when one emotion is certain, 1 when all are equally probable."""
+        shares = np.array([share for share in self.probabilities.values() if share > 0])
+        return float(-(shares * np.log(shares)).sum() / np.log(len(self.probabilities)))
 
-        Resolution and colour are the crop's own: see `carry_over`. Strength 0 returns the crop itself.
+    @property
+    def unsure(self) -> bool:
+        """Whether the probabilities are too flat for a name: the two best are nearly equal, or none reaches 40%."""
+        best, second = sorted(self.probabilities.values())[:-3:-1]
+        return best < FLAT or best - second < CLOSE
+
+    @property
+    def embedding(self) -> NDArray[np.float32]:
+        """The face in numbers, float32 [2 * width]: class token and mean patch of emotion and residue together."""
+        whole = self.components[0] + self.components[1]
+        return np.concatenate([whole[0], whole[1:].mean(0)])
+
+    def poker_face(self, strength: float = 1.0) -> Pixels:
+        """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
+
+        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate.
+        Resolution and colour are the crop's own: see `pfvit.carry`.
         """
         _check_strength(strength)
         if strength == 0:
             return self.crop.copy()
-        change = self._drawn(float(strength)) - self._drawn(0.0)
-        return carry_over(self.crop, change, self.artist.generator.emphasis)
+        return carry_over(self.crop, self.draw(strength) - self.draw(0.0), self.artist.generator.emphasis)
+
+    def put_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
+        """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
+
+        The photo is the one that was read, or one that came from it by putting back another of its faces.
+        """
+        _check_strength(strength)
+        if strength == 0:
+            return photo.copy()
+        change, emphasis = self.draw(strength) - self.draw(0.0), self.artist.generator.emphasis
+        if self.square is None:
+            return carry_over(photo, change, emphasis)
+        return put_back(photo, change, self.square, emphasis)
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
         _check_strength(strength)
-        face = np.rint(self._drawn(float(strength)) * 255).astype(np.uint8)
+        face = np.rint(self.draw(strength) * 255).astype(np.uint8)
         return np.repeat(face, 3 // face.shape[2], axis=2)
 
     @property
@@ -96,39 +138,53 @@ class Reading:
     @property
     def expression_map(self) -> NDArray[np.float32]:
         """Where taking the expression off changes the face: float32 [size, size], 0 unchanged, 1 black to white."""
-        return np.abs(self._drawn(1.0) - self._drawn(0.0)).mean(axis=2)
+        return np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
 
     def to_dict(self) -> dict[str, object]:
-        """Return what `pfvit predict --json` prints: source, face, box, emotion, probabilities."""
+        """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
         return {
             "source": self.source,
             "face": self.face,
             "box": list(self.box),
+            "score": round(self.score, 4),
+            "landmarks": None if self.points is None else np.round(self.points, 1).tolist(),
             "emotion": self.emotion,
+            "unsure": self.unsure,
+            "entropy": round(self.entropy, 4),
             "probabilities": {name: round(share, 6) for name, share in self.probabilities.items()},
         }
 
-    def _drawn(self, strength: float) -> NDArray[np.float32]:
+    def to_pil(self) -> Image.Image:
+        """Return one picture of all that is read: face, reconstruction, poker face, expression map, probabilities."""
+        from pfvit.picture import panels  # here, as it draws readings
+
+        return panels(self)
+
+    def _repr_png_(self) -> bytes:
+        """Show `to_pil` in notebooks."""
+        file = io.BytesIO()
+        self.to_pil().save(file, "PNG")
+        return file.getvalue()
+
+    def draw(self, strength: float) -> NDArray[np.float32]:
+        """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
+        strength = float(strength)
         if strength not in self.drawings:
             emotion, residue = self.components
             self.drawings[strength] = self.artist.draw(emotion[None], residue[None], strength)[0]
         return self.drawings[strength]
 
 
-def carry_over(crop: Pixels, change: NDArray[np.float32], emphasis: float = 1.0) -> Pixels:
-    """Add a small picture of changes to a large one: carry the change over, not the picture.
+def transfer(giver: Reading, taker: Reading) -> Pixels:
+    """Put one face's expression on another: uint8 [height, width, 3], the taker's crop with the giver's expression.
 
-    The model draws small faces, and gray ones if it was trained on gray. What it *changes* from the reconstruction
-    to the poker face, float32 [size, size, channels] in [-1, 1], is smooth; enlarged (bicubic) and added to the crop
-    it moves the expression and leaves skin, hair, colour and resolution as they were. A gray change is added to
-    red, green and blue alike, which is a change of luma alone. No change gives back the crop, exactly. A generator is
-    cautious, as its losses are means: `emphasis` multiplies its change.
+    The giver's emotional component takes the place of the taker's, and the residue stays. Both must be readings of the
+    same weights, or InputError. What it can do is what the poker face can: see the model card.
     """
-    height, width = crop.shape[:2]
-    layers = [Image.fromarray(np.ascontiguousarray(change[:, :, c])) for c in range(change.shape[2])]
-    large = [np.asarray(layer.resize((width, height), Image.Resampling.BICUBIC)) for layer in layers]
-    moved = crop + np.stack(large, axis=2) * np.float32(255 * emphasis)
-    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    if giver.artist.recogniser.pair != taker.artist.recogniser.pair:
+        raise InputError("the two faces were read with different weights: read both with one Reader")
+    drawn = taker.artist.draw(giver.components[0][None], taker.components[1][None], 0.0)[0]
+    return carry_over(taker.crop, drawn - taker.draw(0.0), taker.artist.generator.emphasis)
 
 
 class Reader:
@@ -171,12 +227,13 @@ class Reader:
         readings = []
         for source, faces in zip(names, found, strict=True):
             readings.append([])
-            for number, (box, score, crop) in enumerate(faces):
+            for number, (box, score, points, square, crop) in enumerate(faces):
                 probabilities, emotion, residue = itemgetter("probabilities", "emotion", "residue")(next(read))
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
+                parts = (emotion, residue)
                 readings[-1].append(
-                    Reading(source, number, box, score, best, shares, crop, (emotion, residue), self.artist)
+                    Reading(source, number, box, score, points, square, best, shares, crop, parts, self.artist)
                 )
         return readings
 
@@ -184,9 +241,13 @@ class Reader:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
         height, width = image.shape[:2]
         if whole:
-            return [CutOut((0, 0, width, height), 1.0, image)]
+            return [CutOut((0, 0, width, height), 1.0, None, None, image)]
         faces = sorted(self.detector.detect(image), key=lambda face: face.box[:2])
-        return [CutOut(_inside(face.box, width, height), face.score, cut(image, frame(face))) for face in faces]
+        squares = [frame(face) for face in faces]
+        return [
+            CutOut(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
+            for face, square in zip(faces, squares, strict=True)
+        ]
 
 
 @lru_cache(maxsize=1)
@@ -237,5 +298,5 @@ def _shrunk(crop: Pixels) -> Pixels:
 
 
 def _check_strength(strength: float) -> None:
-    if not 0 <= strength <= 1:
-        raise InputError(f"strength must be from 0 to 1, not {strength}", status=2)
+    if not -1 <= strength <= 1:
+        raise InputError(f"strength must be from -1 to 1, not {strength}", status=2)

@@ -1,0 +1,69 @@
+"""Carry what the generator changes on a small face over to the large one it was cut from: the change, not the picture.
+
+The model draws small faces, and gray ones if it was trained on gray. What it *changes* from one drawing to another,
+float32 [size, size, channels] with 1 from black to white, is smooth; enlarged (bicubic) and added it moves the
+expression and leaves skin, hair, colour and resolution as they were. A gray change is added to red, green and blue
+alike, which is a change of luma alone. No change leaves every pixel as it is.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pfvit.data.faces import Frame
+from pfvit.data.pictures import Pixels
+
+#: Over this share of a face's side a change fades out towards its edge, so that no seam shows in the photo.
+FADE = 0.12
+
+
+def carry_over(crop: Pixels, change: NDArray[np.float32], emphasis: float = 1.0) -> Pixels:
+    """Add a change to a crop, uint8 [height, width, 3]. A generator is cautious: `emphasis` multiplies its change."""
+    height, width = crop.shape[:2]
+    layers = [layer.resize((width, height), Image.Resampling.BICUBIC) for layer in _layers(change)]
+    return _add(crop, layers, np.float32(255 * emphasis))
+
+
+def put_back(photo: Pixels, change: NDArray[np.float32], square: Frame, emphasis: float = 1.0) -> Pixels:
+    """Add a change to the face in `square` of a photo, uint8 [height, width, 3]; the rest of it stays as it is.
+
+    The photo itself is never resampled, so it keeps its sharpness, and no change gives it back exactly.
+    """
+    reach = square.side / 2 * (abs(math.sin(square.roll)) + abs(math.cos(square.roll)))
+    left, top = max(0, math.floor(square.x - reach)), max(0, math.floor(square.y - reach))
+    right = min(photo.shape[1], math.ceil(square.x + reach))
+    bottom = min(photo.shape[0], math.ceil(square.y + reach))
+    out = photo.copy()
+    if right <= left or bottom <= top:
+        return out
+    # From pixels of the window to those of the small face: back to the centre, turn, scale.
+    size = change.shape[0]
+    scale = size / square.side
+    cosine, sine = math.cos(square.roll) * scale, math.sin(square.roll) * scale
+    x, y = left - square.x, top - square.y
+    affine = (cosine, sine, size / 2 + x * cosine + y * sine, -sine, cosine, size / 2 - x * sine + y * cosine)
+    window = (right - left, bottom - top)
+    faded = change * _fading(size)[:, :, None]
+    layers = [
+        layer.transform(window, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC) for layer in _layers(faded)
+    ]
+    out[top:bottom, left:right] = _add(photo[top:bottom, left:right], layers, np.float32(255 * emphasis))
+    return out
+
+
+def _fading(size: int) -> NDArray[np.float32]:
+    """Return [size, size] weights: 0 at the edge, 1 inside, smooth between."""
+    from_edge = (np.minimum(np.arange(size), np.arange(size)[::-1]) / (FADE * size)).clip(0, 1)
+    ramp = from_edge * from_edge * (3 - 2 * from_edge)
+    return np.outer(ramp, ramp).astype(np.float32)
+
+
+def _layers(change: NDArray[np.float32]) -> list[Image.Image]:
+    return [Image.fromarray(np.ascontiguousarray(change[:, :, c])) for c in range(change.shape[2])]
+
+
+def _add(pixels: Pixels, layers: list[Image.Image], scale: np.float32) -> Pixels:
+    moved = pixels + np.stack([np.asarray(layer) for layer in layers], axis=2) * scale
+    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
