@@ -285,13 +285,24 @@ class Predict:
     """Find faces in pictures and read their expressions."""
 
     paths: Positional[tuple[str, ...]]
-    """Pictures, folders of pictures, or Parquet files with an image column."""
+    """Pictures, folders of pictures, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for a picture
+    on standard input."""
     json: bool = False
     """Print one JSON object per face and line on stdout, and nothing else there."""
-    whole: bool = False
-    """Take each picture as one face that is already cropped: no detection."""
+    output: Path | None = None
+    """Write a table instead, one row per face: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is whole."""
+    resume: bool = False
+    """Go on with the --output that an earlier run left unfinished: pictures in it are not read again."""
+    annotate: Path | None = None
+    """Write each photo with boxes and names into this folder."""
     picture: Path | None = None
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
+    whole: bool = False
+    """Take each picture as one face that is already cropped: no detection."""
+    top: int = 3
+    """How many emotions the table for people names."""
+    min_score: float = 0.0
+    """Leave out faces that the detector is less sure of, from 0 to 1."""
     weights: Path | None = None
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None

@@ -8,7 +8,11 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Event, Thread
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,11 +21,24 @@ from pfvit.data import pictures
 from pfvit.errors import InputError, printable
 from pfvit.reader import Reader, Reading
 
+T = TypeVar("T")
+
 #: Pictures are gathered until they are so many, or so large, and then read together.
 PICTURES_AT_ONCE = 32
 BYTES_AT_ONCE = 32_000_000
+#: Pictures decoded in a thread while the model works; few, as each may be large.
+DECODED_AHEAD = 4
 #: With fewer inputs a progress bar is only noise.
 MANY = 8
+
+
+class Result(NamedTuple):
+    """What came of one picture: its faces, or why it could not be read."""
+
+    source: str
+    image: pictures.Pixels | None
+    faces: list[Reading]
+    problem: InputError | None
 
 
 class Inputs:
@@ -51,35 +68,47 @@ class Inputs:
 
     def readings(self, reader: Reader, whole: bool) -> Iterator[Reading]:
         """Yield every face of every picture, in order."""
-        for _, faces in self.photos(reader, whole):
-            yield from faces
+        for result in self.results(reader, whole):
+            yield from result.faces
 
-    def photos(self, reader: Reader, whole: bool) -> Iterator[tuple[pictures.Pixels, list[Reading]]]:
-        """Yield every picture that has faces, with them, in order."""
+    def results(
+        self, reader: Reader, whole: bool, skip: Callable[[str], bool] = lambda source: False
+    ) -> Iterator[Result]:
+        """Yield what came of every picture, in order; those to `skip` are not even decoded."""
+
+        def passed(source: str) -> bool:
+            if skip(source):
+                progress.advance(task)
+                return True
+            return False
+
         with self._progress() as progress:
             task = progress.add_task("reading", total=self._total())
-            sources: list[str] = []
-            images: list[pictures.Pixels] = []
-            for source, pixels in pictures.pictures(self.files):
-                progress.advance(task)
-                if isinstance(pixels, InputError):
-                    self.fail(pixels)
-                    continue
-                sources.append(source)
-                images.append(pixels)
-                if len(images) >= PICTURES_AT_ONCE or sum(image.nbytes for image in images) >= BYTES_AT_ONCE:
-                    yield from self._read(reader, images, sources, whole)
-                    sources, images = [], []
-            yield from self._read(reader, images, sources, whole)
+            waiting: list[tuple[str, pictures.Pixels | InputError]] = []
+            for source, pixels in ahead(pictures.pictures(self.files, passed)):
+                waiting.append((source, pixels))
+                size = sum(pixels.nbytes for _, pixels in waiting if not isinstance(pixels, InputError))
+                if len(waiting) >= PICTURES_AT_ONCE or size >= BYTES_AT_ONCE:
+                    yield from self._read(reader, waiting, whole)
+                    progress.advance(task, len(waiting))
+                    waiting = []
+            yield from self._read(reader, waiting, whole)
+            progress.advance(task, len(waiting))
 
     def _read(
-        self, reader: Reader, images: list[pictures.Pixels], sources: list[str], whole: bool
-    ) -> Iterator[tuple[pictures.Pixels, list[Reading]]]:
-        for source, image, faces in zip(sources, images, reader.read_batch(images, whole, sources), strict=True):
-            if faces:
-                yield image, faces
-            else:
+        self, reader: Reader, waiting: list[tuple[str, pictures.Pixels | InputError]], whole: bool
+    ) -> Iterator[Result]:
+        good = [(source, pixels) for source, pixels in waiting if not isinstance(pixels, InputError)]
+        read = iter(reader.read_batch([pixels for _, pixels in good], whole, [source for source, _ in good]))
+        for source, pixels in waiting:
+            if isinstance(pixels, InputError):
+                self.fail(pixels)
+                yield Result(source, None, [], pixels)
+                continue
+            faces = next(read)
+            if not faces:
                 self.say(f"{source}: no face found; if it is a face already cropped, use --whole")
+            yield Result(source, pixels, faces, None)
 
     def _total(self) -> int | None:
         tables = any(isinstance(file, Path) and file.suffix.lower() == ".parquet" for file in self.files)
@@ -90,6 +119,39 @@ class Inputs:
         few = len(self.files) < MANY and self._total() is not None
         hidden = few or not self.console.is_terminal
         return Progress(*columns, console=self.console, transient=True, disable=hidden)
+
+
+def ahead(items: Iterator[T], count: int = DECODED_AHEAD) -> Iterator[T]:
+    """Yield what an iterator yields, which works up to `count` items ahead in a thread: decoding beside inference."""
+    room: Queue[T | BaseException | None] = Queue(count)
+    stopped = Event()
+
+    def work() -> None:
+        end: BaseException | None = None
+        try:
+            for item in items:
+                room.put(item)
+                if stopped.is_set():
+                    return
+        except BaseException as problem:
+            end = problem
+        room.put(end)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = room.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        while thread.is_alive():  # it may wait for room
+            with suppress(Empty):
+                room.get(timeout=0.01)
 
 
 def quiet_pipe(run: Callable[[], int]) -> int:

@@ -28,7 +28,7 @@ class Namer:
         self.replaced = 0
         self.taken: set[str] = set()
         self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
-        self.stem = ""
+        self.stem, self.source = "", None
 
     def name(self, reading: Reading, numbered: bool = True) -> Path:
         """Return where the picture of a face goes; to be called once per face, in the order of reading.
@@ -36,7 +36,8 @@ class Namer:
         Not `numbered` it is the file of the whole photo: `<source stem>.png`.
         """
         end = f"_{reading.face}.png" if numbered else ".png"
-        if reading.face == 0:
+        if not numbered or reading.face == 0 or self.source != reading.source:
+            self.source = reading.source
             self.stem = self._free(reading.source)
         path = self.folder / f"{self.stem}{end}"
         while path.resolve() in self.protected:

@@ -1,5 +1,7 @@
 """One picture of all that is read in a face: it, its reconstruction, its poker face, what changed, and how sure."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -38,6 +40,26 @@ def panels(reading: Reading) -> Image.Image:
         pen.text((left + SIDE // 2, GAP + SIDE + CAPTION // 2), caption, INK, font, anchor="mm")
     _bars(pen, font, reading, width - BARS)
     return sheet
+
+
+def annotated(photo: Pixels, faces: Sequence[Reading]) -> Image.Image:
+    """Return the photo with a box around each face, the emotion's name above it and how sure; `?` where unsure."""
+    picture = Image.fromarray(photo)
+    pen = ImageDraw.Draw(picture, "RGBA")
+    unit = max(picture.size) / 400  # lines and letters grow with the photo
+    for face in faces:
+        left, top, width, height = face.box
+        line = max(1, round(min(unit, max(width, height) / 40)))
+        size = max(9, round(min(7 * unit, max(width, height) / 5)))
+        font = ImageFont.load_default(size)
+        pen.rectangle((left, top, left + width, top + height), outline=ACCENT, width=line)
+        text = f"{face.emotion}{'?' if face.unsure else ''} {face.probabilities[face.emotion]:.0%}"
+        wide = pen.textlength(text, font) + size / 2
+        x = min(max(0, left), max(0, picture.width - wide))
+        y = top - 1.4 * size if top >= 1.4 * size else min(top + height, picture.height - 1.4 * size)
+        pen.rectangle((x, y, x + wide, y + 1.4 * size), (*ACCENT, 225))
+        pen.text((x + size / 4, y + 0.7 * size), text, PAPER, font, anchor="lm")
+    return picture
 
 
 def heat_over(crop: Pixels, change: NDArray[np.float32]) -> Image.Image:

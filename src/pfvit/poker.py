@@ -26,13 +26,14 @@ def poker(config: Poker) -> int:
     # A generator that is missing should be known before the first picture is read.
     _ = reader.artist.generator
     namer = Namer(make_folder(config.out), inputs)
-    for photo, faces in inputs.photos(reader, config.whole):
-        if config.in_photo:
-            for reading in faces:
+    for result in inputs.results(reader, config.whole):
+        if config.in_photo and result.image is not None and result.faces:
+            photo = result.image
+            for reading in result.faces:
                 photo = reading.put_back(photo, config.strength)
-            save(photo, namer.name(faces[0], numbered=False))
+            save(photo, namer.name(result.faces[0], numbered=False))
             continue
-        for reading in faces:
+        for reading in result.faces:
             save(reading.poker_face(config.strength), namer.name(reading))
     namer.report()
     return inputs.status

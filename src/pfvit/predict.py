@@ -8,15 +8,15 @@ import tyro
 from rich.table import Table
 
 from pfvit.config import Predict
-from pfvit.errors import printable
+from pfvit.errors import InputError, printable
 from pfvit.inputs import Inputs, quiet_pipe
 from pfvit.outputs import Namer, make_folder, save, wide_console
-from pfvit.picture import panels
+from pfvit.picture import annotated
 from pfvit.reader import Reader, Reading, read, transfer
+from pfvit.records import Records
 
 __all__ = ["Reader", "Reading", "main", "read", "transfer"]
 
-RUNNERS_UP = 3
 BAR = 12  # characters
 
 
@@ -27,22 +27,47 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def predict(config: Predict) -> int:
-    """Print what is read in every face, and write a picture of each if asked to."""
+    """Print or write what is read in every face, and pictures if asked to."""
+    if config.top < 1:
+        raise InputError(f"--top must be 1 or more, not {config.top}", status=2)
+    if not 0 <= config.min_score <= 1:
+        raise InputError(f"--min-score must be from 0 to 1, not {config.min_score}", status=2)
+    if config.resume and config.output is None:
+        raise InputError("--resume goes on with an --output; name it", status=2)
     inputs = Inputs(config.paths)
     reader = Reader(config.weights, threads=config.threads)
-    namer = None if config.picture is None else Namer(make_folder(config.picture), inputs)
+    if config.output is None:
+        return answer(config, inputs, reader, None)
+    with Records(config.output, reader.recogniser.labels, config.resume) as records:
+        return answer(config, inputs, reader, records)
+
+
+def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | None) -> int:
+    """Read every face and print it, or write it to the records; return the exit status."""
+    faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs)
+    photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs)
     table = empty_table()
-    for reading in inputs.readings(reader, config.whole):
-        if config.json:
-            sys.stdout.write(json.dumps(reading.to_dict()) + "\n")
-        else:
-            table.add_row(*cells(reading))
-        if namer is not None:
-            save(panels(reading), namer.name(reading))
+    for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
+        faces = [reading for reading in result.faces if reading.score >= config.min_score]
+        if records is not None:
+            records.add(result.source, result.problem or faces)
+        for reading in faces:
+            if config.json:
+                sys.stdout.write(json.dumps(reading.to_dict()) + "\n")
+            elif records is None:
+                table.add_row(*cells(reading, config.top))
+            if faces_namer is not None:
+                save(reading.to_pil(), faces_namer.name(reading))
+        if photo_namer is not None and result.image is not None and faces:
+            save(annotated(result.image, faces), photo_namer.name(faces[0], numbered=False))
     if table.row_count:
         wide_console().print(table)
-    if namer is not None:
-        namer.report()
+    if records is not None:
+        records.finish()
+        inputs.say(f"{config.output} is written")
+    for namer in (faces_namer, photo_namer):
+        if namer is not None:
+            namer.report()
     return inputs.status
 
 
@@ -58,14 +83,15 @@ def empty_table() -> Table:
     return table
 
 
-def cells(reading: Reading) -> tuple[str, ...]:
+def cells(reading: Reading, top: int = 3) -> tuple[str, ...]:
     """Return a row of the table."""
     order = sorted(reading.probabilities.items(), key=lambda item: -item[1])
     best = order[0][1]
-    runners_up = ", ".join(f"{name} {share:.0%}" for name, share in order[1:RUNNERS_UP])
+    runners_up = ", ".join(f"{name} {share:.0%}" for name, share in order[1:top])
     x, y, width, height = reading.box
+    name = f"{reading.emotion}?" if reading.unsure else reading.emotion
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     bar = ("█" if utf8 else "#") * round(best * BAR)
     # Markup would take [brackets] in file names for styles.
     source = printable(reading.source).replace("[", r"\[")
-    return source, str(reading.face), f"{width}x{height}+{x}+{y}", reading.emotion, f"{best:4.0%} {bar}", runners_up
+    return source, str(reading.face), f"{width}x{height}+{x}+{y}", name, f"{best:4.0%} {bar}", runners_up

@@ -2,9 +2,11 @@
 
 import io
 import os
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +27,7 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".parquet",
 }  # fmt: skip
 SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+STANDARD_INPUT = Path("-")
 PAPER = (255, 255, 255)  # what shows through where a picture is transparent
 
 Pixels = NDArray[np.uint8]
@@ -117,18 +120,26 @@ def find(paths: Sequence[str | Path]) -> list[Path | InputError]:
     return files
 
 
-def pictures(files: Sequence[Path | InputError]) -> Iterator[tuple[str, Pixels | InputError]]:
+def pictures(
+    files: Sequence[Path | InputError], skip: Callable[[str], bool] = lambda source: False
+) -> Iterator[tuple[str, Pixels | InputError]]:
     """Yield (source, pixels) of every picture, in order; where one cannot be read, the InputError in its place.
 
-    Parquet files give one picture per row of their `image` column: the source is the row's `name`, or file#row.
+    A picture whose source is to `skip` is not decoded. The path `-` is one picture on standard input. Parquet files
+    give one picture per row of their `image` column: the source is the row's `name`, or file#row.
     """
     for file in files:
         if isinstance(file, InputError):
             yield "", file
             continue
         try:
-            if tables.is_table(file):
-                yield from _rows(file)
+            if file != STANDARD_INPUT and tables.is_table(file):
+                yield from _rows(file, skip)
+                continue
+            if skip(str(file)):
+                continue
+            if file == STANDARD_INPUT:
+                yield "-", decode(sys.stdin.buffer.read(), "standard input")
                 continue
             with file.open("rb") as opened:
                 pixels: Pixels | InputError = decode(opened, str(file))
@@ -139,7 +150,7 @@ def pictures(files: Sequence[Path | InputError]) -> Iterator[tuple[str, Pixels |
         yield str(file), pixels
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Pixels | InputError]]:
+def _rows(path: Path, skip: Callable[[str], bool]) -> Iterator[tuple[str, Pixels | InputError]]:
     there = tables.column_names(path)
     if "image" not in there:
         raise InputError(f"{path} has no image column, only {', '.join(there)}")
@@ -150,6 +161,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Pixels | InputError]]:
         source = name if isinstance(name, str) and name else place
         # A name alone does not tell which row of which file to look at.
         told = place if source == place else f"{place} ({source})"
+        if skip(source):
+            continue
         try:
             yield source, decode_cell(row["image"], told)
         except InputError as problem:
@@ -160,10 +173,13 @@ def _stands_for(name: str | Path) -> Sequence[Path | InputError]:
     path = Path(name)
     if not str(name):
         return [InputError("a path is empty")]
+    if path == STANDARD_INPUT or path.is_file():
+        return [path]
     if path.is_dir():
         return _below(path) or [InputError(f"{path} is a folder without pictures")]
-    if path.is_file():
-        return [path]
+    if not path.exists() and set(str(name)) & set("*?["):  # a shell that leaves patterns alone
+        found = sorted(Path(match) for match in glob(str(name), recursive=True))  # noqa: PTH207 (Path's takes no roots)
+        return [match for match in found if match.is_file()] or [InputError(f"no file is like {name}")]
     return [InputError(f"{path} is neither a file nor a folder" if path.exists() else f"{path} is not there")]
 
 
