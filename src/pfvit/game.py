@@ -80,8 +80,14 @@ class Makers(nn.Module):
         expressive, calm = both.chunk(2)
         if not self.game.cycle:
             return Made(residue, emotion, expressive, calm, None, None)
-        again = self.model.separator(self.model.encoder(calm))
+        watched = Restrain.apply(calm.float(), restraint(self.game, calm))
+        again = self.model.separator(self.model.encoder(watched))
         return Made(residue, emotion, expressive, calm, again.residue, self.model.classifier(again.emotion))
+
+
+def restraint(game: Game, face: Float[Tensor, "play channels high wide"]) -> float:
+    """Return the largest norm of what may come back to one face: `restraint` times the norm of L1's slope on it."""
+    return game.restraint * game.reconstruction / (len(face) * math.sqrt(face[0].numel()))
 
 
 class Restrain(torch.autograd.Function):
@@ -156,8 +162,8 @@ def maker_terms(
         terms["confusion"] = ramp * game.confusion * losses.confusion(critics.probe(made.residue))
     if game.adversary or game.emotion or game.features:
         count = len(face)
-        limit = game.restraint * game.reconstruction / (count * math.sqrt(face[0].numel()))
-        verdict = critics.discriminator(Restrain.apply(torch.cat([made.expressive, made.calm]).float(), limit))
+        drawn = torch.cat([made.expressive, made.calm]).float()
+        verdict = critics.discriminator(Restrain.apply(drawn, restraint(game, face)))
         terms["emotion"] = (
             ramp * game.emotion * losses.classification(verdict.emotion_logits, torch.cat([target, calm_target])) * 2
         )
