@@ -74,3 +74,28 @@ def test_only_a_run_of_stage_two_can_be_exported(nano, tmp_path):
     done = pfvit("export", nano / "two", "--out", tmp_path / "x.bin")
     assert done.returncode == 2 and "must name an .onnx file" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_temperature_and_balance_are_fitted():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.multinomial(torch.tensor([0.9, 0.1]), 4000, replacement=True, generator=generator)
+    # The best that can be known of two overlapping classes, said three times too loudly.
+    seen = torch.randn(4000, generator=generator) + truth
+    logits = torch.stack([torch.zeros(4000), seen - 0.5 - math.log(9)], dim=1).double()
+    temperature, lift = fit(3 * logits, truth, balance=0)
+    assert temperature == pytest.approx(3, rel=0.1) and lift is None
+
+    def recall(scores):
+        return [float((scores.argmax(1)[truth == k] == k).float().mean()) for k in (0, 1)]
+
+    shares = []
+    for balance in (0.5, 1.0):
+        temperature, lift = fit(3 * logits, truth, balance)
+        shares.append(recall(3 * logits + lift)[1])
+    assert recall(logits)[1] < shares[0] < shares[1]
+    assert abs(recall(3 * logits + lift)[0] - shares[1]) < 0.1  # fully lifted, both classes are recalled alike
+
+
+def test_balance_needs_faces_to_look_at(nano, tmp_path):
+    done = pfvit("export", nano / "two", "--out", tmp_path / "x.onnx", "--balance", "0.5")
+    assert done.returncode == 2 and "--balance must be 0 or more, and needs --calibrate" in done.stderr

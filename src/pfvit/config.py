@@ -236,6 +236,9 @@ class Export:
     """The recogniser's file, NAME.onnx; the generator is written beside it as NAME-generator.onnx."""
     calibrate: Path | None = None
     """Parquet file to fit the temperature on (every second face; report on the others)."""
+    balance: float = 0.0
+    """Share of the log prior taken off the logits, so that rare emotions are answered more often: 0 for the highest
+    accuracy, towards 1 for the highest mean recall."""
     emphasis: float = 1.0
     """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
     faces, with `pfvit evaluate --figures`."""

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import torch
 import tyro
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from pfvit import checkpoint
@@ -73,6 +73,7 @@ class Recogniser(nn.Module):
         classifier: Classifier,
         preprocess: Preprocess,
         temperature: float,
+        lift: Float[Tensor, " classes"] | None = None,
     ):
         super().__init__()
         self.preprocess, self.encoder, self.separator, self.classifier = (
@@ -82,11 +83,14 @@ class Recogniser(nn.Module):
             classifier,
         )
         self.temperature = temperature
+        self.register_buffer("lift", lift)
 
     def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return logits, probabilities, emotion, residue."""
         emotion, residue = self.separator(self.encoder(self.preprocess(image)))
         logits = self.classifier(emotion)
+        if self.lift is not None:
+            logits = logits + self.lift
         return logits, (logits / self.temperature).softmax(-1), emotion, residue
 
 
@@ -113,7 +117,9 @@ def main(arguments: Sequence[str]) -> int:
     config = tyro.cli(Export, prog="pfvit export", args=arguments)
     if config.emphasis <= 0:
         raise InputError(f"--emphasis must be more than 0, not {config.emphasis}", status=2)
-    out = export_run(config.run, config.out, config.calibrate, config.metrics, config.emphasis)
+    if config.balance < 0 or (config.balance and config.calibrate is None):
+        raise InputError("--balance must be 0 or more, and needs --calibrate to know how rare emotions are", status=2)
+    out = export_run(config.run, config.out, config.calibrate, config.metrics, config.emphasis, config.balance)
     for path in (out, generator_path(out)):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
@@ -131,7 +137,12 @@ def load_model(run: Path) -> tuple[PFViT, dict]:
 
 
 def export_run(
-    run: Path, out: Path, calibrate: Path | None = None, metrics: Path | None = None, emphasis: float = 1.0
+    run: Path,
+    out: Path,
+    calibrate: Path | None = None,
+    metrics: Path | None = None,
+    emphasis: float = 1.0,
+    balance: float = 0.0,
 ) -> Path:
     """Write both files of a run of stage two and return the recogniser's path."""
     if out.suffix != ".onnx":
@@ -140,7 +151,10 @@ def export_run(
     config = record["config"]
     sizes = Architecture(**settings(Architecture, config["model"]))
     clean = config["protocol"] == "clean"
-    temperature = 1.0 if calibrate is None else fit_temperature(model, sizes, calibrate, clean, config["order"])
+    temperature, lift = 1.0, None
+    if calibrate is not None:
+        logits, truth = held_out_logits(model, sizes, calibrate, clean, config["order"])
+        temperature, lift = fit(logits, truth, balance)
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -155,13 +169,14 @@ def export_run(
         "pfvit.license": LICENSE,
         "pfvit.data": f"{', '.join(Path(p).name for p in config['data'])}; {config['protocol']} protocol",
         "pfvit.emphasis": repr(emphasis),
+        "pfvit.balance": repr(balance),
         "pfvit.steps": str(record["step"]),
         "pfvit.metrics": metrics.read_text() if metrics else "{}",
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     model.separator.freeze()
     preprocess = Preprocess(sizes.image_size, sizes.channels)
-    recogniser = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature)
+    recogniser = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature, lift)
     write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])
     tokens = torch.zeros(2, sizes.tokens + 1, sizes.width)
     batch = torch.export.Dim.DYNAMIC
@@ -221,12 +236,33 @@ def write(
 
 
 @torch.no_grad()
-def fit_temperature(model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str) -> float:
-    """Return the temperature with the least negative log-likelihood on every second labelled face of a file."""
+def held_out_logits(
+    model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str
+) -> tuple[Float[Tensor, "faces classes"], Int[Tensor, " faces"]]:
+    """Return logits and true classes of every second labelled face of a file: those that calibration may look at."""
     index = Faces([path], sizes.classes, hard=True, order=order, clean=clean)
     held_out = everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
     face = augment.to_unit(held_out.image)
     logits = torch.cat([model.recognise(part) for part in face.split(128)]).double()
-    truth = held_out.target.argmax(1)
+    return logits, held_out.target.argmax(1)
+
+
+def fit(
+    logits: Float[Tensor, "faces classes"], truth: Int[Tensor, " faces"], balance: float
+) -> tuple[float, Float[Tensor, " classes"] | None]:
+    """Return the temperature with the least negative log-likelihood, and what is added to the logits before it.
+
+    With `balance` the logits lose this share of the log prior (Menon et al., arXiv 2007.07314), so that rare emotions
+    are answered more often. The prior is the mean answer at the best temperature, which is label-free and never 0.
+    """
+    temperature = _best_temperature(logits, truth)
+    if not balance:
+        return temperature, None
+    prior = (logits / temperature).softmax(1).mean(0)
+    lift = -balance * temperature * prior.log()
+    return _best_temperature(logits + lift, truth), lift.float()
+
+
+def _best_temperature(logits: Float[Tensor, "faces classes"], truth: Int[Tensor, " faces"]) -> float:
     losses = [float(nn.functional.cross_entropy(logits / t, truth)) for t in TEMPERATURES]
     return round(float(TEMPERATURES[int(np.argmin(losses))]), 4)
