@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import onnxruntime as ort
@@ -8,7 +9,7 @@ from conftest import pfvit
 from PIL import Image
 
 from pfvit.config import Architecture
-from pfvit.export import Drawer, Preprocess, Recogniser, generator_path, load_model
+from pfvit.export import Drawer, Preprocess, Recogniser, fit, generator_path, load_model
 from pfvit.loop import settings
 
 
@@ -99,3 +100,22 @@ def test_temperature_and_balance_are_fitted():
 def test_balance_needs_faces_to_look_at(nano, tmp_path):
     done = pfvit("export", nano / "two", "--out", tmp_path / "x.onnx", "--balance", "0.5")
     assert done.returncode == 2 and "--balance must be 0 or more, and needs --calibrate" in done.stderr
+
+
+def test_a_recogniser_that_looks_in_the_mirror(nano, both, made_up, tmp_path):
+    path = tmp_path / "m.onnx"
+    done = pfvit("export", nano / "two", "--out", path, "--mirror", "--balance", "0.3", "--calibrate", made_up)
+    assert done.returncode == 0, done.stderr
+    image = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    session = ort.InferenceSession(path)
+    logits, _, emotion, residue = session.run(None, {"image": image})
+    turned = session.run(None, {"image": image[:, :, ::-1].copy()})[0]
+    np.testing.assert_allclose(logits, turned, atol=1e-4)  # the same answer for a face and its mirror image
+    recogniser = both[0]
+    one, _, *parts = recogniser.run(None, {"image": image})
+    other = recogniser.run(None, {"image": image[:, :, ::-1].copy()})[0]
+    lift = logits - (one + other) / 2
+    np.testing.assert_allclose(lift, np.broadcast_to(lift[0], lift.shape), atol=1e-4)
+    assert np.abs(lift).max() > 0.05
+    for mine, theirs in zip((emotion, residue), parts, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)

@@ -108,7 +108,7 @@ def test_a_stem_makes_a_token_for_each_patch_in_reading_order():
 
 
 def test_the_critic_keeps_the_statistics_of_its_stem():
-    critic = build_discriminator(CONVOLUTIONAL).train()
+    critic = build_discriminator(CONVOLUTIONAL)
     before = {name: value.clone() for name, value in critic.named_buffers()}
     critic(torch.rand(4, 1, 24, 24))
     assert any(name.endswith("running_mean") for name in before)

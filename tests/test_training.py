@@ -174,8 +174,11 @@ def test_the_game_moves_the_encoder_by_its_share_only(share, tmp_path, made_up):
     assert made.model.generator.decoder.pred.weight.grad.abs().sum() > 0
 
 
-def test_the_game_alone_teaches_nobody_but_the_generator(tmp_path, made_up):
-    made, stream = trainer(tmp_path, made_up, every=1, alone=True, start=0.0, cycle=1.0, cycle_emotion=0.1, ramp=0.0)
+@pytest.mark.parametrize("model", [NANO, CONVOLUTIONAL])
+def test_the_game_alone_teaches_nobody_but_the_generator(model, tmp_path, made_up):
+    made, stream = trainer(
+        tmp_path, made_up, model, every=1, alone=True, start=0.0, cycle=1.0, cycle_emotion=0.1, ramp=0.0
+    )
     made.let_critics_in()
     before = snapshot(made.model)
     batches = iter(stream)

@@ -74,6 +74,7 @@ class Recogniser(nn.Module):
         preprocess: Preprocess,
         temperature: float,
         lift: Float[Tensor, " classes"] | None = None,
+        mirror: bool = False,
     ):
         super().__init__()
         self.preprocess, self.encoder, self.separator, self.classifier = (
@@ -82,13 +83,17 @@ class Recogniser(nn.Module):
             separator,
             classifier,
         )
-        self.temperature = temperature
+        self.temperature, self.mirror = temperature, mirror
         self.register_buffer("lift", lift)
 
     def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return logits, probabilities, emotion, residue."""
-        emotion, residue = self.separator(self.encoder(self.preprocess(image)))
+        face = self.preprocess(image)
+        emotion, residue = self.separator(self.encoder(torch.cat([face, face.flip(3)]) if self.mirror else face))
         logits = self.classifier(emotion)
+        if self.mirror:  # the components are those of the face as it is
+            logits = (logits[: len(face)] + logits[len(face) :]) / 2
+            emotion, residue = emotion[: len(face)], residue[: len(face)]
         if self.lift is not None:
             logits = logits + self.lift
         return logits, (logits / self.temperature).softmax(-1), emotion, residue
@@ -119,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--emphasis must be more than 0, not {config.emphasis}", status=2)
     if config.balance < 0 or (config.balance and config.calibrate is None):
         raise InputError("--balance must be 0 or more, and needs --calibrate to know how rare emotions are", status=2)
-    out = export_run(config.run, config.out, config.calibrate, config.metrics, config.emphasis, config.balance)
+    out = export_run(config)
     for path in (out, generator_path(out)):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
@@ -136,15 +141,9 @@ def load_model(run: Path) -> tuple[PFViT, dict]:
     return model.eval(), record
 
 
-def export_run(
-    run: Path,
-    out: Path,
-    calibrate: Path | None = None,
-    metrics: Path | None = None,
-    emphasis: float = 1.0,
-    balance: float = 0.0,
-) -> Path:
+def export_run(export: Export) -> Path:
     """Write both files of a run of stage two and return the recogniser's path."""
+    run, out = export.run, export.out
     if out.suffix != ".onnx":
         raise InputError(f"--out must name an .onnx file, not {out}", status=2)
     model, record = load_model(run)
@@ -152,9 +151,9 @@ def export_run(
     sizes = Architecture(**settings(Architecture, config["model"]))
     clean = config["protocol"] == "clean"
     temperature, lift = 1.0, None
-    if calibrate is not None:
-        logits, truth = held_out_logits(model, sizes, calibrate, clean, config["order"])
-        temperature, lift = fit(logits, truth, balance)
+    if export.calibrate is not None:
+        logits, truth = held_out_logits(model, sizes, export.calibrate, clean, config["order"], export.mirror)
+        temperature, lift = fit(logits, truth, export.balance)
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -168,15 +167,18 @@ def export_run(
         "pfvit.temperature": repr(temperature),
         "pfvit.license": LICENSE,
         "pfvit.data": f"{', '.join(Path(p).name for p in config['data'])}; {config['protocol']} protocol",
-        "pfvit.emphasis": repr(emphasis),
-        "pfvit.balance": repr(balance),
+        "pfvit.emphasis": repr(export.emphasis),
+        "pfvit.balance": repr(export.balance),
+        "pfvit.mirror": str(export.mirror),
         "pfvit.steps": str(record["step"]),
-        "pfvit.metrics": metrics.read_text() if metrics else "{}",
+        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     model.separator.freeze()
     preprocess = Preprocess(sizes.image_size, sizes.channels)
-    recogniser = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature, lift)
+    recogniser = Recogniser(
+        model.encoder, model.separator, model.classifier, preprocess, temperature, lift, export.mirror
+    )
     write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])
     tokens = torch.zeros(2, sizes.tokens + 1, sizes.width)
     batch = torch.export.Dim.DYNAMIC
@@ -237,14 +239,15 @@ def write(
 
 @torch.no_grad()
 def held_out_logits(
-    model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str
+    model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str, mirror: bool
 ) -> tuple[Float[Tensor, "faces classes"], Int[Tensor, " faces"]]:
     """Return logits and true classes of every second labelled face of a file: those that calibration may look at."""
     index = Faces([path], sizes.classes, hard=True, order=order, clean=clean)
     held_out = everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
     face = augment.to_unit(held_out.image)
-    logits = torch.cat([model.recognise(part) for part in face.split(128)]).double()
-    return logits, held_out.target.argmax(1)
+    views = [face, face.flip(3)] if mirror else [face]
+    logits = sum(torch.cat([model.recognise(part) for part in view.split(128)]).double() for view in views) / len(views)
+    return torch.as_tensor(logits), held_out.target.argmax(1)
 
 
 def fit(

@@ -42,6 +42,7 @@ class Makers(nn.Module):
         if game.alone:
             for part in (model.encoder, model.separator, model.classifier):
                 part.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> "Makers":
         """Switch as every module does; an encoder that stays as it is keeps its statistics too."""

@@ -33,6 +33,7 @@ class Discriminator(nn.Module):
         self.emotion = nn.Linear(2 * width, classes)
         for head in (self.realism, self.patch_realism, self.emotion):
             head.apply(initialise)
+        self.train()
 
     def train(self, mode: bool = True) -> "Discriminator":
         """Switch as every module does, but keep the statistics of a convolutional stem as they came.
