@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from pfvit import Reader
+from pfvit.data.pictures import small
 from pfvit.metrics import ssim
-from pfvit.picture import small
 
 COLUMNS, SIDE = 6, 96
 PEOPLE = ("018", "034", "069", "112", "119", "121")

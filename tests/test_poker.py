@@ -15,7 +15,7 @@ from PIL import Image
 
 from pfvit import InputError, Reader, transfer
 from pfvit.__main__ import main
-from pfvit.carry import carry_over, put_back
+from pfvit.carry import TAKE_OVER, carry_over, change_of, put_back
 from pfvit.data.faces import Face, Frame, cut
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -107,7 +107,13 @@ def test_carry_over_by_hand():
     # A gray change moves the three colours alike and stops at black and white.
     lighter = np.full((2, 2, 1), 0.1, np.float32)
     assert carry_over(crop, lighter)[0, 0].tolist() == [255, 36, 126]
-    assert carry_over(crop, lighter, emphasis=0.5)[0, 0].tolist() == [255, 23, 113]
+    before, after = np.full((2, 2, 1), 0.5, np.float32), np.full((2, 2, 1), 0.51, np.float32)
+    plain = np.full((4, 4, 3), 128, np.uint8)  # drawn as it is: only the change counts
+    assert change_of(plain, before, after, emphasis=2) == pytest.approx(0.02, abs=1e-3)
+    bright = np.full((4, 4, 3), 255, np.uint8)  # drawn half as bright: the drawing takes over as far as it changes
+    assert change_of(bright, before, after) == pytest.approx(0.01 - 0.5 * 0.01 / TAKE_OVER, abs=1e-3)
+    assert change_of(bright, before, before + 0.2) == pytest.approx(0.2 - 0.5, abs=1e-3)
+    assert not change_of(bright, before, before).any()
     red = np.zeros((2, 2, 3), np.float32)
     red[:, :, 0] = -1
     assert carry_over(crop, red)[0, 0].tolist() == [0, 10, 100]

@@ -14,14 +14,14 @@ from rich.progress import track
 from rich.table import Table
 
 from pfvit import metrics, weights
-from pfvit.carry import carry_over
+from pfvit.carry import carry_over, change_of
 from pfvit.config import Evaluate
 from pfvit.data.labelled import Labelled, Sample, batches
-from pfvit.data.pictures import Pixels
+from pfvit.data.pictures import Pixels, small
 from pfvit.emotions import EIGHT, NEUTRAL, ORDERS
 from pfvit.errors import InputError
 from pfvit.outputs import wide_console
-from pfvit.picture import heat_over, reliability, small
+from pfvit.picture import heat_over, reliability
 from pfvit.reader import Artist
 from pfvit.sheets import save_sheet
 
@@ -113,7 +113,8 @@ def measure(
     emotion, residue = (np.stack([one[name] for one in read]) for name in ("emotion", "residue"))
     expressive, calm = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
     emphasis = artist.generator.emphasis
-    carried = [carry_over(*pair, emphasis) for pair in zip(images, calm - expressive, strict=True)]
+    drawn = zip(images, expressive, calm, strict=True)
+    carried = [carry_over(image, change_of(image, before, after, emphasis)) for image, before, after in drawn]
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:

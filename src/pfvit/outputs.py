@@ -28,7 +28,8 @@ class Namer:
         self.replaced = 0
         self.taken: set[str] = set()
         self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
-        self.stem, self.source = "", None
+        self.stem = ""
+        self.source: str | None = None
 
     def name(self, reading: Reading, numbered: bool = True) -> Path:
         """Return where the picture of a face goes; to be called once per face, in the order of reading.

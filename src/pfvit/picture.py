@@ -106,13 +106,6 @@ def reliability(probabilities: NDArray[np.floating], truth: NDArray[np.integer],
     return sheet
 
 
-def small(pixels: Pixels, side: int, channels: int) -> NDArray[np.float32]:
-    """Return a picture as a model sees it: float32 [side, side, channels] in [0, 1], gray (BT.601) if 1 channel."""
-    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
-    shown = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
-    return shown.reshape(side, side, channels) / np.float32(255)
-
-
 def _fit(pixels: Pixels) -> Image.Image:
     image = Image.fromarray(pixels)
     scale = SIDE / max(image.size)

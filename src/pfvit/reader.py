@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit import weights as weight_files
-from pfvit.carry import carry_over, put_back
+from pfvit.carry import carry_over, change_of, put_back
 from pfvit.data import pictures
 from pfvit.data.faces import Detector, Frame, LibFaceDetection, cut, frame
 from pfvit.data.pictures import Pixels
@@ -109,7 +109,7 @@ class Reading:
         _check_strength(strength)
         if strength == 0:
             return self.crop.copy()
-        return carry_over(self.crop, self.draw(strength) - self.draw(0.0), self.artist.generator.emphasis)
+        return carry_over(self.crop, self._change(strength))
 
     def put_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
         """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
@@ -119,10 +119,8 @@ class Reading:
         _check_strength(strength)
         if strength == 0:
             return photo.copy()
-        change, emphasis = self.draw(strength) - self.draw(0.0), self.artist.generator.emphasis
-        if self.square is None:
-            return carry_over(photo, change, emphasis)
-        return put_back(photo, change, self.square, emphasis)
+        change = self._change(strength)
+        return carry_over(photo, change) if self.square is None else put_back(photo, change, self.square)
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
@@ -166,6 +164,9 @@ class Reading:
         self.to_pil().save(file, "PNG")
         return file.getvalue()
 
+    def _change(self, strength: float) -> NDArray[np.float32]:
+        return change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
+
     def draw(self, strength: float) -> NDArray[np.float32]:
         """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
         strength = float(strength)
@@ -184,7 +185,7 @@ def transfer(giver: Reading, taker: Reading) -> Pixels:
     if giver.artist.recogniser.pair != taker.artist.recogniser.pair:
         raise InputError("the two faces were read with different weights: read both with one Reader")
     drawn = taker.artist.draw(giver.components[0][None], taker.components[1][None], 0.0)[0]
-    return carry_over(taker.crop, drawn - taker.draw(0.0), taker.artist.generator.emphasis)
+    return carry_over(taker.crop, change_of(taker.crop, taker.draw(0.0), drawn, taker.artist.generator.emphasis))
 
 
 class Reader:

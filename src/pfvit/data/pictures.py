@@ -105,6 +105,13 @@ def from_array(pixels: np.ndarray, name: str = "the array") -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def small(pixels: Pixels, side: int, channels: int) -> NDArray[np.float32]:
+    """Return a picture as a model sees it: float32 [side, side, channels] in [0, 1], gray (BT.601) if 1 channel."""
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    shown = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
+    return shown.reshape(side, side, channels) / np.float32(255)
+
+
 def find(paths: Sequence[str | Path]) -> list[Path | InputError]:
     """Return the files that paths stand for: files as they are, folders with every picture below them, sorted.
 
