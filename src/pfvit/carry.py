@@ -32,7 +32,8 @@ def change_of(
     """
     change = after - before
     taken = (_soften(np.abs(change).mean(axis=2, keepdims=True)) / TAKE_OVER).clip(0, 1)
-    return emphasis * change + taken * (before - small(crop, *before.shape[1:]))
+    moved = emphasis * change + taken * (before - small(crop, *before.shape[1:]))
+    return moved.astype(np.float32)
 
 
 def carry_over(crop: Pixels, change: NDArray[np.float32]) -> Pixels:
@@ -85,7 +86,8 @@ def _soften(values: NDArray[np.float32]) -> NDArray[np.float32]:
         for axis in (0, 1):
             wide = np.pad(values, [(1, 1) if axis == k else (0, 0) for k in range(3)], mode="edge")
             inner, length = np.moveaxis(wide, axis, 0), values.shape[axis]
-            values = np.moveaxis((inner[:length] + 2 * inner[1:-1] + inner[2:]) / 4, 0, axis)
+            smooth = (inner[:length] + 2 * inner[1:-1] + inner[2:]) / 4
+            values = np.moveaxis(smooth, 0, axis).astype(np.float32)
     return values
 
 
