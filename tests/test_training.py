@@ -107,12 +107,13 @@ def test_both_stages_learn(nano):
     assert list((nano / "two" / "board").glob("events.*"))
 
 
-def trainer(tmp_path, made_up, model=NANO, **settings) -> tuple[train.Trainer, Stream]:
+def trainer(tmp_path, made_up, model=NANO, encoder_stays=False, **settings) -> tuple[train.Trainer, Stream]:
     game = Game(**{"batch": 8, "every": 2, "start": 0.0, **settings})
     config = Train(
         data=(made_up,),
         out=tmp_path,
         batch=8,
+        encoder_stays=encoder_stays,
         model=model,
         game=game,
         hardware=Hardware(precision="32", threads=1),
@@ -186,6 +187,18 @@ def test_the_game_alone_teaches_nobody_but_the_generator(model, tmp_path, made_u
         terms = made.step(next(batches), number, warmup=0)
     assert {name.split(".")[0] for name in changed(before, made.model)} == {"generator"}
     assert {"cycle", "cycle_emotion", "emotion", "critic_realism"} <= set(terms) and "confusion" not in terms
+
+
+def test_an_encoder_that_stays_is_erased_for_good(tmp_path, made_up):
+    made, stream = trainer(tmp_path, made_up, model=CONVOLUTIONAL, encoder_stays=True, every=2)
+    made.sample, made.erasure = everything(Faces([made_up]), 24, 1), 0
+    batches = iter(stream)
+    made.step(next(batches), 0, warmup=0)
+    before = snapshot(made.model)
+    for number in (1, 2):  # one with the game, one without
+        made.step(next(batches), number, warmup=0)
+    learnt = {name.split(".")[0] for name in changed(before, made.model)}
+    assert learnt == {"generator", "classifier"}
 
 
 def test_the_cycle_looks_at_the_calm_face_again(tmp_path, made_up):
@@ -293,6 +306,8 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
     words = ("train", "nano", "--data", made_up, "--out", tmp_path / "x")
     done = pfvit(*words, "--game.alone")
     assert done.returncode == 2 and "--game.alone needs --start" in done.stderr
+    done = pfvit(*words, "--encoder-stays")
+    assert done.returncode == 2 and "--start" in done.stderr
     done = pfvit(*words, "--erase-at", "0.5")
     assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
 

@@ -36,18 +36,20 @@ class Made(NamedTuple):
 class Makers(nn.Module):
     """One forward of the makers: names for the recognition view, drawings of the clean view."""
 
-    def __init__(self, model: PFViT, game: Game):
+    def __init__(self, model: PFViT, game: Game, encoder_stays: bool = False):
         super().__init__()
-        self.model, self.game = model, game
+        self.model, self.game, self.encoder_stays = model, game, encoder_stays or game.alone
+        if self.encoder_stays:
+            model.encoder.requires_grad_(False)
         if game.alone:
-            for part in (model.encoder, model.separator, model.classifier):
+            for part in (model.separator, model.classifier):
                 part.requires_grad_(False)
         self.train()
 
     def train(self, mode: bool = True) -> "Makers":
         """Switch as every module does; an encoder that stays as it is keeps its statistics too."""
         super().train(mode)
-        if self.game.alone:
+        if self.encoder_stays:
             self.model.encoder.eval()
         return self
 

@@ -111,7 +111,7 @@ class Trainer:
         self.erasure = steps + 1 if config.erase_at is None else round(config.erase_at * steps)
         self.model, self.bare_critics = build(config)
         self.average = AveragedModel(self.model, multi_avg_fn=self._follow, use_buffers=True)
-        makers = Makers(self.model, config.game)
+        makers = Makers(self.model, config.game, config.encoder_stays)
         fused = fabric.device.type == "cuda"  # one kernel for all weights
         scale = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
         learning = [(name, weight) for name, weight in makers.named_parameters() if weight.requires_grad]
@@ -269,6 +269,8 @@ def train(config: Train) -> None:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
         raise InputError("--game.alone needs --start, --game.every 1 and --game.batch equal to --batch", status=2)
+    if config.encoder_stays and config.start is None:
+        raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
         raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
     fabric = make_fabric(config.hardware)
