@@ -206,8 +206,8 @@ class Train:
     """Share of the training after which a `subspace` separator is set to where the emotion shows linearly (LEACE,
     arXiv 2306.03819), and kept there."""
     encoder_stays: bool = False
-    """The encoder stays as it is, and what reads or draws from it learns, several times as fast: to refit the classifier
-    after --erase-at, or to probe an encoder."""
+    """The encoder stays as it is, and what reads or draws from it learns, several times as fast: for refitting the
+    classifier after --erase-at."""
     average: float = 0.999
     """EMA factor of the weights that are evaluated and exported; it rises to this over the first steps."""
     protocol: Literal["clean", "official"] = "clean"

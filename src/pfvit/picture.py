@@ -1,6 +1,7 @@
 """One picture of all that is read in a face: it, its reconstruction, its poker face, what changed, and how sure."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pfvit.data.pictures import Pixels
 from pfvit.metrics import confidence_bins
 from pfvit.reader import Reading
+
+Colour = tuple[int, int, int]
 
 SIDE = 240  # of one panel, in pixels
 GAP = 16
@@ -33,7 +36,7 @@ def panels(reading: Reading) -> Image.Image:
     ]
     width = GAP + len(shown) * (SIDE + GAP) + BARS
     sheet = Image.new("RGB", (width, 2 * GAP + SIDE + CAPTION), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    pen, font = ImageDraw.Draw(sheet), font_of(TEXT)
     for place, (panel, caption) in enumerate(shown):
         left = GAP + place * (SIDE + GAP)
         sheet.paste(panel, (left + (SIDE - panel.width) // 2, GAP + (SIDE - panel.height) // 2))
@@ -42,22 +45,36 @@ def panels(reading: Reading) -> Image.Image:
     return sheet
 
 
+@lru_cache
+def font_of(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return Pillow's own font; opening it costs more than a line of text."""
+    return ImageFont.load_default(size)
+
+
 def annotated(photo: Pixels, faces: Sequence[Reading]) -> Image.Image:
     """Return the photo with a box around each face, the emotion's name above it and how sure; `?` where unsure."""
+    return labelled(photo, [(face.box, name_of(face), ACCENT) for face in faces])
+
+
+def name_of(face: Reading) -> str:
+    """Return the emotion's name, with a question mark where unsure, and how sure."""
+    return f"{face.emotion}{'?' if face.unsure else ''} {face.probabilities[face.emotion]:.0%}"
+
+
+def labelled(photo: Pixels, boxes: Sequence[tuple[tuple[int, int, int, int], str, Colour]]) -> Image.Image:
+    """Return the photo with boxes (left, top, width, height), each with its text above it, in its colour."""
     picture = Image.fromarray(photo)
     pen = ImageDraw.Draw(picture, "RGBA")
     unit = max(picture.size) / 400  # lines and letters grow with the photo
-    for face in faces:
-        left, top, width, height = face.box
+    for (left, top, width, height), text, colour in boxes:
         line = max(1, round(min(unit, max(width, height) / 40)))
         size = max(9, round(min(7 * unit, max(width, height) / 5)))
-        font = ImageFont.load_default(size)
-        pen.rectangle((left, top, left + width, top + height), outline=ACCENT, width=line)
-        text = f"{face.emotion}{'?' if face.unsure else ''} {face.probabilities[face.emotion]:.0%}"
+        font = font_of(size)
+        pen.rectangle((left, top, left + width, top + height), outline=colour, width=line)
         wide = pen.textlength(text, font) + size / 2
         x = min(max(0, left), max(0, picture.width - wide))
         y = top - 1.4 * size if top >= 1.4 * size else min(top + height, picture.height - 1.4 * size)
-        pen.rectangle((x, y, x + wide, y + 1.4 * size), (*ACCENT, 225))
+        pen.rectangle((x, y, x + wide, y + 1.4 * size), (*colour, 225))
         pen.text((x + size / 4, y + 0.7 * size), text, PAPER, font, anchor="lm")
     return picture
 
@@ -86,7 +103,7 @@ def reliability(probabilities: NDArray[np.floating], truth: NDArray[np.integer],
     count, _, accuracy = confidence_bins(probabilities, truth)
     side, left, top, strip = 2 * SIDE, 4 * GAP, 3 * GAP, 3 * GAP
     sheet = Image.new("RGB", (left + side + GAP, top + side + strip + 4 * GAP), PAPER)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
+    pen, font = ImageDraw.Draw(sheet), font_of(TEXT)
     bottom, floor = top + side, top + side + strip
     step = side / len(count)
     for place, (faces, share) in enumerate(zip(count, accuracy, strict=True)):

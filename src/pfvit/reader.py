@@ -223,6 +223,10 @@ class Reader:
         """Return the faces in each of some pictures; together they must fit in memory."""
         names = [_name(image) for image in images] if sources is None else sources
         found = [self.find(_pixels(image, source), whole) for image, source in zip(images, names, strict=True)]
+        return self.read_found(found, names)
+
+    def read_found(self, found: Sequence[Sequence[CutOut]], names: Sequence[str]) -> list[list[Reading]]:
+        """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
         read = iter(self.recogniser.each([_shrunk(cut_out.crop) for faces in found for cut_out in faces]))
         labels = self.recogniser.labels
         readings = []
