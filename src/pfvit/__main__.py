@@ -10,6 +10,7 @@ from pfvit.errors import InputError
 #: verb -> (module, what it does). Each module has `main(arguments) -> exit status`.
 VERBS = {
     "predict": ("pfvit.predict", "find faces in pictures and read their expressions"),
+    "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
     "info": ("pfvit.info", "print the size and cost of a preset"),
@@ -28,6 +29,7 @@ TRAINING_MODULES = {
     "onnxscript",
     "jaxtyping",
 }
+VIDEO_MODULES = {"av", "lap"}
 
 
 def usage() -> str:
@@ -59,9 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pfvit {words[0]}: {problem}", file=sys.stderr)  # noqa: T201
         return problem.status
     except ModuleNotFoundError as missing:
-        if missing.name is None or missing.name.split(".")[0] not in TRAINING_MODULES:
+        name = (missing.name or "").split(".")[0]
+        extra = "train" if name in TRAINING_MODULES else "video" if name in VIDEO_MODULES else None
+        if extra is None:
             raise
-        print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[train]"', file=sys.stderr)  # noqa: T201
+        print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # noqa: T201

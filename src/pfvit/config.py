@@ -335,3 +335,33 @@ class Poker:
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Follow the faces through a video: a table with a row per frame and person, a timeline, an annotated video."""
+
+    path: Positional[str]
+    """A video file, or webcam, webcam:NUMBER, webcam:NAME; Ctrl-C ends a webcam."""
+    out: Path
+    """Folder for what is written: NAME.csv, NAME-timeline.png, NAME-annotated.mp4, NAME-poker.mp4."""
+    table: Literal["csv", "parquet", "jsonl"] = "csv"
+    """Form of the table."""
+    annotate: bool = True
+    """Write the video with boxes and names, and its sound."""
+    poker: bool = False
+    """Write the video with everyone's expression taken off, and its sound."""
+    strength: float = 1.0
+    """With --poker, the share of the expression to remove: 1 gives the poker face, -1 exaggerates."""
+    every: int = 4
+    """Look for faces in every so many frames; between two looks they are placed on the way."""
+    smoothing: float = 0.3
+    """Seconds over which a person's probabilities are smoothed; 0: not at all."""
+    min_score: float = 0.7
+    """Leave out faces that the detector is less sure of, from 0 to 1."""
+    seconds: float | None = None
+    """Stop after so many seconds of video."""
+    weights: Path | None = None
+    """A recogniser .onnx; the shipped weights if not given."""
+    threads: int | None = None
+    """Processor threads for the model; all cores if not given."""

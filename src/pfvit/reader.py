@@ -15,13 +15,11 @@ from PIL import Image
 from pfvit import weights as weight_files
 from pfvit.carry import carry_over, change_of, put_back
 from pfvit.data import pictures
-from pfvit.data.faces import Detector, Frame, LibFaceDetection, cut, frame
+from pfvit.data.faces import Detector, Face, Frame, LibFaceDetection, cut, frame
 from pfvit.data.pictures import Pixels
 from pfvit.errors import InputError
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
-#: Larger crops are shrunk before the recogniser, whose first step needs 12 bytes per pixel.
-LARGEST_CROP = 512
 #: An answer below this share, or with so little between the two best, is no name for an expression.
 FLAT, CLOSE = 0.4, 0.1
 
@@ -227,7 +225,8 @@ class Reader:
 
     def read_found(self, found: Sequence[Sequence[CutOut]], names: Sequence[str]) -> list[list[Reading]]:
         """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
-        read = iter(self.recogniser.each([_shrunk(cut_out.crop) for faces in found for cut_out in faces]))
+        side = self.recogniser.size
+        read = iter(self.recogniser.each([_seen(cut_out.crop, side) for faces in found for cut_out in faces]))
         labels = self.recogniser.labels
         readings = []
         for source, faces in zip(names, found, strict=True):
@@ -244,15 +243,20 @@ class Reader:
 
     def find(self, image: Pixels, whole: bool = False) -> list[CutOut]:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
-        height, width = image.shape[:2]
         if whole:
+            height, width = image.shape[:2]
             return [CutOut((0, 0, width, height), 1.0, None, None, image)]
-        faces = sorted(self.detector.detect(image), key=lambda face: face.box[:2])
-        squares = [frame(face) for face in faces]
-        return [
-            CutOut(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
-            for face, square in zip(faces, squares, strict=True)
-        ]
+        return cut_outs(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
+
+
+def cut_outs(image: Pixels, faces: Sequence[Face]) -> list[CutOut]:
+    """Cut faces out of uint8 RGB [height, width, 3], in the order given."""
+    height, width = image.shape[:2]
+    squares = [frame(face) for face in faces]
+    return [
+        CutOut(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
+        for face, square in zip(faces, squares, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -294,12 +298,11 @@ def _inside(box: tuple[float, float, float, float], width: int, height: int) -> 
     return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
-def _shrunk(crop: Pixels) -> Pixels:
-    longer = max(crop.shape[:2])
-    if longer <= LARGEST_CROP:
+def _seen(crop: Pixels, side: int) -> Pixels:
+    """Return a crop at the model's size, as its file would resample it: faces of one size are read at once."""
+    if crop.shape[:2] == (side, side):
         return crop
-    height, width = (max(1, round(side * LARGEST_CROP / longer)) for side in crop.shape[:2])
-    return np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _check_strength(strength: float) -> None:

@@ -69,6 +69,11 @@ class Table:
         except OSError as problem:
             raise InputError(f"{self.part} cannot be written ({problem.strerror}){self.remedy}") from problem
 
+    def drop(self) -> None:
+        """Leave nothing behind."""
+        self.file.close()
+        self.part.unlink(missing_ok=True)
+
     def finish(self) -> None:
         """Turn the rows into the file that was asked for."""
         self.file.flush()
