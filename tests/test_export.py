@@ -2,6 +2,7 @@ import json
 import math
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -9,8 +10,11 @@ from conftest import pfvit
 from PIL import Image
 
 from pfvit.config import Architecture
-from pfvit.export import Drawer, Preprocess, Recogniser, fit, generator_path, load_model
+from pfvit.data.shards import Faces, everything
+from pfvit.errors import InputError
+from pfvit.export import Drawer, Preprocess, Recogniser, as_bytes, fit, generator_path, load_model
 from pfvit.loop import settings
+from pfvit.weights import int8_path, open_answering, open_whole
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,34 @@ def test_a_recogniser_that_looks_in_the_mirror(nano, both, made_up, tmp_path):
     assert np.abs(lift).max() > 0.05
     for mine, theirs in zip((emotion, residue), parts, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_eight_bits_answer_nearly_the_same(nano, both, made_up):
+    path = int8_path(nano / "nano.onnx")
+    assert path.stat().st_size < 0.6 * (nano / "nano.onnx").stat().st_size
+    quick = open_answering(nano / "nano.onnx")
+    assert quick.path == path and quick.gives == {"logits", "probabilities"}
+    assert quick.pair == both[0].get_modelmeta().custom_metadata_map["pfvit.pair"]
+    faces = as_bytes(everything(Faces([made_up]), 24, 1).image)
+    eight, full = (
+        network.run(["probabilities"], image=faces)["probabilities"] for network in (quick, open_whole(quick))
+    )
+    assert 0 < np.abs(eight - full).mean() < 0.02
+    assert np.mean(eight.argmax(1) == full.argmax(1)) > 0.95
+
+
+def test_eight_bits_of_another_export_are_refused(nano, tmp_path):
+    for path in (nano / "nano.onnx", int8_path(nano / "nano.onnx")):
+        (tmp_path / path.name.replace("nano", "x")).write_bytes(path.read_bytes())
+    model = onnx.load(tmp_path / "x.onnx")
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, about | {"pfvit.pair": "other"})
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(InputError, match="is not the 8-bit form of"):
+        open_whole(open_answering(tmp_path / "x.onnx"))
+
+
+def test_an_export_without_faces_leaves_no_eight_bits_of_an_earlier_one(nano, tmp_path):
+    int8_path(tmp_path / "x.onnx").write_bytes(b"old")
+    assert pfvit("export", nano / "two", "--out", tmp_path / "x.onnx").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-generator.onnx", "x.onnx"]

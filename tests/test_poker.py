@@ -15,7 +15,7 @@ from PIL import Image
 
 from pfvit import InputError, Reader, transfer
 from pfvit.__main__ import main
-from pfvit.carry import TAKE_OVER, carry_over, change_of, put_back
+from pfvit.carry import TAKE_OVER, carry_over, change_of, due, put_back
 from pfvit.data.faces import Face, Frame, cut
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -98,6 +98,10 @@ def test_the_emphasis_in_the_file_is_applied(tmp_path):
     face = reading.poker_face().astype(int)
     assert face[:, :16] - 100 == pytest.approx(2 * fake_weights.CHANGE * 255, abs=12)
     assert reading.drawn(1.0)[0, 0, 0] == pytest.approx(100 + fake_weights.CHANGE * 255, abs=1)
+
+
+def test_a_neutral_face_is_due_nothing():
+    assert [due(share) for share in (0, 0.5, 0.75, 1)] == [1, 1, 0.5, 0]
 
 
 def test_carry_over_by_hand():

@@ -36,6 +36,14 @@ def change_of(
     return moved.astype(np.float32)
 
 
+def due(neutral: float) -> float:
+    """Return the share of the change to the poker face that a face is due, by the probability that it is neutral.
+
+    A generator changes every face a little. One that is likelier neutral than not has less to take off, or nothing.
+    """
+    return min(1.0, 2 * (1 - neutral))
+
+
 def carry_over(crop: Pixels, change: NDArray[np.float32]) -> Pixels:
     """Add a change to a crop, uint8 [height, width, 3]."""
     height, width = crop.shape[:2]

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from pfvit import metrics, weights
-from pfvit.carry import carry_over, change_of
+from pfvit.carry import carry_over, change_of, due
 from pfvit.config import Evaluate
 from pfvit.data.labelled import Labelled, Sample, batches
 from pfvit.data.pictures import Pixels, small
@@ -63,7 +64,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         raise InputError(f"--order must be one of {', '.join(ORDERS)}, not {config.order}", status=2)
     if config.batch < 1:
         raise InputError(f"--batch must be 1 or more, not {config.batch}", status=2)
-    recogniser = weights.open_recogniser(config.weights)
+    recogniser = weights.open_answering(config.weights)
     artist = Artist(recogniser, None)
     if config.faces:
         _ = artist.generator  # that it is missing should be known before minutes of work
@@ -106,15 +107,16 @@ def measure(
     images = [sample.image for sample in batch]
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
     tally.votes += [sample.votes for sample in batch]
-    read = recogniser.each(images)
-    tally.add(probabilities=np.stack([one["probabilities"] for one in read]))
+    shares = probabilities(recogniser, images)
+    tally.add(probabilities=shares)
     if not faces and sheet is None:
         return
-    emotion, residue = (np.stack([one[name] for one in read]) for name in ("emotion", "residue"))
+    emotion, residue = map(np.stack, zip(*artist.components(images), strict=True))
     expressive, calm = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
     emphasis = artist.generator.emphasis
-    drawn = zip(images, expressive, calm, strict=True)
-    carried = [carry_over(image, change_of(image, before, after, emphasis)) for image, before, after in drawn]
+    dues = map(due, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
+    drawn = zip(images, expressive, calm, dues, strict=True)
+    carried = [carry_over(image, part * change_of(image, old, new, emphasis)) for image, old, new, part in drawn]
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:
@@ -128,14 +130,19 @@ def measure(
         ),
         emotion=features(emotion),
         residue=features(residue),
-        own_after=np.stack([one["probabilities"] for one in recogniser.each(carried)]).argmax(1),
+        own_after=probabilities(recogniser, carried).argmax(1),
     )
     if judge is None:
         return
     shown = {"before": images, "drawn": _bytes(calm), "reconstructed": _bytes(expressive), "carried": carried}
     for name, pixels in shown.items():
-        answers = np.stack([one["probabilities"] for one in judge.each(pixels)]).argmax(1)
+        answers = probabilities(judge, pixels).argmax(1)
         tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
+
+
+def probabilities(network: weights.Network, images: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Return what a network answers to each face, float32 [faces, labels]."""
+    return np.stack([answer for (answer,) in network.each(images, ("probabilities",))])
 
 
 def features(component: np.ndarray) -> np.ndarray:

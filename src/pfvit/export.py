@@ -1,4 +1,6 @@
-"""A training run -> two self-describing .onnx files: `NAME.onnx` names the emotion, `NAME-generator.onnx` draws.
+"""A training run -> self-describing .onnx files: `NAME.onnx` names the emotion, `NAME-generator.onnx` draws.
+
+With faces to calibrate on, `NAME-int8.onnx` is the recogniser once more in 8 bits, for answers alone.
 
 Everything that could be done wrongly outside is inside: conversion to gray or colour, resampling, normalisation,
 temperature, label names. The recogniser hands its emotion and residue to the generator, so drawing costs no second
@@ -24,12 +26,13 @@ from pfvit import checkpoint
 from pfvit.build import build_pfvit
 from pfvit.config import Architecture, Export
 from pfvit.data import augment
-from pfvit.data.shards import Faces, everything
+from pfvit.data.shards import Batch, Faces, everything
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.loop import settings
 from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator
-from pfvit.weights import FORMAT, generator_path
+from pfvit.quantize import quantize
+from pfvit.weights import FORMAT, generator_path, int8_path
 
 OPSET = 20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
@@ -99,6 +102,19 @@ class Recogniser(nn.Module):
         return logits, (logits / self.temperature).softmax(-1), emotion, residue
 
 
+class Answers(nn.Module):
+    """What a recogniser answers, without the components."""
+
+    def __init__(self, recogniser: Recogniser):
+        super().__init__()
+        self.recogniser = recogniser
+
+    def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor]:
+        """Return logits and probabilities."""
+        logits, probabilities, _, _ = self.recogniser(image)
+        return logits, probabilities
+
+
 class Drawer(nn.Module):
     """Emotion, residue and strength -> face as an image in [0, 1], channels last."""
 
@@ -125,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
     if config.balance < 0 or (config.balance and config.calibrate is None):
         raise InputError("--balance must be 0 or more, and needs --calibrate to know how rare emotions are", status=2)
     out = export_run(config)
-    for path in (out, generator_path(out)):
+    for path in filter(Path.exists, (out, int8_path(out), generator_path(out))):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
 
@@ -150,10 +166,11 @@ def export_run(export: Export) -> Path:
     config = record["config"]
     sizes = Architecture(**settings(Architecture, config["model"]))
     clean = config["protocol"] == "clean"
-    temperature, lift = 1.0, None
+    temperature, lift, held_out = 1.0, None, None
     if export.calibrate is not None:
-        logits, truth = held_out_logits(model, sizes, export.calibrate, clean, config["order"], export.mirror)
-        temperature, lift = fit(logits, truth, export.balance)
+        held_out = held_out_faces(sizes, export.calibrate, clean, config["order"])
+        logits = logits_of(model, held_out.image, export.mirror)
+        temperature, lift = fit(logits, held_out.target.argmax(1), export.balance)
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
@@ -180,6 +197,10 @@ def export_run(export: Export) -> Path:
         model.encoder, model.separator, model.classifier, preprocess, temperature, lift, export.mirror
     )
     write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])
+    int8_path(out).unlink(missing_ok=True)  # one of an earlier export would not fit
+    if held_out is not None:
+        write_recogniser(Answers(recogniser), int8_path(out), about, ["logits", "probabilities"])
+        quantize(int8_path(out), as_bytes(held_out.image))
     tokens = torch.zeros(2, sizes.tokens + 1, sizes.width)
     batch = torch.export.Dim.DYNAMIC
     write(
@@ -237,17 +258,27 @@ def write(
     out_part.replace(out)
 
 
-@torch.no_grad()
-def held_out_logits(
-    model: PFViT, sizes: Architecture, path: Path, clean: bool, order: str, mirror: bool
-) -> tuple[Float[Tensor, "faces classes"], Int[Tensor, " faces"]]:
-    """Return logits and true classes of every second labelled face of a file: those that calibration may look at."""
+def held_out_faces(sizes: Architecture, path: Path, clean: bool, order: str) -> Batch:
+    """Return every second labelled face of a file: those that calibration may look at."""
     index = Faces([path], sizes.classes, hard=True, order=order, clean=clean)
-    held_out = everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
-    face = augment.to_unit(held_out.image)
+    return everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
+
+
+@torch.no_grad()
+def logits_of(
+    model: PFViT, image: UInt8[Tensor, "faces channels size size"], mirror: bool
+) -> Float[Tensor, "faces classes"]:
+    """Return what a model answers; with `mirror` the mean of its answers to the face and to its mirror image."""
+    face = augment.to_unit(image)
     views = [face, face.flip(3)] if mirror else [face]
     logits = sum(torch.cat([model.recognise(part) for part in view.split(128)]).double() for view in views) / len(views)
-    return torch.as_tensor(logits), held_out.target.argmax(1)
+    return torch.as_tensor(logits)
+
+
+def as_bytes(image: UInt8[Tensor, "faces channels size size"]) -> np.ndarray:
+    """Return faces as the exported files take them: uint8 [faces, size, size, 3]."""
+    last = image.permute(0, 2, 3, 1)
+    return last.expand(*last.shape[:3], 3).contiguous().numpy()
 
 
 def fit(

@@ -4,7 +4,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit import weights as weight_files
-from pfvit.carry import carry_over, change_of, put_back
+from pfvit.carry import carry_over, change_of, due, put_back
 from pfvit.data import pictures
 from pfvit.data.faces import Detector, Face, Frame, LibFaceDetection, cut, frame
 from pfvit.data.pictures import Pixels
+from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
@@ -35,15 +35,25 @@ class CutOut(NamedTuple):
 
 
 class Artist:
-    """Draws faces from what the recogniser found in them; the generator is loaded when first needed."""
+    """Draws faces from the components that the encoder finds in them; both networks are loaded when first needed."""
 
     def __init__(self, recogniser: weight_files.Network, threads: int | None):
         self.recogniser, self.threads = recogniser, threads
 
     @cached_property
+    def encoder(self) -> weight_files.Network:
+        """The recogniser with its components, in full precision."""
+        return weight_files.open_whole(self.recogniser, self.threads)
+
+    @cached_property
     def generator(self) -> weight_files.Network:
         """The generator that was trained with the recogniser; InputError if it is not beside it."""
         return weight_files.open_generator(self.recogniser, self.threads)
+
+    def components(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the emotional component and the residue of each crop, float32 [tokens, width] each."""
+        found = self.encoder.each([at_size(crop, self.encoder.size) for crop in crops], ("emotion", "residue"))
+        return [(emotion, residue) for emotion, residue in found]
 
     def draw(self, emotion: np.ndarray, residue: np.ndarray, strength: float) -> NDArray[np.float32]:
         """Return faces, float32 [batch, size, size, channels] in [0, 1], of components [batch, tokens, width]."""
@@ -74,11 +84,14 @@ class Reading:
     """Of every emotion; they sum to 1."""
     crop: Pixels = field(repr=False)
     """uint8 [height, width, 3]: the face as it was cut out, upright."""
-    components: tuple[np.ndarray, np.ndarray] = field(repr=False)
-    """The emotional component and the residue, float32 [tokens, width] each."""
     artist: Artist = field(repr=False)
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
+
+    @cached_property
+    def components(self) -> tuple[np.ndarray, np.ndarray]:
+        """The emotional component and the residue, float32 [tokens, width] each; looked for when first needed."""
+        return self.artist.components([self.crop])[0]
 
     @property
     def entropy(self) -> float:
@@ -101,7 +114,8 @@ class Reading:
     def poker_face(self, strength: float = 1.0) -> Pixels:
         """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
 
-        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate.
+        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. The more
+        certainly a face is neutral already, the less it changes (`pfvit.carry.due`).
         Resolution and colour are the crop's own: see `pfvit.carry`.
         """
         _check_strength(strength)
@@ -163,7 +177,8 @@ class Reading:
         return file.getvalue()
 
     def _change(self, strength: float) -> NDArray[np.float32]:
-        return change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
+        change = change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
+        return change * np.float32(due(self.probabilities[NEUTRAL]))
 
     def draw(self, strength: float) -> NDArray[np.float32]:
         """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
@@ -198,7 +213,7 @@ class Reader:
         """
         if threads is not None and threads < 1:
             raise InputError(f"threads must be 1 or more, not {threads}", status=2)
-        self.recogniser = weight_files.open_recogniser(None if weights is None else Path(weights), threads)
+        self.recogniser = weight_files.open_answering(None if weights is None else Path(weights), threads)
         self.artist = Artist(self.recogniser, threads)
         self._detector = detector
 
@@ -225,19 +240,18 @@ class Reader:
 
     def read_found(self, found: Sequence[Sequence[CutOut]], names: Sequence[str]) -> list[list[Reading]]:
         """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
-        side = self.recogniser.size
-        read = iter(self.recogniser.each([_seen(cut_out.crop, side) for faces in found for cut_out in faces]))
+        crops = [at_size(cut_out.crop, self.recogniser.size) for faces in found for cut_out in faces]
+        read = iter(self.recogniser.each(crops, ("probabilities",)))
         labels = self.recogniser.labels
         readings = []
         for source, faces in zip(names, found, strict=True):
             readings.append([])
             for number, (box, score, points, square, crop) in enumerate(faces):
-                probabilities, emotion, residue = itemgetter("probabilities", "emotion", "residue")(next(read))
+                (probabilities,) = next(read)
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
-                parts = (emotion, residue)
                 readings[-1].append(
-                    Reading(source, number, box, score, points, square, best, shares, crop, parts, self.artist)
+                    Reading(source, number, box, score, points, square, best, shares, crop, self.artist)
                 )
         return readings
 
@@ -298,8 +312,8 @@ def _inside(box: tuple[float, float, float, float], width: int, height: int) -> 
     return left, top, max(right - left, 1), max(bottom - top, 1)
 
 
-def _seen(crop: Pixels, side: int) -> Pixels:
-    """Return a crop at the model's size, as its file would resample it: faces of one size are read at once."""
+def at_size(crop: Pixels, side: int) -> Pixels:
+    """Return a crop at the model's size, as its file would resample it: faces of one size are read together."""
     if crop.shape[:2] == (side, side):
         return crop
     return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))

@@ -199,7 +199,8 @@ class Work:
         """Draw many faces at once: that is faster than each by itself when it is asked for."""
         if not readings or self.config.strength == 0:
             return
-        emotion, residue = (np.stack([reading.components[k] for reading in readings]) for k in (0, 1))
+        parts = self.reader.artist.components([reading.crop for reading in readings])
+        emotion, residue = map(np.stack, zip(*parts, strict=True))
         for strength in (0.0, float(self.config.strength)):
             drawn = self.reader.artist.draw(emotion, residue, strength)
             for reading, face in zip(readings, drawn, strict=True):

@@ -1,7 +1,8 @@
 """The self-describing .onnx files that ship with the package, or that a person names, opened for reading.
 
-`NAME.onnx` is the recogniser and `NAME-generator.onnx` beside it the generator; what they need to know (labels,
-size, temperature, licence, training data) is inside them, written by `pfvit export`.
+`NAME.onnx` is the recogniser and `NAME-generator.onnx` beside it the generator; `NAME-int8.onnx`, if it is there, gives
+the same answers in 8 bits, twice as fast, but no components to draw from. What they need to know (labels, size,
+temperature, licence, training data) is inside them, written by `pfvit export`.
 """
 
 import json
@@ -18,6 +19,7 @@ from pfvit.errors import InputError
 
 SHIPPED = Path(__file__).parent / "pfvit.onnx"
 FORMAT = "1"
+INT8 = "-int8"
 #: What goes in and comes out of each kind of file.
 INPUTS = {"recogniser": {"image"}, "generator": {"emotion", "residue", "strength"}}
 ANSWERS = {"logits", "probabilities"}
@@ -48,28 +50,33 @@ class Network:
     """All that the file says: licence, training data, metrics, temperature."""
     session: Any = field(repr=False)
 
-    def run(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs by name.
+    @property
+    def gives(self) -> set[str]:
+        """The names of what it can return."""
+        return {output.name for output in self.session.get_outputs()}
+
+    def run(self, outputs: Sequence[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name: all of them if not given.
 
         A recogniser takes `image`, uint8 [batch, height, width, 3] of any size, and gives `logits` and
         `probabilities` [batch, labels] and `emotion` and `residue` [batch, tokens, width]. A generator takes the
         last two and `strength` [batch] from 0 (reconstruction) to 1 (poker face) and gives `face`, float32
         [batch, size, size, channels] from 0 to 1.
         """
-        names = [output.name for output in self.session.get_outputs()]
+        names = sorted(self.gives) if outputs is None else outputs
         return dict(zip(names, self.session.run(names, inputs), strict=True))
 
-    def each(self, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, np.ndarray]]:
-        """Return a recogniser's outputs for each uint8 [height, width, 3], in order; equal sizes go together."""
+    def each(self, images: Sequence[NDArray[np.uint8]], outputs: Sequence[str]) -> list[tuple[np.ndarray, ...]]:
+        """Return these outputs of a recogniser for each uint8 [height, width, 3], in order; equal sizes go together."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
             alike.setdefault(image.shape, []).append(index)
-        answers: dict[int, dict[str, np.ndarray]] = {}
+        answers: dict[int, tuple[np.ndarray, ...]] = {}
         for same in alike.values():
             for start in range(0, len(same), AT_ONCE):
                 some = same[start : start + AT_ONCE]
-                out = self.run(image=np.stack([images[index] for index in some]))
-                answers |= {index: {name: out[name][k] for name in out} for k, index in enumerate(some)}
+                out = self.run(outputs, image=np.stack([images[index] for index in some]))
+                answers |= dict(zip(some, zip(*(out[name] for name in outputs), strict=True), strict=True))
         return [answers[index] for index in range(len(images))]
 
 
@@ -91,9 +98,33 @@ def open_generator(recogniser: Network, threads: int | None = None) -> Network:
     return generator
 
 
+def open_answering(path: Path | None = None, threads: int | None = None) -> Network:
+    """Open what answers for a recogniser (the shipped one if not given): its 8-bit form if that is beside it."""
+    full = SHIPPED if path is None else path
+    if not int8_path(full).is_file():
+        return open_recogniser(full, threads)
+    return open_recogniser(int8_path(full), threads, components=False)
+
+
+def open_whole(answering: Network, threads: int | None = None) -> Network:
+    """Return the recogniser with components that an answering one stands for; InputError if it is not beside it."""
+    if answering.gives >= OUTPUTS["recogniser"]:
+        return answering
+    full = answering.path.with_name(f"{answering.path.stem.removesuffix(INT8)}.onnx")
+    whole = open_recogniser(full, threads)
+    if whole.pair != answering.pair:
+        raise InputError(f"{answering.path} is not the 8-bit form of {full}: take both files from one export")
+    return whole
+
+
+def int8_path(recogniser: Path) -> Path:
+    """Return where the 8-bit form of a recogniser stands."""
+    return recogniser.parent / f"{recogniser.stem}{INT8}.onnx"
+
+
 def generator_path(recogniser: Path) -> Path:
     """Return where the generator of a recogniser stands."""
-    return recogniser.with_name(f"{recogniser.stem}-generator.onnx")
+    return recogniser.with_name(f"{recogniser.stem.removesuffix(INT8)}-generator.onnx")
 
 
 def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Network:
@@ -114,7 +145,6 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Netwo
     if said != kind:
         raise InputError(f"{path} is a {said}, not a {kind}")
     ins = {value.name for value in session.get_inputs()}
-    outs = {value.name for value in session.get_outputs()}
     try:
         labels = tuple(map(str, json.loads(about["pfvit.labels"])))
         network = Network(
@@ -123,7 +153,7 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Netwo
         )  # fmt: skip
     except (KeyError, ValueError, TypeError) as problem:
         raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
-    if ins != INPUTS[kind] or not outs >= wanted or not labels or network.channels not in (1, 3):
+    if ins != INPUTS[kind] or not network.gives >= wanted or not labels or network.channels not in (1, 3):
         raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
     return network
 

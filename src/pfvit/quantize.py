@@ -1,0 +1,77 @@
+"""A recogniser's answers with 8-bit weights and activations: `NAME-int8.onnx`, about twice as fast as `NAME.onnx`.
+
+It answers only. The components that pictures are drawn from come from the full file: rounded, the residue lets a
+linear probe read the emotion again (lab book).
+"""
+
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quant_pre_process,
+    quantize_static,
+)
+
+#: Faces whose activations set the ranges, and how many go through at a time.
+LOOKED_AT, AT_ONCE = 256, 32
+HEAVY = ("Conv", "MatMul", "Gemm")
+
+
+class Looks(CalibrationDataReader):
+    """Hands faces to the calibration."""
+
+    def __init__(self, faces: NDArray[np.uint8]):
+        # onnxruntime's histograms want batches of one size, so the last faces stay out.
+        size = min(AT_ONCE, len(faces))
+        self.left: Iterator[NDArray[np.uint8]] = iter(
+            [faces[start : start + size] for start in range(0, len(faces) - size + 1, size)]
+        )
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:  # pyrefly: ignore[bad-override]  # the base says dict
+        """Return the next batch, or None after the last one."""
+        faces = next(self.left, None)
+        return None if faces is None else {"image": faces}
+
+
+def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
+    """Replace a recogniser's file by its 8-bit form, with ranges from `faces`, uint8 [faces, height, width, 3].
+
+    Weights take seven bits per channel, as processors without VNNI overflow with eight; ranges leave out the outermost
+    thousandth of a percent. Products of two activations, the pre-processing and the last layer stay as they are.
+    """
+    about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        ready, done = Path(folder) / "ready.onnx", Path(folder) / "done.onnx"
+        quant_pre_process(path, ready, skip_symbolic_shape=True)
+        logging.disable(logging.WARNING)  # it warns about single vectors, which are left as they are
+        try:
+            quantize_static(
+                ready, done, Looks(faces[:LOOKED_AT]), quant_format=QuantFormat.QDQ, per_channel=True,
+                reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                op_types_to_quantize=list(HEAVY), nodes_to_exclude=_left_alone(onnx.load(ready)),
+                calibrate_method=CalibrationMethod.Percentile,
+            )  # fmt: skip
+        finally:
+            logging.disable(logging.NOTSET)
+        model = onnx.load(done)
+    onnx.helper.set_model_props(model, about)
+    part = path.with_suffix(".part")
+    onnx.save(model, part)
+    part.replace(path)
+
+
+def _left_alone(model: onnx.ModelProto) -> list[str]:
+    weights = {one.name for one in model.graph.initializer if len(one.dims) > 1}
+    heavy = [node for node in model.graph.node if node.op_type in HEAVY]
+    return [node.name for node in heavy if not weights.intersection(node.input) or node is heavy[-1]]
