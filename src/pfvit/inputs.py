@@ -15,7 +15,8 @@ from threading import Event, Thread
 from typing import NamedTuple, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from pfvit.data import pictures
 from pfvit.errors import InputError, printable
@@ -39,6 +40,20 @@ class Result(NamedTuple):
     image: pictures.Pixels | None
     faces: list[Reading]
     problem: InputError | None
+
+
+class Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return it as text."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
+def progress_bar(console: Console, hidden: bool) -> Progress:
+    """Return a bar that tells how many are done, how fast, and the time left."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 class Inputs:
@@ -115,10 +130,8 @@ class Inputs:
         return None if tables else len(self.files)
 
     def _progress(self) -> Progress:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         few = len(self.files) < MANY and self._total() is not None
-        hidden = few or not self.console.is_terminal
-        return Progress(*columns, console=self.console, transient=True, disable=hidden)
+        return progress_bar(self.console, hidden=few or not self.console.is_terminal)
 
 
 def ahead(items: Iterator[T], count: int = DECODED_AHEAD) -> Iterator[T]:
