@@ -212,7 +212,7 @@ def _report(console: Console, out: Place, total: int, parts: int, seconds: float
         if info.base_name.startswith("part-"):
             with out.files.open_input_file(info.path) as file:
                 failed += parquet.ParquetFile(file).metadata.num_rows
-    _say(console, f"{total:,} pictures in {out.url}/faces, {parts} parts of them in {seconds:.1f} s")
+    _say(console, f"{total:,} pictures are read: {out.url}/faces ({parts} parts now, in {seconds:.1f} s)")
     if failed:
         _say(console, f"{failed:,} could not be read: {out.url}/failed says why")
     return 1 if failed else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,51 +108,59 @@ class Pictures:
             yield from self._rows(part)
 
     def _rows(self, part: Part) -> Iterator[Cell]:
+        """Yield the rows of a part; where a row group is damaged, its other rows with the error."""
         row = part.start
-        try:
-            for values in self._table(part):
-                yield _cell(part.file, row, values)
-                row += 1
-            missing = InputError(f"{part.file} is shorter than it was")
-        except (OSError, ValueError) as problem:  # pyarrow's errors
-            self.file = ""
-            missing = InputError(f"{part.file} cannot be read as Parquet after row {row - 1}: {problem}")
-        for lost in range(row, part.stop):
-            yield Cell(part.file, lost, f"{part.file}#{lost}", missing)
-
-    def _table(self, part: Part) -> Iterator[dict[str, Any]]:
-        """Yield the rows of a part; what is decoded beyond it is kept for the next."""
-        at, start = bisect_right(self.starts, self.at), bisect_right(self.starts, part.start)
-        if self.file != part.file or self.at > part.start or at < start:
-            self._open(part)
-        row = self.at
         while row < part.stop:
+            end, why = part.stop, f"{part.file} is shorter than it was"
+            try:
+                for values in self._table(part.file, row, part.stop):
+                    yield _cell(part.file, row, values)
+                    row += 1
+            except (OSError, ValueError) as problem:  # pyarrow's errors
+                end = min([start for start in self.starts if start > row], default=end)
+                why = f"{part.file} cannot be read as Parquet from row {row} on: {problem}"
+                self.file = ""
+            for lost in range(row, min(end, part.stop)):
+                yield Cell(part.file, lost, f"{part.file}#{lost}", InputError(why))
+            row = max(row, min(end, part.stop))
+
+    def _table(self, file: str, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """Yield some rows of a file; what is decoded beyond them is kept for the next part."""
+        group = bisect_right(self.starts, start)
+        if self.file != file or self.at > start or bisect_right(self.starts, self.at) < group:
+            self._open(file, start)
+        row = self.at
+        while row < stop:
             if not self.left:
                 batch = next(self.batches, None)
                 if batch is None:
                     return
-                if row + batch.num_rows <= part.start:
+                if row + batch.num_rows <= start:
                     row = self.at = row + batch.num_rows
                     continue
                 self.left = batch.to_pylist()[::-1]
             values = self.left.pop()
             row = self.at = row + 1
-            if row > part.start:
+            if row > start:
                 yield values
 
-    def _open(self, part: Part) -> None:
-        """Begin to read at the first row group that a part needs."""
+    def _open(self, name: str, row: int) -> None:
+        """Begin to read at the row group that holds a row."""
         from pyarrow import parquet
 
-        there = place(part.file)
+        self.file, self.starts, self.left = "", [], []
+        there = place(name)
         file = parquet.ParquetFile(there.files.open_input_file(there.path))
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         self.starts = list(accumulate(sizes, initial=0))[:-1]
-        group = bisect_right(self.starts, part.start) - 1
-        wanted = [name for name in COLUMNS if name in file.schema_arrow.names]
-        groups = list(range(group, len(sizes)))
-        self.batches = file.iter_batches(ROWS_AT_A_TIME, row_groups=groups, columns=wanted)
-        self.file, self.at, self.left = part.file, self.starts[group], []
+        group = bisect_right(self.starts, row) - 1
+        wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
+        # One group at a time, as the rows of a damaged one would take those of its neighbours with them.
+        groups = (
+            file.iter_batches(ROWS_AT_A_TIME, row_groups=[one], columns=wanted) for one in range(group, len(sizes))
+        )
+        self.batches = chain.from_iterable(groups)
+        self.file, self.at = name, self.starts[group]
 
 
 def _cell(file: str, row: int, values: dict[str, Any]) -> Cell:
