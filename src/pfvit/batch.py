@@ -7,6 +7,7 @@ numbers, and a run that was killed goes on with the parts that are missing.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import multiprocessing
@@ -120,6 +121,7 @@ def _begin(config: Batch) -> None:
     if parent is not None:
         Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     _worker = Worker(config)
+    gc.freeze()  # what is loaded now stays: it need not be looked through at every collection
 
 
 def _work(part: Part) -> Done:
@@ -155,8 +157,9 @@ def _on_ray(config: Batch, parts: Sequence[Part]) -> Generator[Done]:
         ray_data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         table = ray_data.from_items([{"part": json.dumps(part)} for part in parts], override_num_blocks=len(parts))
+        needs = {"num_cpus": config.threads, "num_gpus": int(config.provider == "cuda")}
         pool = ray_data.ActorPoolStrategy(size=count)
-        work = table.map(Actor, fn_constructor_args=(config,), compute=pool, num_cpus=config.threads)
+        work = table.map(Actor, fn_constructor_args=(config,), compute=pool, **needs)
         for row in work.iter_rows():
             yield Done(**row)
     finally:

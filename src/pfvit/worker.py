@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pfvit.ahead import BYTES_AT_ONCE, PICTURES_AT_ONCE
 from pfvit.config import Batch
 from pfvit.data.pictures import Pixels
 from pfvit.data.stores import place
 from pfvit.errors import InputError
-from pfvit.inputs import BYTES_AT_ONCE, PICTURES_AT_ONCE
 from pfvit.parts import Cell, Part, Pictures
 from pfvit.reader import Reader, Reading
 
@@ -35,7 +35,7 @@ class Worker:
     """Reads parts; each process or actor has one."""
 
     def __init__(self, config: Batch) -> None:
-        self.reader = Reader(config.weights, threads=config.threads)
+        self.reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
         self.pictures = Pictures()
         self.whole = config.whole
         self.out = place(config.out)

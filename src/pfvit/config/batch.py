@@ -5,6 +5,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from pfvit.config.reading import Provider
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -31,3 +33,5 @@ class Batch:
     """With --ray, the address of a running cluster, for instance auto; a local one is started if not given."""
     weights: Path | None = None
     """A recogniser .onnx, on every machine at the same path; the shipped weights if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it; with --ray and cuda, one GPU a process."""

@@ -8,6 +8,8 @@ from tyro.conf import Positional
 
 from pfvit.config.training import DataPaths
 
+Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
+
 
 @dataclass(frozen=True)
 class Info:
@@ -73,6 +75,8 @@ class Predict:
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ class Poker:
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""
 
 
 @dataclass(frozen=True)
@@ -123,3 +129,5 @@ class Video:
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""
