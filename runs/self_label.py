@@ -4,12 +4,14 @@
 
 Writes the faces with FER+'s ten columns, which hold ten times the model's probabilities in place of ten annotators'
 votes, so that `pfvit train --data` takes the file beside FER+'s own. Faces whose answer is unsure are left out
-(`Reading.unsure`). What the file holds are guesses: never measure anything on it.
+(`Reading.unsure`), and of each emotion at most --most are kept, as most faces in photos smile or are neutral.
+What the file holds are guesses: never measure anything on it.
 """
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.progress import track
@@ -41,10 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, help="a recogniser .onnx; the wheel's if not given")
+    parser.add_argument("--most", type=int, default=6000, help="faces of each emotion, the first ones (6000)")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     reader = Reader(options.weights)
     table = pa.concat_tables([labelled(path, reader) for path in options.faces])
+    best = np.stack([table[name].to_numpy() for name in FERPLUS_VOTES]).argmax(0)
+    table = table.take(np.sort(np.concatenate([np.flatnonzero(best == k)[: options.most] for k in set(best.tolist())])))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, options.out, row_group_size=AT_ONCE)
     print(f"{len(table)} faces in {options.out}")

@@ -243,6 +243,8 @@ class Trainer:
         if made is None:
             raise RuntimeError("the critics' turn comes after the makers have drawn")
         self.bare_critics.requires_grad_(True)
+        if game.critic_stem_stays:
+            self.bare_critics.discriminator.backbone.patch_embed.requires_grad_(False)
         drawn = torch.cat([made.expressive, made.calm]).detach()
         penalise = game.penalty > 0 and self.due(game.every * game.penalty_every, step)
         verdicts = self.critics(step.clean, drawn, made.residue.detach(), penalise)

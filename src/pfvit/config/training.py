@@ -150,6 +150,9 @@ class Game:
     """R1 on real faces (Mescheder et al., 2018); near 0.0002 pixels / batch, StyleGAN 2-ADA's rule of thumb."""
     penalty_every: int = 8
     """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
+    critic_stem_stays: bool = False
+    """The discriminator's stem stays as the encoder's, and only what comes after it learns: a third of the time, and as
+    steady as a projected GAN (Sauer et al., arXiv 2111.01007)."""
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
     alone: bool = False
