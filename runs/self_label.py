@@ -51,7 +51,9 @@ def main() -> None:
     best = np.stack([table[name].to_numpy() for name in FERPLUS_VOTES]).argmax(0)
     table = table.take(np.sort(np.concatenate([np.flatnonzero(best == k)[: options.most] for k in set(best.tolist())])))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, options.out, row_group_size=AT_ONCE)
+    part = options.out.with_suffix(".part")
+    pq.write_table(table, part, row_group_size=AT_ONCE)
+    part.replace(options.out)
     print(f"{len(table)} faces in {options.out}")
 
 
