@@ -37,30 +37,31 @@ class Stage:
     epochs: float
     settings: str
     start: str | None = None
+    preset: str = "compact-conv"
+    labelled_by: str | None = None
+    """A run whose answers label the unlabelled faces, which are then trained on as well."""
 
 
+HYBRID = "hybrid-colour"
 BESIDE = (
-    "--batch 96 --layer-decay 1 --smoothing 0 --game.batch 32 --game.start 1 --game.encoder-share 1 "
+    "--batch 64 --layer-decay 0.7 --smoothing 0 --mixup 0.1 --game.batch 32 --game.start 1 --game.encoder-share 1 "
     "--game.reconstruction 5 --game.untouched 5"
 )
-ALONE = (
-    "--batch 32 --game.batch 32 --game.alone --game.start 0 --game.ramp 0.05 --warmup 0.05 --layer-decay 1 "
-    "--game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.cycle 0.5 --game.cycle-emotion 0.03"
-)
 WEIGHTS = (
-    # Recognition, with as much drawing beside it as keeps the pixels in the representation.
-    Stage("one", "train", 27, f"--rate 4e-3 --warmup 0.5 --mixup 0.2 --erase 0.2 {BESIDE} --game.every 2"),
-    # The emotion is erased from the residue in closed form, and the encoder gets used to it.
-    Stage("two", "train", 1.4, f"--rate 8e-4 --warmup 0.1 --mixup 0 --erase 0.1 --erase-at 0 {BESIDE} --game.every 2",
-          start="one"),
-    # Recognition again: it had not come to its end.
-    Stage("three", "train", 30, f"--rate 3.5e-3 --warmup 0.3 --mixup 0.15 --erase 0.15 {BESIDE} --game.every 4",
-          start="two"),
-    # The encoder stays from here on: axes set now stay true, and the classifier is refit on them.
-    Stage("four", "train", 1.5, "--batch 96 --rate 4e-3 --warmup 0.1 --mixup 0 --erase 0.1 --layer-decay 1 "
-          "--smoothing 0 --game.every 0 --encoder-stays --erase-at 0", start="three"),
+    # Recognition from ImageNet's stem, with as much drawing beside it as keeps the pixels in the representation.
+    Stage("one", "train", 7, f"--imagenet --rate 3e-3 --warmup 0.3 --erase 0.2 --coarse 0.2 {BESIDE} --game.every 6",
+          preset=HYBRID),
+    # On, with the colour and the resolution of faces that the model has labelled itself.
+    Stage("two", "train", 1.6, f"--rate 1.2e-3 --warmup 0.1 --erase 0.15 --coarse 0.3 --gray 0.3 {BESIDE} "
+          "--game.every 3", start="one", preset=HYBRID, labelled_by="one"),
+    # The encoder stays from here on: the emotion's axes, set in closed form, stay true, and the classifier is refit.
+    Stage("three", "train", 0.6, "--batch 64 --rate 4e-3 --warmup 0.05 --mixup 0 --erase 0.1 --coarse 0.2 --gray 0.2 "
+          "--layer-decay 1 --smoothing 0 --game.every 0 --encoder-stays --erase-at 0", start="two", preset=HYBRID,
+          labelled_by="one"),
     # The game, while recognition stays as it is.
-    Stage("five", "train", 2.15, f"--rate 6e-3 --game.untouched 2 {ALONE}", start="four"),
+    Stage("four", "train", 1.3, "--rate 6e-3 --batch 32 --game.batch 32 --game.alone --game.start 0 --game.ramp 0.05 "
+          "--warmup 0.05 --layer-decay 1 --game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.untouched 2 "
+          "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, labelled_by="one"),
 )  # fmt: skip
 BRIEF = "--batch 96 --rate 4e-3 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 --smoothing 0"
 GAME = f"{BRIEF} --game.every 4 --game.batch 32 --game.start 0.4 --game.encoder-share 0.1 --game.reconstruction 5"
@@ -107,6 +108,8 @@ class Work:
         if self.out_of_time():
             return False
         faces = [self.data / "ferplus_train.parquet"]
+        if stage.labelled_by:
+            faces.append(self.labelled(folder / stage.labelled_by))
         words: list[object] = [*stage.settings.split(), "--epochs", stage.epochs * EPOCHS[self.scale], "--seed", seed]
         if stage.verb == "pretrain":
             faces += [self.data / "faces_gray_128.parquet", self.data / "faces_color_112.parquet"]
@@ -120,8 +123,17 @@ class Work:
             words.append("--resume")
         if self.end is not None:
             words += ["--minutes", (self.end - time.monotonic()) / 60]
-        self.call("-m", "pfvit", stage.verb, "compact-conv", "--data", *faces, "--out", run, *words)
+        self.call("-m", "pfvit", stage.verb, stage.preset, "--data", *faces, "--out", run, *words)
         return self.is_done(run)
+
+    def labelled(self, run: Path) -> Path:
+        """Return the unlabelled faces with the answers of a run, made if they are not there."""
+        out = run / "labelled.parquet"
+        if not out.exists():
+            unlabelled = [self.data / "faces_color_112.parquet", self.data / "faces_gray_128.parquet"]
+            self.call("-m", "pfvit", "export", run, "--out", run / "pfvit.onnx")
+            self.call("runs/self_label.py", *unlabelled, "--weights", run / "pfvit.onnx", "--out", out)
+        return out
 
     def is_done(self, run: Path) -> bool:
         """Say whether a run has come to its end."""

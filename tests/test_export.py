@@ -9,11 +9,13 @@ import torch
 from conftest import pfvit
 from PIL import Image
 
-from pfvit.config import Architecture
+from pfvit import train
+from pfvit.config import Architecture, Train
 from pfvit.data.shards import Faces, everything
 from pfvit.errors import InputError
-from pfvit.export import Drawer, Preprocess, Recogniser, as_bytes, fit, generator_path, load_model
+from pfvit.export import Drawer, Preprocess, Recogniser, as_bytes, checkpoint_path, fit, generator_path, load_model
 from pfvit.loop import settings
+from pfvit.presets import NANO
 from pfvit.weights import int8_path, open_answering, open_whole
 
 
@@ -71,6 +73,16 @@ def test_resampling_equals_pillow_s_within_rounding(size, channels):
     picture = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     theirs = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float32).reshape(48, 48, -1)
     assert np.abs(ours.permute(1, 2, 0).numpy() - theirs).max() < 1.6  # Pillow rounds gray, rows and columns
+
+
+def test_training_can_start_from_what_was_exported(nano, made_up, tmp_path):
+    """At half precision, so nearly where the run ended; and nothing in it tells where it was made."""
+    path = checkpoint_path(nano / "nano.onnx")
+    assert str(nano).encode() not in path.read_bytes() and b"nano" in path.read_bytes()
+    ended, _ = load_model(nano / "two")
+    model, _ = train.build(Train(data=(made_up,), out=tmp_path, model=NANO, start=path))
+    for name, weight in ended.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], weight, atol=1e-3, rtol=1e-3)
 
 
 def test_only_a_run_of_stage_two_can_be_exported(nano, tmp_path):

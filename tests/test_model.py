@@ -1,4 +1,5 @@
 import math
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,9 @@ from pfvit.model.autoencoder import Autoencoder
 from pfvit.model.erasure import emotional_axes
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.presets import ARCHITECTURES, NANO
+from pfvit.train import public_stem
 
+HYBRID = replace(NANO, image_size=48, channels=3, patch_size=16, hybrid=True, separator="subspace")
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 
 
@@ -232,3 +235,29 @@ def test_presets_have_the_papers_sizes():
         sizes = ARCHITECTURES[name]
         table = 197 * sizes.width + 7 * sizes.width
         assert (cost(name)["encoder"]["parameters"] + table) / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_the_hybrid_stem_computes_what_the_public_model_computes():
+    """With the public ImageNet weights, against the package they were made for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package is of 2020
+        from efficientnet_lite_pytorch import EfficientNet
+
+        theirs = EfficientNet.from_name("efficientnet-lite0").eval()
+    public = public_stem()
+    theirs.load_state_dict(public)
+    stem = build_encoder(HYBRID).patch_embed.eval()
+    stem.load_public(public)
+    for size in (96, 112):  # even and uneven padding
+        face = torch.randn(1, 3, size, size)
+        with torch.no_grad():
+            grid = theirs._swish(theirs._bn0(theirs._conv_stem(face)))
+            for block in theirs._blocks[:11]:
+                grid = block(grid)
+            assert torch.equal(stem.layers(face.contiguous()), grid)
+            assert stem(face).shape == (1, (size // 16) ** 2, HYBRID.width)
+
+
+def test_a_hybrid_stem_has_patches_of_sixteen_pixels():
+    with pytest.raises(ValueError, match="16 px, not 8"):
+        build_encoder(replace(HYBRID, patch_size=8))

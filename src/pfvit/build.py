@@ -14,6 +14,7 @@ def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
         depth or sizes.depth,
         sizes.heads,
         sizes.stem,
+        sizes.hybrid,
     )
 
 

@@ -116,7 +116,7 @@ def measure(
     emphasis = artist.generator.emphasis
     dues = map(due, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
     drawn = zip(images, expressive, calm, dues, strict=True)
-    carried = [carry_over(image, part * change_of(image, old, new, emphasis)) for image, old, new, part in drawn]
+    carried = [carry_over(image, change_of(image, old, new, emphasis).times(part)) for image, old, new, part in drawn]
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:

@@ -141,9 +141,22 @@ def main(arguments: Sequence[str]) -> int:
     if config.balance < 0 or (config.balance and config.calibrate is None):
         raise InputError("--balance must be 0 or more, and needs --calibrate to know how rare emotions are", status=2)
     out = export_run(config)
-    for path in filter(Path.exists, (out, int8_path(out), generator_path(out))):
+    for path in filter(Path.exists, (out, int8_path(out), generator_path(out), checkpoint_path(out))):
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)  # noqa: T201
     return 0
+
+
+def checkpoint_path(recogniser: Path) -> Path:
+    """Return where the weights that training can start from stand beside a recogniser."""
+    return recogniser.with_suffix(".safetensors")
+
+
+def _without_places(record: dict) -> dict:
+    """Return a run's record with file names in place of paths, which are nobody else's business."""
+    config = dict(record["config"])
+    for name in ("out", "start", "validation"):
+        config[name] = Path(config[name]).name if config.get(name) else None
+    return {**record, "config": {**config, "data": [Path(path).name for path in config["data"]]}}
 
 
 def load_model(run: Path) -> tuple[PFViT, dict]:
@@ -191,6 +204,9 @@ def export_run(export: Export) -> Path:
         "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
     }
     out.parent.mkdir(parents=True, exist_ok=True)
+    # Rounded to half precision, which a run that starts from it does not notice.
+    halves = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
+    checkpoint.save(checkpoint_path(out), checkpoint.prefixed("average.module", halves), _without_places(record))
     model.separator.freeze()
     preprocess = Preprocess(sizes.image_size, sizes.channels)
     recogniser = Recogniser(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit import weights as weight_files
-from pfvit.carry import carry_over, change_of, due, put_back
+from pfvit.carry import Change, carry_over, change_of, due, put_back
 from pfvit.data.faces import Frame
 from pfvit.data.pictures import Pixels, at_size
 from pfvit.emotions import NEUTRAL
@@ -162,9 +162,9 @@ class Reading:
         self.to_pil().save(file, "PNG")
         return file.getvalue()
 
-    def _change(self, strength: float) -> NDArray[np.float32]:
+    def _change(self, strength: float) -> Change:
         change = change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
-        return change * np.float32(due(self.probabilities[NEUTRAL]))
+        return change.times(due(self.probabilities[NEUTRAL]))
 
     def draw(self, strength: float) -> NDArray[np.float32]:
         """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""

