@@ -138,9 +138,11 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=ROOT / "assets" / "astronaut.jpg")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="a pfvit .onnx instead of the wheel's")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--installed", action="store_true", help="measure what FOLDER holds, without installing anew")
     options = parser.parse_args()
     folder = options.folder.resolve()
-    install(folder)
+    if not options.installed:
+        install(folder)
     faces, truth = faces_of(options.data)
     np.save(folder / "faces.npy", faces)
     faces.tofile(folder / "faces.raw")
