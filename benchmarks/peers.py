@@ -3,7 +3,7 @@
     python benchmarks/peers.py FOLDER --data ferplus_val.parquet --photo assets/astronaut.jpg
 
 Builds this tree's wheel and installs it, `fer` and `@vladmandic/face-api` into environments of their own under FOLDER
-(several GB, once), then prints a Markdown table and writes FOLDER/peers.json. Needs pip and npm to reach their indexes.
+(8 GB, once), then prints a Markdown table and writes FOLDER/peers.json; `--readme README.md` renews the table there. Needs pip and npm to reach their indexes.
 
 Each tool reads the same cropped 48 px faces with its bare model: FER+ validation, clean protocol, majority votes. The
 peers know seven emotions, without contempt, so faces of contempt are left out here; `fer` is measured twice, as it
@@ -28,6 +28,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+MARK = "<!-- peers -->"
 FER, FACE_API = "fer==25.10.3", "@vladmandic/face-api@1.7.15"
 SEVEN = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 VOTES = (*SEVEN, "contempt", "unknown", "NF")
@@ -131,6 +132,12 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def renewed(page: str, table: str) -> str:
+    """Return a page with the table in the place of what stands between its two marks."""
+    before, _, after = page.split(MARK)
+    return f"{before}{MARK}\n{table}{MARK}{after}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -138,6 +145,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=ROOT / "assets" / "astronaut.jpg")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="a pfvit .onnx instead of the wheel's")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--readme", type=Path, help="a page whose part between <!-- peers --> marks becomes the table")
     parser.add_argument("--installed", action="store_true", help="measure what FOLDER holds, without installing anew")
     options = parser.parse_args()
     folder = options.folder.resolve()
@@ -179,6 +187,8 @@ def main() -> None:
         rows[name]["size"], rows[name]["packages"] = weight(folder, tools[name][0])
     (folder / "peers.json").write_text(json.dumps({"faces": len(truth), "tools": rows}, indent=1))
     print(f"{len(truth)} faces\n\n{table(rows)}")
+    if options.readme:
+        options.readme.write_text(renewed(options.readme.read_text(), table(rows)))
 
 
 if __name__ == "__main__":
