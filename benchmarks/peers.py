@@ -3,7 +3,8 @@
     python benchmarks/peers.py FOLDER --data ferplus_val.parquet --photo assets/astronaut.jpg
 
 Builds this tree's wheel and installs it, `fer` and `@vladmandic/face-api` into environments of their own under FOLDER
-(8 GB, once), then prints a Markdown table and writes FOLDER/peers.json; `--readme README.md` renews the table there. Needs pip and npm to reach their indexes.
+(8 GB, once), then prints a Markdown table and writes FOLDER/peers.json; `--readme README.md` renews the table there.
+Needs pip and npm to reach their indexes.
 
 Each tool reads the same cropped 48 px faces with its bare model: FER+ validation, clean protocol, majority votes. The
 peers know seven emotions, without contempt, so faces of contempt are left out here; `fer` is measured twice, as it
