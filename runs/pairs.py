@@ -4,7 +4,8 @@
 
 PHOTOS holds `london_group_6x2.jpg`, six people smiling and neutral (Face Research Lab London Set, DeBruine and Jones,
 CC BY 4.0). Both photos of a person are cut out at their landmarks, shrunk to 96 px in gray and compared: mean absolute
-difference of pixels in [0, 1] and SSIM, of the smiling face and of its poker face, each with the neutral face.
+difference of pixels in [0, 1], SSIM and, where runs/identity.py finds its recogniser, the cosine of embeddings, of the
+smiling face and of its poker face, each with the neutral face.
 The detector places two photos of a person a pixel or two apart, so neither figure comes near to equal.
 """
 
@@ -12,6 +13,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from identity import Recogniser, cosine
 from PIL import Image
 
 from pfvit import Reader
@@ -30,7 +32,12 @@ def main() -> None:
     reader = Reader(options.weights)
     photo = np.asarray(Image.open(options.photos / "london_group_6x2.jpg").convert("RGB"))
     tile = photo.shape[1] // COLUMNS
-    print(f"{'person':<8}{'L1 smiling':>12}{'L1 poker':>12}{'SSIM smiling':>14}{'SSIM poker':>12}  read as")
+    try:
+        recognise = Recogniser()
+    except ImportError:
+        recognise = None
+    heads = ("L1 smiling", "L1 poker", "SSIM smiling", "SSIM poker", "same smiling", "same poker")
+    print(f"{'person':<8}" + "".join(f"{head:>14}" for head in heads) + "  read as")
     rows = []
     for column, person in enumerate(PEOPLE):
         halves = [photo[top : top + tile, column * tile : (column + 1) * tile] for top in (0, tile)]
@@ -39,12 +46,12 @@ def main() -> None:
         target, before, after = (small(face, SIDE, 1)[:, :, 0] for face in (neutral.crop, smiling.crop, calm))
         figures = [np.abs(face - target).mean() for face in (before, after)]
         figures += [ssim(face[None], target[None])[0] for face in (before, after)]
+        if recognise is not None:
+            figures += [cosine(recognise(face), recognise(neutral.crop)) for face in (smiling.crop, calm)]
         rows.append(figures)
         named = reader.read(calm, whole=True)[0].emotion
-        print(f"{person:<8}{figures[0]:>12.4f}{figures[1]:>12.4f}{figures[2]:>14.3f}{figures[3]:>12.3f}  "
-              f"{smiling.emotion} -> {named}")  # fmt: skip
-    mean = np.mean(rows, axis=0)
-    print(f"{'mean':<8}{mean[0]:>12.4f}{mean[1]:>12.4f}{mean[2]:>14.3f}{mean[3]:>12.3f}")
+        print(f"{person:<8}" + "".join(f"{figure:>14.4f}" for figure in figures) + f"  {smiling.emotion} -> {named}")
+    print(f"{'mean':<8}" + "".join(f"{figure:>14.4f}" for figure in np.mean(rows, axis=0)))
 
 
 if __name__ == "__main__":

