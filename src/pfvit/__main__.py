@@ -17,6 +17,7 @@ VERBS = {
     "info": ("pfvit.info", "print the size and cost of a preset"),
     "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
     "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
+    "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
 }
 #: Modules that only come with `pip install "pfvit[train]"`.
