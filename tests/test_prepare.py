@@ -402,6 +402,20 @@ def test_a_label_file_without_its_pictures_is_one_clear_failure(tmp_path, out, c
     assert "no usable face" in said and "21 rows were set aside; the first: list_patition_label.txt, row " in said
 
 
+def test_a_full_disk_is_explained_and_the_same_command_goes_on(tmp_path, out):
+    """A limit on the size of files stands for the disk; the parts that were written stay."""
+    source = layouts.rafdb(tmp_path / "basic", 20, 7)
+    words = [sys.executable, "-m", "pfvit", "prepare", "rafdb", str(source), str(out), "--jobs", "1"]
+    limited = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+        f"os.execv({words[0]!r}, {words!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 1 and "train-00000.parquet cannot be written (File too large): make room" in done.stderr
+    assert "panicked" not in done.stderr and not list(out.glob(".parts/.*.new"))
+    assert prepare("rafdb", source, out) == 0
+
+
 def test_a_box_is_used_where_no_face_is_found_in_it_and_the_face_where_one_is(tmp_path, out, photo):
     """--crop align looks inside the published box only, and falls back to it."""
     source = tmp_path / "a"

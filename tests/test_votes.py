@@ -74,8 +74,10 @@ def test_labels_are_drawn_as_often_as_voted_and_again_the_same():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_trains(scheme, made_up, tmp_path):
-    words = ["train", "nano", "--data", str(made_up), "--out", str(tmp_path / "run"), "--labels", scheme,
-             "--epochs", "2", "--batch", "50", "--game.every", "0", "--mixup", "0", "--smoothing", "0", "--log-every", "1"]  # fmt: skip
+    briefly = ["--epochs", "2", "--batch", "50", "--game.every", "0", "--mixup", "0", "--smoothing", "0"]
+    run = tmp_path / "run"
+    words = ["train", "nano", "--data", str(made_up), "--out", str(run), "--labels", scheme, *briefly,
+             "--log-every", "1"]  # fmt: skip
     assert main(words) == 0
     losses = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["classification"]) for line in losses) and len(losses) == 8

@@ -51,6 +51,7 @@ def prepare(config: Prepare) -> dict[str, Any]:
         manifest.verify(config.out, told)
         if told["settings"] != _settings(config):
             raise InputError(f"{config.out} was prepared with other settings; choose another folder, or delete it")
+        rmtree(config.out / PARTS, ignore_errors=True)  # left if it was killed at the very end
         say(f"{config.out} is prepared already, and its files are as {manifest.NAME} says")
         return told
     say(f"{layout.title}: {layout.source}")
@@ -67,7 +68,7 @@ def prepare(config: Prepare) -> dict[str, Any]:
         told["splits"] = _join(config, done, folder, told["emotions"], console)
         _write_bad(config.out / manifest.BAD, bad)
         _write(config.out / manifest.NAME, json.dumps(told, indent=1) + "\n")
-        rmtree(folder)
+    rmtree(folder)
     for line in manifest.lines(told, [str(row) for row in bad]):
         say(line)
     return told

@@ -6,6 +6,7 @@ all parts are done and twins are known, parts are joined into the shards that st
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, S
 from arro3.io import read_parquet, write_parquet
 from numpy.typing import NDArray
 
+from pfvit.data import tables
 from pfvit.data.portraits import Cutter
 from pfvit.data.sets import Item
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
@@ -147,7 +149,8 @@ def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
             else:
                 arrays.append(Array(columns[name], kind))
         schema = Schema([Field(name, kind) for name, kind in types.items()])
-        write_parquet(RecordBatch.from_arrays(arrays, schema=schema), new)
+        with tables.hushed():
+            write_parquet(RecordBatch.from_arrays(arrays, schema=schema), new)
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ def join(shard: Shard) -> None:
 
     with _beside(shard.path) as new:
         reader = RecordBatchReader.from_batches(schema, batches())
-        write_parquet(reader, new, max_row_group_size=ROWS_PER_GROUP, compression="uncompressed")
+        with tables.hushed():
+            write_parquet(reader, new, max_row_group_size=ROWS_PER_GROUP, compression="uncompressed")
 
 
 def shards_of(parts: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[tuple[Path, ...], slice]]:
@@ -218,9 +222,12 @@ class _beside:
             self.new.replace(self.path)
             return
         self.new.unlink(missing_ok=True)
-        if isinstance(problem, OSError):
+        # arro3 panics where the disk is full, and Rust's panics are no Exception.
+        if not isinstance(problem, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit)):
+            told = re.search(r'message: "(.+)"', str(problem))
             raise InputError(
-                f"{self.path} cannot be written ({problem.strerror}); make room, and the same command goes on"
+                f"{self.path} cannot be written ({told[1] if told else problem}): make room, and the same command "
+                "goes on"
             ) from problem
 
 

@@ -66,7 +66,7 @@ def _open(path: Path) -> RecordBatchReader:
     if not path.is_file():
         raise InputError(f"{path} is not there")
     try:
-        with _hushed():
+        with hushed():
             return read_parquet(path, batch_size=ROWS_AT_A_TIME)
     except BaseException as problem:
         raise _unreadable(path, problem) from problem
@@ -82,7 +82,7 @@ def _unreadable(path: Path, problem: BaseException, where: str = "") -> BaseExce
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Turn the standard error stream off: on a damaged footer arro3 panics and prints a Rust backtrace there."""
     try:
         kept = os.dup(2)
