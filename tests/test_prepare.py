@@ -88,6 +88,17 @@ def test_what_it_writes_is_read_by_training_and_evaluation_without_an_order(tmp_
     assert "leave --order rafdb out" in capsys.readouterr().err
 
 
+def test_the_base_install_is_enough(tmp_path, out):
+    source = layouts.rafdb(tmp_path / "basic")
+    code = (
+        "import sys\nfor name in ('torch', 'pyarrow', 'jaxtyping', 'safetensors'): sys.modules[name] = None\n"
+        "from pathlib import Path\nfrom pfvit.config import Prepare\nfrom pfvit.prepare import prepare\n"
+        f"prepare(Prepare('rafdb', Path({str(source)!r}), Path({str(out)!r}), jobs=1))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len(rows(out, "train")) == 14
+
+
 def test_bad_rows_of_rafdb_are_set_aside_with_file_row_and_remedy(tmp_path, out, capsys):
     source = layouts.rafdb(tmp_path / "basic")
     with (source / "EmoLabel" / "list_patition_label.txt").open("a") as file:

@@ -71,6 +71,8 @@ def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
     assert main(words) == 0
     again = capsys.readouterr()
     assert "$ pfvit" not in again.err and again.out == said.out, "what is done is not done again"
+    assert main([*words[:-1], "1"]) == 1
+    assert "holds runs of other settings (shorten 0.005 -> 1.0)" in capsys.readouterr().err
 
 
 def test_the_commands_can_be_had_without_running_them(prepared, tmp_path, capsys):

@@ -28,7 +28,7 @@ from pfvit.errors import InputError, printable
 PARTS = ".parts"
 MOST_NEAR = 31  # bits: more and the bands are too short to sort by
 #: Settings that do not change what comes out.
-FREE = {"jobs", "strict", "source", "out", "apart_from"}
+FREE = {"jobs", "strict", "source", "out"}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from pfvit import checkpoint
 from pfvit.config import Pretrain, Reproduce, Train
 from pfvit.data import manifest
 from pfvit.errors import InputError
-from pfvit.outputs import wide_console
+from pfvit.outputs import make_folder, wide_console
 from pfvit.presets import architecture
 from pfvit.recipes import RECIPES, Recipe, flags, stages
 
@@ -56,6 +56,7 @@ class Work:
     def run(self) -> Table | None:
         """Do what is still to do; return the table, or None if there was no time for all (or nothing was to be run)."""
         config = self.config
+        self.check_folder()
         pretrain, baseline, game = stages(self.recipe, config.preset, config.shorten)
         train = manifest.shards(config.data, "train")
         if not self.stage("pretrain", pretrain, config.faces or tuple(train)):
@@ -73,6 +74,24 @@ class Work:
             return None
         (config.out / "table.json").write_text(json.dumps(reports, indent=1) + "\n")
         return self.table(reports)
+
+    def check_folder(self) -> None:
+        """Note what the folder's runs are of; InputError if it holds those of something else."""
+        config = self.config
+        what = {
+            "name": config.name, "preset": config.preset, "shorten": config.shorten,
+            "data": str(config.data.resolve()), "faces": [str(path.resolve()) for path in config.faces],
+        }  # fmt: skip
+        file = config.out / "reproduce.json"
+        if file.exists():
+            old = json.loads(file.read_text())
+            if differ := [f"{key} {old.get(key)} -> {value}" for key, value in what.items() if old.get(key) != value]:
+                raise InputError(
+                    f"{config.out} holds runs of other settings ({', '.join(differ)}); choose another --out"
+                )
+        elif not config.print_only:
+            make_folder(config.out)
+            file.write_text(json.dumps(what, indent=1) + "\n")
 
     def stage(self, name: str, settings: Pretrain | Train, data: Sequence[Path], *more: str) -> bool:
         """Begin a training run or go on with it; true when it is done."""
