@@ -31,8 +31,8 @@ class Prepare:
     held_out: float = 0.2
     """Share kept for testing where a set has no official split; pictures of one person or photo stay together."""
     near: int = 10
-    """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. Above a million faces use
-    6, or the search takes hours."""
+    """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
+    the square of the number of faces: from some millions on use 6."""
     apart_from: tuple[Path, ...] = ()
     """Prepared folders that this one is also compared with: what pre-training sees should not be in a test set."""
     smallest: int = 48
