@@ -13,9 +13,11 @@ VERBS = {
     "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
+    "prepare": ("pfvit.prepare", "turn a data set's official download into checked Parquet files"),
     "info": ("pfvit.info", "print the size and cost of a preset"),
     "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
     "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
+    "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
 }
 #: Modules that only come with `pip install "pfvit[train]"`.

@@ -18,6 +18,7 @@ from pfvit.build import build_discriminator, build_pfvit
 from pfvit.config import Train
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, everything
+from pfvit.data.votes import SCHEMES
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_terms
@@ -183,6 +184,8 @@ class Trainer:
         draws = augment.Draws(config.seed, number, config.batch, batch.place)
         image = augment.to_unit(batch.image.to(self.fabric.device, non_blocking=True))
         target = batch.target.to(self.fabric.device, non_blocking=True)
+        if config.labels == "pld":
+            target = augment.drawn_label(target, draws)
         smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
         view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
         view = augment.coarsen(view, draws, config.coarse)
@@ -229,13 +232,17 @@ class Trainer:
         self.bare_critics.requires_grad_(False)
         if not self.due(game.every, step):
             logits, _ = self.makers(step.view)
-            return {"classification": losses.classification(logits, step.view_target)}
+            return {"classification": self.classification(logits, step.view_target)}
         logits, step.made = self.makers(step.view, step.clean, step.strength)
         if game.alone:  # nothing learns from it, it only goes into the log
             step.view_target = step.target
         with self.fabric.autocast():
             terms = maker_terms(game, self.bare_critics, step.made, step.clean, step.target, step.strength, step.ramp)
-        return {"classification": losses.classification(logits, step.view_target), **terms}
+        return {"classification": self.classification(logits, step.view_target), **terms}
+
+    def classification(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return L_cls, in the form that the kind of labels asks for."""
+        return (losses.any_right if self.config.labels == "ml" else losses.classification)(logits, target)
 
     def critic_phase(self, step: Step) -> dict[str, Tensor]:
         """Judge what the makers drew, and the faces themselves."""
@@ -292,11 +299,16 @@ def train(config: Train) -> None:
         raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
         raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
+    if config.labels == "ml" and (config.mixup or config.smoothing):
+        raise InputError("--labels ml needs --mixup 0 --smoothing 0: any emotion above zero counts as right", status=2)
     fabric = make_fabric(config.hardware)
     run = Run(fabric, config, "train")
     sizes = config.model
     clean = config.protocol == "clean"
-    faces = Faces(config.data, sizes.classes, hard=config.labels == "majority", order=config.order, clean=clean)
+    faces = Faces(
+        config.data, sizes.classes, hard=config.labels == "majority", order=config.order, clean=clean,
+        scheme=config.labels if config.labels in SCHEMES else None,
+    )  # fmt: skip
     steps = max(1, round(config.epochs * len(faces) / config.batch))
     warmup = round(config.warmup * len(faces) / config.batch)
     held_out = None

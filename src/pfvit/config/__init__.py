@@ -1,5 +1,6 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
+from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
 from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
 
@@ -13,7 +14,9 @@ __all__ = [
     "Poker",
     "Precision",
     "Predict",
+    "Prepare",
     "Pretrain",
+    "Reproduce",
     "Train",
     "Video",
 ]

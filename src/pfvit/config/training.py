@@ -192,10 +192,12 @@ class Train:
     """Epochs of linear warm-up."""
     weight_decay: float = 0.05
     """AdamW's decay of matrices."""
-    labels: Literal["votes", "majority"] = "votes"
-    """Soft targets from the annotators' votes, or the majority alone."""
+    labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
+    """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
+    voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/votes.py`)."""
     order: str = "ferplus"
-    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8."""
+    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus. Files of `pfvit prepare` need none."""
     smoothing: float = 0.05
     """Label smoothing."""
     mixup: float = 0.3

@@ -137,6 +137,14 @@ def erase(
     return torch.where(hole, face.mean(dim=(1, 2, 3), keepdim=True), face)
 
 
+def drawn_label(target: Float[Tensor, "batch classes"], draws: Draws) -> Float[Tensor, "batch classes"]:
+    """Draw one emotion per face from its distribution: FER+'s probabilistic label drawing."""
+    point = draws.uniform().to(target.device)
+    # The last of equal sums could be an emotion without votes where rounding leaves the sum just below 1.
+    reached = (target.cumsum(1) > point[:, None] * target.sum(1, keepdim=True)).to(torch.uint8)
+    return F.one_hot(reached.argmax(1), target.shape[1]).to(target)
+
+
 def mixup(
     face: Float[Tensor, "batch channels high wide"],
     target: Float[Tensor, "batch classes"],

@@ -21,7 +21,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from pfvit.emotions import FERPLUS_VOTES, ORDERS, label_set
+from pfvit.data.votes import scheme_targets
+from pfvit.emotions import EMOTIONS_KEY, FERPLUS_VOTES, ORDERS, label_set
 from pfvit.errors import InputError
 
 #: Row groups whose rows are mixed with one another; more mix better and take more memory.
@@ -82,7 +83,7 @@ class Faces:
 
     def __init__(
         self, paths: Sequence[Path], classes: int = 8, labelled: bool = True, hard: bool = False,
-        order: str = "ferplus", clean: bool = True,
+        order: str = "ferplus", clean: bool = True, scheme: str | None = None,
     ):  # fmt: skip
         self.classes = classes
         self.groups: list[Group] = []
@@ -98,6 +99,8 @@ class Faces:
             columns = file.schema_arrow.names
             if "image" not in columns:
                 raise InputError(f"{path} has no image column, only {', '.join(columns)}")
+            if labelled and order != "ferplus" and EMOTIONS_KEY.encode() in (file.schema_arrow.metadata or {}):
+                raise InputError(f"{path} has its labels in our order already: leave --order {order} out", status=2)
             has_votes = set(FERPLUS_VOTES) <= set(columns)
             if labelled and not has_votes and "label" not in columns:
                 raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column")
@@ -111,7 +114,10 @@ class Faces:
                 if labelled:
                     if has_votes:
                         votes = np.stack([table[c].to_numpy() for c in FERPLUS_VOTES], axis=1)
-                        targets = vote_targets(votes, classes, hard)
+                        if scheme is None:
+                            targets = vote_targets(votes, classes, hard)
+                        else:
+                            targets = scheme_targets(votes, classes, scheme)
                     else:
                         targets = label_targets(table["label"].to_numpy(), order, classes)
                     keep &= targets.sum(axis=1) > 0

@@ -79,6 +79,11 @@ class Network:
                 answers |= dict(zip(some, zip(*(out[name] for name in outputs), strict=True), strict=True))
         return [answers[index] for index in range(len(images))]
 
+    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return what a recogniser answers to each face, float32 [faces, labels]."""
+        answers = [answer for (answer,) in self.each(images, ("probabilities",))]
+        return np.stack(answers) if answers else np.zeros((0, len(self.labels)), np.float32)
+
 
 def open_recogniser(path: Path | None = None, threads: int | None = None, components: bool = True) -> Network:
     """Open a recogniser (the shipped one if not given); InputError if it is not there or is none.
