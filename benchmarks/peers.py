@@ -3,7 +3,8 @@
     python benchmarks/peers.py FOLDER --data ferplus_val.parquet --photo assets/astronaut.jpg
 
 Builds this tree's wheel and installs it, `fer` and `@vladmandic/face-api` into environments of their own under FOLDER
-(several GB, once), then prints a Markdown table and writes FOLDER/peers.json. Needs pip and npm to reach their indexes.
+(8 GB, once), then prints a Markdown table and writes FOLDER/peers.json; `--readme README.md` renews the table there.
+Needs pip and npm to reach their indexes.
 
 Each tool reads the same cropped 48 px faces with its bare model: FER+ validation, clean protocol, majority votes. The
 peers know seven emotions, without contempt, so faces of contempt are left out here; `fer` is measured twice, as it
@@ -19,7 +20,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,10 +29,17 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+MARK = "<!-- peers -->"
 FER, FACE_API = "fer==25.10.3", "@vladmandic/face-api@1.7.15"
 SEVEN = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
 VOTES = (*SEVEN, "contempt", "unknown", "NF")
 NO_PACKAGES_OF_THEIRS = {"pip", "setuptools", "wheel"}
+#: Starts a command from a small process: a child's peak memory is never told below that of the one that started it.
+MEASURED = (
+    "import resource, subprocess, sys, time; began = time.perf_counter(); "
+    "status = subprocess.run(sys.argv[1:]).returncode; spent = time.perf_counter() - began; "
+    "print(); print(spent, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, flush=True); sys.exit(status)"
+)
 FER_PHOTO = (
     "import os,sys,cv2; os.environ['TF_CPP_MIN_LOG_LEVEL']='3'; from fer.fer import FER; "
     "print(FER().detect_emotions(cv2.imread(sys.argv[1])))"
@@ -62,18 +69,17 @@ def score(truth: Sequence[str], said: Sequence[str]) -> tuple[float, float]:
 
 def run(words: Sequence[object], folder: Path | None = None) -> tuple[str, float, float]:
     """Run a command; return what it printed, its seconds, and its peak memory in MB. A failure ends everything."""
-    began = time.perf_counter()
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PYTHONPATH", None)
-    with subprocess.Popen(
-        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, env=environment, text=True
-    ) as process:
-        said = process.stdout.read() if process.stdout else ""
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if status:
-        sys.exit(f"failed: {' '.join(map(str, words))}\n{said}")
-    return said, time.perf_counter() - began, used.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", MEASURED, *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder, env=environment, text=True,
+    )  # fmt: skip
+    said, _, figures = done.stdout.rstrip().rpartition("\n")
+    if done.returncode:
+        sys.exit(f"failed: {' '.join(map(str, words))}\n{done.stdout}")
+    seconds, kilobytes = map(float, figures.split())
+    return said, seconds, kilobytes / 1024
 
 
 def install(folder: Path) -> None:
@@ -127,6 +133,12 @@ def table(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def renewed(page: str, table: str) -> str:
+    """Return a page with the table in the place of what stands between its two marks."""
+    before, _, after = page.split(MARK)
+    return f"{before}{MARK}\n{table}{MARK}{after}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -134,9 +146,12 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=ROOT / "assets" / "astronaut.jpg")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="a pfvit .onnx instead of the wheel's")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--readme", type=Path, help="a page whose part between <!-- peers --> marks becomes the table")
+    parser.add_argument("--installed", action="store_true", help="measure what FOLDER holds, without installing anew")
     options = parser.parse_args()
     folder = options.folder.resolve()
-    install(folder)
+    if not options.installed:
+        install(folder)
     faces, truth = faces_of(options.data)
     np.save(folder / "faces.npy", faces)
     faces.tofile(folder / "faces.raw")
@@ -173,6 +188,8 @@ def main() -> None:
         rows[name]["size"], rows[name]["packages"] = weight(folder, tools[name][0])
     (folder / "peers.json").write_text(json.dumps({"faces": len(truth), "tools": rows}, indent=1))
     print(f"{len(truth)} faces\n\n{table(rows)}")
+    if options.readme:
+        options.readme.write_text(renewed(options.readme.read_text(), table(rows)))
 
 
 if __name__ == "__main__":

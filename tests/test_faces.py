@@ -84,6 +84,47 @@ def test_the_astronaut_is_found_at_any_size(size, detector, photo):
         assert eyes[0, 0] < eyes[1, 0] and eyes[:, 1].max() < mouth[:, 1].min()
 
 
+@pytest.mark.parametrize("degrees", [45, 90, 120, 180, 270])
+def test_a_turned_head_is_cut_out_upright(degrees, detector, photo):
+    """The detector alone would find the faces, but take them for upright."""
+    upright = frame(detector.detect(photo)[0])
+    turned_photo = np.asarray(Image.fromarray(photo).rotate(-degrees, Image.Resampling.BICUBIC, expand=True))
+    (face,) = detector.detect(turned_photo)
+    if face.points is None:
+        pytest.skip("the library's points are not in reach here")
+    square = frame(face)
+    off = (math.degrees(square.roll - upright.roll) - degrees + 180) % 360 - 180
+    assert abs(off) < 25 and square.side == pytest.approx(upright.side, rel=0.25)
+    # Where the face's centre goes when the photo is turned about its own centre.
+    middle, centre = np.array(photo.shape[1::-1]) / 2, np.array([upright.x, upright.y])
+    there = turned((centre - middle)[None], degrees)[0] + np.array(turned_photo.shape[1::-1]) / 2
+    assert np.hypot(*(there - (square.x, square.y))) < 0.2 * upright.side
+
+
+def test_small_faces_beside_a_large_one_and_alone(detector, photo):
+    """24 px in a picture of 640 x 480, with nothing else and beside a face that would be enough for the first look."""
+    head = Image.fromarray(photo[20:230, 130:340])  # her face is 103 px wide in it
+    small, large = (head.resize((side, side), Image.Resampling.LANCZOS) for side in (49, 300))
+    for with_large in (False, True):
+        scene = Image.new("RGB", (640, 480), (120, 120, 120))
+        scene.paste(small, (560, 20))
+        if with_large:
+            scene.paste(large, (40, 120))
+        found = detector.detect(np.asarray(scene))
+        assert len(found) == 1 + with_large
+        x, y, width, height = max(found, key=lambda face: face.box[0]).box
+        assert 560 < x + width / 2 < 609 and 20 < y + height / 2 < 69 and 15 < width < 35
+
+
+def test_a_crowd_of_500(detector, photo):
+    """25 by 20 heads of 64 px."""
+    head = np.asarray(Image.fromarray(photo[20:230, 130:340]).resize((64, 64), Image.Resampling.LANCZOS))
+    crowd = np.tile(head, (20, 25, 1))
+    found = detector.detect(crowd)
+    places = {(int((x + w / 2) // 64), int((y + h / 2) // 64)) for x, y, w, h in (face.box for face in found)}
+    assert len(places) == len(found) > 450
+
+
 def test_a_wall_has_no_face_and_the_scores_are_shares(detector, photo):
     assert detector.detect(np.full((120, 160, 3), 90, np.uint8)) == []
     assert all(0.6 <= face.score <= 1 for face in detector.detect(photo))

@@ -251,6 +251,44 @@ def test_together_as_alone(weights):
         assert reading.probabilities == pytest.approx(reader.read(picture, whole=True)[0].probabilities, abs=1e-6)
 
 
+def test_any_number_of_pictures_one_after_the_other(weights, tmp_path):
+    (tmp_path / "text.png").write_text("text")
+    shades = [16, 48, 80] * 20
+    given = (tmp_path / "text.png" if number == 33 else flat(shade) for number, shade in enumerate(shades))
+    with Reader(weights, threads=1) as reader:
+        read = list(reader.read_each(given, whole=True))
+        assert list(reader.read_each([], whole=True)) == []
+    assert len(read) == 60 and isinstance(read[33], InputError) and "text.png" in str(read[33])
+    for number, faces in enumerate(read):
+        if not isinstance(faces, InputError):
+            assert faces[0].emotion == EIGHT[number % 3]
+
+
+def test_providers_are_used_or_refused_with_what_there_is(faces, weights, capsys, monkeypatch):
+    import onnxruntime
+
+    assert predict(capsys, faces, "--weights", weights, "--provider", "cpu")[0] == 0
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    status, _, said = predict(capsys, faces, "--weights", weights, "--provider", "cuda")
+    assert status == 1 and "cannot use cuda, only cpu" in said and "onnxruntime-gpu" in said
+    with pytest.raises(InputError, match="no provider 'npu'; there are cpu, cuda"):
+        Reader(weights, providers=["npu"])
+    # One that is built in but does not start: onnxruntime would go on with the processor in silence.
+    known = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: known)
+    session = onnxruntime.InferenceSession
+    given = []
+
+    def start(path, options, providers):
+        given.append(providers)
+        return session(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", start)
+    with pytest.raises(InputError, match="cuda did not start"):
+        Reader(weights, providers=["cuda"])
+    assert given == [known]
+
+
 class Pair:
     """A detector that always sees two faces, the right one first."""
 

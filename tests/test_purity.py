@@ -10,7 +10,7 @@ import pytest
 from pfvit.__main__ import VERBS
 
 SOURCE = Path(__file__).parents[1] / "src" / "pfvit"
-READING = {"predict", "poker", "evaluate", "video", "prepare"}
+READING = {"batch", "evaluate", "poker", "predict", "prepare", "video"}
 HEAVY = ["torch", "onnx", "onnxscript", "pyarrow", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"]
 NEVER = {"torchvision", "timm", "litdata"}
 

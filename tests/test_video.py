@@ -207,6 +207,29 @@ def test_what_is_not_there(weights, tmp_path, capsys):
     assert "there is no webcam" in refused(capsys, "webcam:93", tmp_path / "out", weights)
 
 
+def test_a_webcam_that_vanishes_keeps_what_was_seen(astronaut, weights, tmp_path, monkeypatch, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 30)
+
+    class Vanishing:
+        def __init__(self, name):
+            self.container = av.open(str(source))
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, *streams):
+            for number, packet in enumerate(self.container.demux(*streams)):
+                if number == 12:
+                    raise OSError(19, "No such device")
+                yield packet
+
+    monkeypatch.setattr("pfvit.data.films._open_webcam", Vanishing)
+    assert main(["video", "webcam", "--out", str(tmp_path / "out"), "--weights", str(weights)]) == 0
+    assert "No such device" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "out" / "webcam.csv").read_text().splitlines()))
+    assert 6 <= len(rows) <= 12 and (tmp_path / "out" / "webcam-annotated.mp4").is_file()
+
+
 def test_what_is_there_already_is_kept(astronaut, weights, tmp_path, capsys):
     source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
     (tmp_path / "out").mkdir()

@@ -11,6 +11,7 @@ from pfvit.errors import InputError
 VERBS = {
     "predict": ("pfvit.predict", "find faces in pictures and read their expressions"),
     "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
+    "batch": ("pfvit.batch", "read a great many pictures on all cores or a Ray cluster"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
     "prepare": ("pfvit.prepare", "turn a data set's official download into checked Parquet files"),
@@ -20,18 +21,15 @@ VERBS = {
     "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
 }
-#: Modules that only come with `pip install "pfvit[train]"`.
-TRAINING_MODULES = {
-    "torch",
-    "lightning_fabric",
-    "pyarrow",
-    "safetensors",
-    "tensorboard",
-    "onnx",
-    "onnxscript",
-    "jaxtyping",
-}
-VIDEO_MODULES = {"av", "lap"}
+#: Modules that only come with an extra, `pip install "pfvit[EXTRA]"`; of two extras with a module, the verb's own.
+EXTRAS = {
+    "batch": {"pyarrow", "fsspec"},
+    "cluster": {"ray"},
+    "video": {"av", "lap"},
+    "train": {
+        "torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping",
+    },
+}  # fmt: skip
 
 
 def usage() -> str:
@@ -64,9 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return problem.status
     except ModuleNotFoundError as missing:
         name = (missing.name or "").split(".")[0]
-        extra = "train" if name in TRAINING_MODULES else "video" if name in VIDEO_MODULES else None
-        if extra is None:
+        holding = [extra for extra, modules in EXTRAS.items() if name in modules]
+        if not holding:
             raise
+        extra = words[0] if words[0] in holding else holding[-1]
         print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:

@@ -8,26 +8,18 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Event, Thread
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from pfvit.ahead import BYTES_AT_ONCE, PICTURES_AT_ONCE, ahead
 from pfvit.data import pictures
 from pfvit.errors import InputError, printable
 from pfvit.reader import Reader, Reading
 
-T = TypeVar("T")
-
-#: Pictures are gathered until they are so many, or so large, and then read together.
-PICTURES_AT_ONCE = 32
-BYTES_AT_ONCE = 32_000_000
-#: Pictures decoded in a thread while the model works; few, as each may be large.
-DECODED_AHEAD = 4
 #: With fewer inputs a progress bar is only noise.
 MANY = 8
 
@@ -39,6 +31,20 @@ class Result(NamedTuple):
     image: pictures.Pixels | None
     faces: list[Reading]
     problem: InputError | None
+
+
+class Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return it as text."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
+def progress_bar(console: Console, hidden: bool) -> Progress:
+    """Return a bar that tells how many are done, how fast, and the time left."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+    return Progress(*columns, console=console, transient=True, disable=hidden)
 
 
 class Inputs:
@@ -115,43 +121,8 @@ class Inputs:
         return None if tables else len(self.files)
 
     def _progress(self) -> Progress:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         few = len(self.files) < MANY and self._total() is not None
-        hidden = few or not self.console.is_terminal
-        return Progress(*columns, console=self.console, transient=True, disable=hidden)
-
-
-def ahead(items: Iterator[T], count: int = DECODED_AHEAD) -> Iterator[T]:
-    """Yield what an iterator yields, which works up to `count` items ahead in a thread: decoding beside inference."""
-    room: Queue[T | BaseException | None] = Queue(count)
-    stopped = Event()
-
-    def work() -> None:
-        end: BaseException | None = None
-        try:
-            for item in items:
-                room.put(item)
-                if stopped.is_set():
-                    return
-        except BaseException as problem:
-            end = problem
-        room.put(end)
-
-    thread = Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = room.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        while thread.is_alive():  # it may wait for room
-            with suppress(Empty):
-                room.get(timeout=0.01)
+        return progress_bar(self.console, hidden=few or not self.console.is_terminal)
 
 
 def quiet_pipe(run: Callable[[], int]) -> int:

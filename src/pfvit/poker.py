@@ -22,7 +22,7 @@ def poker(config: Poker) -> int:
     if not math.isfinite(config.strength) or not -1 <= config.strength <= 1:
         raise InputError(f"--strength must be from -1 to 1, not {config.strength}", status=2)
     inputs = Inputs(config.paths)
-    reader = Reader(config.weights, threads=config.threads)
+    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     # A generator that is missing should be known before the first picture is read.
     _ = reader.artist.generator
     namer = Namer(make_folder(config.out), inputs)

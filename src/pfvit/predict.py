@@ -35,7 +35,7 @@ def predict(config: Predict) -> int:
     if config.resume and config.output is None:
         raise InputError("--resume goes on with an --output; name it", status=2)
     inputs = Inputs(config.paths)
-    reader = Reader(config.weights, threads=config.threads)
+    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     if config.output is None:
         return answer(config, inputs, reader, None)
     with Records(config.output, reader.recogniser.labels, config.resume) as records:

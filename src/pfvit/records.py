@@ -49,7 +49,7 @@ class Table:
         except OSError as problem:
             raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
         try:
-            _lock(self.file, self.part)
+            lock(self.file, self.part)
             self._take_up()
         except InputError:
             self.file.close()
@@ -168,7 +168,7 @@ class Records(Table):
         self.done.update(source for source, _ in begun)
 
 
-def _lock(file: IO[str], path: Path) -> None:
+def lock(file: IO[str], path: Path) -> None:
     """Keep a second process off; where the system has no such locks, trust."""
     with suppress(ImportError):
         import fcntl

@@ -17,11 +17,11 @@ from av.packet import Packet
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pfvit.ahead import ahead
 from pfvit.config import Video
 from pfvit.data.faces import Face
 from pfvit.data.films import Film, FilmWriter, Shot, suffix_for
 from pfvit.errors import InputError, printable
-from pfvit.inputs import ahead
 from pfvit.outputs import make_folder, save, stem_of
 from pfvit.people import People, between
 from pfvit.picture import labelled, name_of
@@ -57,7 +57,7 @@ def video(config: Video) -> int:
     film = Film(config.path)
     with ExitStack() as closing:
         closing.callback(film.close)
-        reader = Reader(config.weights, threads=config.threads)
+        reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
         if config.poker:
             _ = reader.artist.generator  # a missing one should be known before the first frame
         return Work(config, film, reader, console, closing).run()

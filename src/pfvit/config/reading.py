@@ -8,6 +8,8 @@ from tyro.conf import Positional
 
 from pfvit.config.training import DataPaths
 
+Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
+
 
 @dataclass(frozen=True)
 class Info:
@@ -80,6 +82,8 @@ class Predict:
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class Poker:
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""
 
 
 @dataclass(frozen=True)
@@ -130,3 +136,5 @@ class Video:
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
     """Processor threads for the model; all cores if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it."""

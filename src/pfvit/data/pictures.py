@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pfvit.data import tables
 from pfvit.errors import InputError
@@ -70,7 +70,8 @@ def as_rgb(picture: Image.Image) -> Pixels:
     """Return any Pillow image as uint8 [height, width, 3], turned as its EXIF says."""
     picture.load()
     with suppress(Exception):  # damaged metadata does not make the pixels unreadable
-        picture = ImageOps.exif_transpose(picture)
+        if (picture.info or picture.format == "TIFF") and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I"):
         gray = np.clip(np.rint(np.asarray(picture, dtype=np.float32) / SIXTEEN_TO_EIGHT), 0, 255)
         return np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
@@ -85,6 +86,8 @@ def as_rgb(picture: Image.Image) -> Pixels:
         cut_out = picture.convert("RGBA")
         picture = Image.new("RGBA", cut_out.size, (*PAPER, 255))
         picture.alpha_composite(cut_out)
+    if picture.mode == "L":
+        return np.repeat(np.asarray(picture)[:, :, None], 3, axis=2)
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
@@ -110,6 +113,13 @@ def small(pixels: Pixels, side: int, channels: int) -> NDArray[np.float32]:
     image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
     shown = np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float32)
     return shown.reshape(side, side, channels) / np.float32(255)
+
+
+def at_size(crop: Pixels, side: int) -> Pixels:
+    """Return a crop at the model's size, as its file would resample it: faces of one size are read together."""
+    if crop.shape[:2] == (side, side):
+        return crop
+    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def find(paths: Sequence[str | Path]) -> list[Path | InputError]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.errors import InputError
+from pfvit.weights.providers import CPU, check_started, named
 
 SHIPPED = Path(__file__).parent / "pfvit.onnx"
 FORMAT = "1"
@@ -85,38 +86,44 @@ class Network:
         return np.stack(answers) if answers else np.zeros((0, len(self.labels)), np.float32)
 
 
-def open_recogniser(path: Path | None = None, threads: int | None = None, components: bool = True) -> Network:
+def open_recogniser(
+    path: Path | None = None, threads: int | None = None, components: bool = True, providers: Sequence[str] = ()
+) -> Network:
     """Open a recogniser (the shipped one if not given); InputError if it is not there or is none.
 
-    Without `components` it need not give emotion and residue: enough for one that only judges.
+    Without `components` it need not give emotion and residue: enough for one that only judges. `providers` are what it
+    runs on, first choice first (`pfvit.weights.providers`); the processor if not given.
     """
     wanted = OUTPUTS["recogniser"] if components else ANSWERS
-    return _open(SHIPPED if path is None else path, "recogniser", threads, wanted)
+    return _open(SHIPPED if path is None else path, "recogniser", threads, wanted, providers)
 
 
-def open_generator(recogniser: Network, threads: int | None = None) -> Network:
+def open_generator(recogniser: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
     """Open the generator beside a recogniser; InputError if it is not there or was not trained with it."""
     path = generator_path(recogniser.path)
-    generator = _open(path, "generator", threads, OUTPUTS["generator"])
+    generator = _open(path, "generator", threads, OUTPUTS["generator"], providers)
     if generator.pair != recogniser.pair:
         raise InputError(f"{path} was not trained with {recogniser.path}: take both files from one export")
     return generator
 
 
-def open_answering(path: Path | None = None, threads: int | None = None) -> Network:
-    """Open what answers for a recogniser (the shipped one if not given): its 8-bit form if that is beside it."""
+def open_answering(path: Path | None = None, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
+    """Open what answers for a recogniser (the shipped one if not given): its 8-bit form if that is beside it.
+
+    The 8-bit form is made for processors; anything else takes the full precision.
+    """
     full = SHIPPED if path is None else path
-    if not int8_path(full).is_file():
-        return open_recogniser(full, threads)
+    if not int8_path(full).is_file() or any(word != CPU for word in providers):
+        return open_recogniser(full, threads, providers=providers)
     return open_recogniser(int8_path(full), threads, components=False)
 
 
-def open_whole(answering: Network, threads: int | None = None) -> Network:
+def open_whole(answering: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
     """Return the recogniser with components that an answering one stands for; InputError if it is not beside it."""
     if answering.gives >= OUTPUTS["recogniser"]:
         return answering
     full = answering.path.with_name(f"{answering.path.stem.removesuffix(INT8)}.onnx")
-    whole = open_recogniser(full, threads)
+    whole = open_recogniser(full, threads, providers=providers)
     if whole.pair != answering.pair:
         raise InputError(f"{answering.path} is not the 8-bit form of {full}: take both files from one export")
     return whole
@@ -132,14 +139,14 @@ def generator_path(recogniser: Path) -> Path:
     return recogniser.with_name(f"{recogniser.stem.removesuffix(INT8)}-generator.onnx")
 
 
-def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Network:
+def _open(path: Path, kind: str, threads: int | None, wanted: set[str], providers: Sequence[str]) -> Network:
     if not path.is_file():
         if path.parent == SHIPPED.parent:
             raise InputError(f"this build of pfvit ships without {path.name}; name an exported .onnx with --weights")
         if path.is_dir():
             raise InputError(f"{path} is a folder; `pfvit export {path} --out NAME.onnx` makes a weight file of a run")
         raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
-    session = _session(path, threads)
+    session = _session(path, threads, providers)
     about = session.get_modelmeta().custom_metadata_map
     form = about.get("pfvit.format")
     if form is None:
@@ -163,20 +170,23 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str]) -> Netwo
     return network
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def _session(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
     import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
 
+    names = named(providers)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised, and said in our words
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=names)
     except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
         raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
+    check_started(names, session.get_providers())
+    return session
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

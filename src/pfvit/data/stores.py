@@ -1,0 +1,60 @@
+"""Where files are: this machine, or whatever file system pyarrow or fsspec knows (`s3://bucket/folder`, `hf://...`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pfvit.errors import InputError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+class Place(NamedTuple):
+    """A file or folder: the file system that it is on, and its path there."""
+
+    files: FileSystem
+    path: str
+    url: str
+    """As a person named it."""
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.files.type_name == "local"
+
+    def below(self, name: str) -> Place:
+        """Return a file or folder in this one."""
+        return Place(self.files, f"{self.path}/{name}", f"{self.url.rstrip('/')}/{name}")
+
+    def put(self, content: bytes) -> None:
+        """Write a file whole: what is there under its name is always complete. OSError if that is not possible."""
+        folder, _, name = self.path.rpartition("/")
+        beside = f"{folder}/.{name}.new"
+        with self.files.open_output_stream(beside) as stream:
+            stream.write(content)
+        self.files.move(beside, self.path)
+
+
+def place(url: str) -> Place:
+    """Return what a path or URL stands for; InputError for a file system that nothing installed here knows."""
+    from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
+
+    if "://" not in url:
+        return Place(LocalFileSystem(), str(Path(url).absolute()), url)
+    try:
+        files, path = FileSystem.from_uri(url)
+        return Place(files, path.rstrip("/"), url)
+    except (ValueError, NotImplementedError, OSError):
+        pass  # not one of pyarrow's own
+    scheme = url.partition("://")[0]
+    try:
+        import fsspec
+
+        spec, path = fsspec.core.url_to_fs(url)
+    except ImportError as problem:
+        raise InputError(f"{url}: {scheme} needs fsspec and its package for it ({problem})") from problem
+    except (ValueError, OSError) as problem:
+        raise InputError(f"{url} is on no file system that can be opened: {problem}") from problem
+    return Place(PyFileSystem(FSSpecHandler(spec)), path.rstrip("/"), url)
