@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -167,22 +167,31 @@ def create_app(config: Serve) -> FastAPI:
     return app
 
 
-async def while_wanted(request: Request, work: Coroutine[Any, Any, T], seconds: float, pictures: int) -> T:
+async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pictures: int) -> T:
     """Return what comes of some work, which is cancelled if the caller hangs up or it takes too long."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())
+    me = asyncio.current_task()
+    assert me is not None
+    gone = asyncio.ensure_future(request.receive())  # comes only when nobody waits any more
+
+    def cancel(_: object) -> None:
+        me.cancel()
+
+    gone.add_done_callback(cancel)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
-        if task.done():
-            return task.result()
-        if gone.done():
-            raise ClientDisconnect
-        raise (
-            overloaded() if pictures == 1 else Problem("takes-too-long", f"more than {seconds:g} s: send fewer images")
-        )
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        if pictures == 1:
+            raise overloaded() from None
+        raise Problem("takes-too-long", f"more than {seconds:g} s: send fewer images") from None
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            me.uncancel()
+            raise ClientDisconnect from None
+        raise
     finally:
+        gone.remove_done_callback(cancel)
         gone.cancel()
-        task.cancel()
 
 
 def _answer_problems(app: FastAPI, counted: measures.Measures) -> None:

@@ -5,10 +5,12 @@ waits for more only while requests are still arriving, and at most `Limits.gathe
 """
 
 import asyncio
+import gc
 import logging
 import math
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -66,6 +68,7 @@ class Engine:
 
     def start(self) -> None:
         """Load what is only loaded when needed by reading a picture, and start the threads."""
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
         with suppress(InputError):  # where no detector is installed, faces that are cropped already can still be read
@@ -75,6 +78,8 @@ class Engine:
                 self.reader.detector.lock = nullcontext()
         for lane in self.lanes:
             lane.start()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
 
     def stop(self) -> None:
         """Finish what was taken, then end the threads."""
