@@ -33,6 +33,8 @@ log = logging.getLogger("pfvit.serve")
 
 #: What a job weighs: a crop that is only read is 1, and a batch is full at AT_ONCE.
 DETECTION, DRAWING, BYTES_PER_UNIT = 15, 5, 100_000
+#: More than so many crops together are hardly faster each, so a free thread waits for no more.
+ENOUGH = 8
 #: What one request may have in the queue: its other pictures wait their turn, so that small requests pass it by.
 WINDOW = 2 * AT_ONCE
 WARM = 64  # pixels a side of the picture that is read at the start
@@ -184,7 +186,7 @@ class Engine:
         patience = self._patience()
         if patience is None:
             return False
-        return self.closed or not self.arriving or len(self.waiting) >= AT_ONCE or patience <= 0
+        return self.closed or not self.arriving or len(self.waiting) >= ENOUGH or patience <= 0
 
     def _patience(self) -> float | None:
         """Return how much longer the picture that waits longest may; None if none does."""
