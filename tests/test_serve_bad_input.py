@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from test_predict import PHOTO, flat
 
 from pfvit.config import Limits, Serve
+from pfvit.service import drawings
 from pfvit.service.app import create_app
 from pfvit.service.problems import KINDS, MEDIA_TYPE, TYPE
 
@@ -199,6 +200,12 @@ def test_what_is_not_there(client):
     for method in ("GET", "PUT", "DELETE", "OPTIONS"):
         assert refused(client.request(method, "/v1/read"), "method-not-allowed")
     refused(client.post("/"), "method-not-allowed")
+
+
+def test_a_face_too_large_to_be_drawn(client, monkeypatch):
+    monkeypatch.setattr(drawings, "MOST_DRAWN", 0.0003)
+    refused(client.post("/v1/poker?whole=true", content=CROP), "too-many-pixels")
+    assert client.post("/v1/read?whole=true", content=CROP).status_code == 200
 
 
 def test_an_image_of_every_kind_is_read(client):
