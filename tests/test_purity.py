@@ -10,7 +10,7 @@ import pytest
 from pfvit.__main__ import VERBS
 
 SOURCE = Path(__file__).parents[1] / "src" / "pfvit"
-READING = {"batch", "evaluate", "poker", "predict", "prepare", "video"}
+READING = {"batch", "evaluate", "poker", "predict", "prepare", "serve", "video"}
 HEAVY = ["torch", "onnx", "onnxscript", "pyarrow", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"]
 NEVER = {"torchvision", "timm", "litdata"}
 

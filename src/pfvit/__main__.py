@@ -13,6 +13,7 @@ VERBS = {
     "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
     "batch": ("pfvit.batch", "read a great many pictures on all cores or a Ray cluster"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
+    "serve": ("pfvit.serve", "a page in the browser and an API over HTTP"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
     "prepare": ("pfvit.prepare", "turn a data set's official download into checked Parquet files"),
     "info": ("pfvit.info", "print the size and cost of a preset"),
@@ -25,6 +26,9 @@ VERBS = {
 EXTRAS = {
     "batch": {"pyarrow", "fsspec"},
     "cluster": {"ray"},
+    "serve": {
+        "fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client",
+    },
     "video": {"av", "lap"},
     "train": {
         "torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping",

@@ -1,11 +1,9 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
-<<<<<<< HEAD
-from pfvit.config.data import Prepare, Reproduce
-=======
 from pfvit.config.batch import Batch
->>>>>>> reading
+from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
+from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
 
 __all__ = [
@@ -16,12 +14,14 @@ __all__ = [
     "Game",
     "Hardware",
     "Info",
+    "Limits",
     "Poker",
     "Precision",
     "Predict",
     "Prepare",
     "Pretrain",
     "Reproduce",
+    "Serve",
     "Train",
     "Video",
 ]
