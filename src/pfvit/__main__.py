@@ -12,6 +12,7 @@ VERBS = {
     "predict": ("pfvit.predict", "find faces in pictures and read their expressions"),
     "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
+    "serve": ("pfvit.serve", "a page in the browser and an API over HTTP"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
     "info": ("pfvit.info", "print the size and cost of a preset"),
     "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
@@ -30,6 +31,8 @@ TRAINING_MODULES = {
     "jaxtyping",
 }
 VIDEO_MODULES = {"av", "lap"}
+SERVE_MODULES = {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client"}
+EXTRAS = {"train": TRAINING_MODULES, "video": VIDEO_MODULES, "serve": SERVE_MODULES}
 
 
 def usage() -> str:
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return problem.status
     except ModuleNotFoundError as missing:
         name = (missing.name or "").split(".")[0]
-        extra = "train" if name in TRAINING_MODULES else "video" if name in VIDEO_MODULES else None
+        extra = next((extra for extra, modules in EXTRAS.items() if name in modules), None)
         if extra is None:
             raise
         print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201

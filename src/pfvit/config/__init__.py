@@ -1,6 +1,7 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
 from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
+from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
 
 __all__ = [
@@ -10,10 +11,12 @@ __all__ = [
     "Game",
     "Hardware",
     "Info",
+    "Limits",
     "Poker",
     "Precision",
     "Predict",
     "Pretrain",
+    "Serve",
     "Train",
     "Video",
 ]

@@ -162,7 +162,7 @@ def _session(path: Path, threads: int | None) -> Any:
     import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what goes wrong is raised, and said in our words
     try:
@@ -171,7 +171,7 @@ def _session(path: Path, threads: int | None) -> Any:
         raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
