@@ -8,6 +8,7 @@ import ctypes
 import math
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -124,7 +125,9 @@ class LibFaceDetection:
 
     def __init__(self) -> None:
         self.look = _find_library()
-        self.lock = Lock()  # the library fills its tables at the first call, and is not safe for threads then
+        self.lock: AbstractContextManager[object] = (
+            Lock()
+        )  # the library fills its tables at the first call, and is not safe for threads then
 
     def detect(self, image: Pixels) -> list[Face]:
         """Return the faces in uint8 RGB [height, width, 3], left to right."""

@@ -1,13 +1,16 @@
-"""Pictures out: the views of a face, in the format that the caller accepts."""
+"""Pictures in, from their bytes; and out: the views of a face, in the format that the caller accepts."""
 
 import io
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from pfvit.data.pictures import Pixels
+from pfvit.config import Limits
+from pfvit.data import pictures
+from pfvit.data.pictures import SMALLEST_SIDE, Pixels
+from pfvit.errors import InputError
 from pfvit.picture import heat
 from pfvit.reader import Reading
 from pfvit.service.problems import Problem
@@ -21,7 +24,29 @@ FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "image/webp": ("WEBP", {"quality": 90, "method": 0}),
     "image/jpeg": ("JPEG", {"quality": 92}),
 }
+MEGA = 1_000_000
 WEBP_SIDE = 16383  # the format has 14 bits for it
+
+
+def decoded(content: bytes, limits: Limits) -> Pixels:
+    """Return a picture's pixels; Problem for what is none, from its header where that is enough."""
+    try:
+        with Image.open(io.BytesIO(content), formats=pictures.FORMATS) as image:
+            width, height = image.size
+    except UnidentifiedImageError:
+        raise Problem("not-an-image", f"send one of {', '.join(pictures.FORMATS)}") from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(limits) from None
+    except Exception:  # Pillow's readers raise nearly every built-in kind on damaged files
+        raise Problem("damaged-image") from None
+    if width * height > limits.megapixels * MEGA:
+        raise _too_many_pixels(limits)
+    if min(width, height) < SMALLEST_SIDE:
+        raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
+    try:
+        return pictures.decode(content)
+    except InputError:
+        raise Problem("damaged-image") from None
 
 
 def accepted(accept: str) -> str:
@@ -84,6 +109,10 @@ def encoded(pixels: Pixels, media_type: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, name, **options)
     return file.getvalue()
+
+
+def _too_many_pixels(limits: Limits) -> Problem:
+    return Problem("too-many-pixels", f"at most {limits.megapixels:g} million")
 
 
 def _chosen(faces: list[Reading], which: Which) -> list[Reading]:

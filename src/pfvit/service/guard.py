@@ -2,17 +2,18 @@
 
 import hmac
 import ipaddress
-import logging
+import time
 from base64 import b64decode
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pfvit.service.problems import Problem
-
-log = logging.getLogger("pfvit.serve")
+from pfvit.service.engine import as_problem
+from pfvit.service.measures import Measures
+from pfvit.service.problems import KINDS, Problem
 
 #: The page's own files, pictures that it makes itself, the webcam, and nothing else; no inline script or style.
 POLICY = (
@@ -28,45 +29,53 @@ SECURITY = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-#: Paths that need no key: the page itself and its documents, and what a machine asks to see whether it lives.
-OPEN = ("/healthz", "/readyz")
+#: Paths that need the key: not the page itself, the documents, or what a machine asks to see whether it lives.
 KEPT = ("/v1/", "/metrics")
+STORED, UNSTORED = (b"cache-control", b"no-cache"), (b"cache-control", b"no-store")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pfvit", Basic realm="pfvit", charset="UTF-8"'}
 
 
 class Guard:
-    """The outermost layer; `full` tells whether the queue has no room, `hosts` is None where any name will do."""
+    """The outermost layer. `refusal` gives a Problem when there is no room, `hosts` is None where any name will do."""
 
-    def __init__(self, app: ASGIApp, full: Callable[[], bool], refusal: Callable[[], Problem],
+    def __init__(self, app: ASGIApp, counted: Measures, refusal: Callable[[], Problem | None],
                  key: str | None, hosts: tuple[str, ...] | None):  # fmt: skip
-        self.app, self.full, self.refusal, self.hosts = app, full, refusal, hosts
+        self.app, self.counted, self.refusal, self.hosts = app, counted, refusal, hosts
         self.key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with a problem."""
+        """Pass a request on, or answer it with a problem; count it either way."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        began = time.perf_counter()
+        status = 0
 
         async def guarded(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                kept = [(b"cache-control", b"no-store")] if scope["path"].startswith(KEPT) else []
-                message["headers"] = [*message.get("headers", ()), *SECURITY, *kept]
+                status = message["status"]
+                kept = STORED if not scope["path"].startswith(KEPT) else UNSTORED
+                message["headers"] = [*message.get("headers", ()), *SECURITY, kept]
             await send(message)
+
+        async def tell(problem: Problem) -> None:
+            self.counted.problem(problem.kind)
+            if not status:
+                await problem.response()(scope, receive, guarded)
 
         try:
             self.check(scope)
             await self.app(scope, receive, guarded)
         except Problem as problem:
-            await problem.response()(scope, receive, guarded)
+            await tell(problem)
+        except ClientDisconnect:
+            self.counted.problem("hung-up")
+            status = KINDS["hung-up"][0]
         except Exception as error:
-            # Neither the message nor the request: both may tell of a picture.
-            log.error("a request failed in the service: %s", type(error).__name__)
-            if not started:
-                await Problem("internal").response()(scope, receive, guarded)
+            await tell(as_problem(error))
+        finally:
+            self.counted.answered(scope["path"], status, time.perf_counter() - began)
 
     def check(self, scope: Scope) -> None:
         """Raise Problem for a request that may not pass."""
@@ -82,8 +91,8 @@ class Guard:
             raise Problem("cross-origin", "call it from its own page, or from a program")
         if self.key is not None and scope["path"].startswith(KEPT) and not self._has_key(headers):
             raise Problem("unauthorized", "send it as Authorization: Bearer KEY, or X-API-Key: KEY", CHALLENGE)
-        if scope["method"] == "POST" and self.full():
-            raise self.refusal()
+        if scope["method"] == "POST" and (refusal := self.refusal()) is not None:
+            raise refusal
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, told = headers.get("authorization", "").partition(" ")

@@ -32,7 +32,9 @@ KINDS: dict[str, tuple[int, str]] = {
     "no-face": (422, "There is no face in the image"),
     "no-such-face": (422, "The image has fewer faces"),
     "overloaded": (429, "The service has as much work as it can hold"),
+    "hung-up": (499, "The caller hung up"),
     "internal": (500, "Something went wrong in the service"),
+    "no-detector": (501, "Faces cannot be found on this machine, only cropped ones read"),
     "not-ready": (503, "The service is not ready"),
 }
 
@@ -64,3 +66,8 @@ def to_json(value: object) -> bytes:
     """Return JSON that stays text wherever it is pasted: file names may hold HTML, so < and > are escaped."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
+
+
+def overloaded() -> Problem:
+    """Return the refusal that tells callers when to come back."""
+    return Problem("overloaded", "try again in a second", {"Retry-After": "1"})
