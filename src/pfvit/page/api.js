@@ -40,7 +40,9 @@ export async function draw(photo, { view, strength = 1, face = 0, whole = false,
 
 /** What the server says about its model. */
 export async function model() {
-  return (await fetch("v1/model", { headers: headers() })).json();
+  const answer = await fetch("v1/model", { headers: headers() });
+  if (!answer.ok) throw await told(answer);
+  return answer.json();
 }
 
 async function post(path, body, accept, signal) {

@@ -5,6 +5,7 @@ import { Latest, draw } from "./api.js";
 const $ = (id) => document.getElementById(id);
 const LIVE_SIDE = 512; // larger faces are turned at this size while the dial moves; what is saved has its own size
 const ENDS = { face: 0, poker: 1 }; // views that are places on the dial
+const CALM = 0.5; // as in pfvit.carry: likelier neutral than not, and the less is taken off
 const KEY_STEP = 5; // of 100
 const CATCH = 3; // a pointer this near to "as is" means it
 const GLIDE = 500; // milliseconds
@@ -13,6 +14,7 @@ const EXPLAIN = {
   reconstruction: "What the model drew from what it kept of the face: 48 × 48 pixels.",
   poker: "The face with its expression taken off: the change is drawn small and carried over.",
   map: "Where taking the expression off changes the face, from dark (little) to light (most).",
+  calm: "This face looks neutral already, so there is little to take off.",
   between: "Part of the way: the dial takes the expression off, or adds to it.",
 };
 
@@ -44,8 +46,10 @@ export class Lab {
   }
 
   /** Show a face of a photo; `whole` where the photo is the face. */
-  async show(photo, face, whole) {
+  async show(photo, { face, probabilities }, whole) {
     this.clear();
+    this.calm = probabilities.neutral > CALM;
+    this.#tell();
     this.stale = new AbortController();
     const { signal } = this.stale;
     $("viewer").setAttribute("aria-busy", true);
@@ -77,6 +81,7 @@ export class Lab {
     this.stale?.abort();
     this.dial.stop();
     this.pictures = {};
+    this.crop = this.live = null;
     delete $("viewer").dataset.shown;
   }
 
@@ -176,7 +181,7 @@ export class Lab {
     for (const tile of document.querySelectorAll("[data-view]")) {
       tile.setAttribute("aria-pressed", tile.dataset.view === now);
     }
-    $("explain").textContent = EXPLAIN[now ?? "between"];
+    $("explain").textContent = EXPLAIN[view === "dial" && strength !== 0 && this.calm ? "calm" : (now ?? "between")];
     const name = view === "dial" ? words : { reconstruction: "reconstruction", map: "expression map" }[view];
     $("after-name").textContent = name;
     $("after").setAttribute("aria-label", `The face, ${name}`);

@@ -2,12 +2,20 @@
 
 import { Latest, Problem, draw, model, read, unlock } from "./api.js";
 import { Camera, whyNot } from "./camera.js";
+import { listen } from "./inputs.js";
 import { Lab } from "./lab.js";
 import { Photo } from "./photo.js";
+import { note, quiet, say, state, trouble } from "./states.js";
 import { Words, spoken } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+
+/** What to do next, where the server does not say it. */
+const HINTS = {
+  "not-an-image": "Choose a photo: JPEG, PNG, WebP, GIF or TIFF.",
+  "damaged-image": "The file did not arrive whole. Save it anew, or choose another one.",
+};
 
 const words = new Words();
 const photo = new Photo(choose);
@@ -25,6 +33,9 @@ async function open(blob, name, whole = false) {
   const url = URL.createObjectURL(blob);
   now = { blob, name, url, whole };
   state("loading");
+  note(name);
+  say("Looking for faces");
+  scrollTo({ top: 0 });
   const shown = show(url).catch(() => null); // a TIFF, say: the server reads what this browser may not
   try {
     const started = performance.now();
@@ -33,8 +44,8 @@ async function open(blob, name, whole = false) {
     const image = reading.images[0];
     for (const item of [image, ...image.faces]) item.source = name;
     Object.assign(now, { reading, image });
-    if (!(await shown) && image.faces.length) {
-      now.url = URL.createObjectURL(await draw(blob, { view: "photo", strength: 0, whole, signal }));
+    if (!(await shown)) {
+      now.url = URL.createObjectURL(await draw(blob, { view: "photo", strength: 0, whole: true, signal }));
       await show(now.url);
     }
     signal.throwIfAborted();
@@ -49,11 +60,7 @@ async function open(blob, name, whole = false) {
 function found({ width, height, faces }, took) {
   photo.shape(width, height);
   const count = faces.length === 1 ? "1 face" : `${faces.length || "no"} faces`;
-  const size = document.createElement("span");
-  size.textContent = `${width} × ${height} · ${count} · ${Math.round(took)} ms`;
-  const title = document.createElement("b");
-  title.textContent = now.name;
-  $("what").replaceChildren(title, size);
+  note(now.name, `${width} × ${height} · ${count} · ${Math.round(took)} ms`);
   if (!faces.length) {
     state("faceless");
     $("picture").alt = `${now.name}: no face found`;
@@ -61,6 +68,7 @@ function found({ width, height, faces }, took) {
     return;
   }
   state("read");
+  $("everyone-label").hidden = faces.length < 2;
   $("picture").alt = `${now.name}: ${count}`;
   photo.faces(now.image, $("picture"));
   choose(largest(faces));
@@ -77,7 +85,7 @@ function choose(index) {
   photo.mark(index);
   words.show(faces[index], faces.length);
   say(spoken(faces[index], faces.length));
-  lab.show(now.blob, index, now.whole);
+  lab.show(now.blob, faces[index], now.whole);
   showInPhoto();
 }
 
@@ -97,12 +105,16 @@ async function show(url) {
 function showInPhoto() {
   if (now?.face === undefined) return;
   if ($("in-photo").checked) {
-    inPhoto.ask({ ...now, strength: lab.strength });
+    inPhoto.ask({ ...now, face: chosenInPhoto(), strength: lab.strength });
   } else {
     inPhoto.stop();
     setPicture(now.url);
     delete $("frame").dataset.shown;
   }
+}
+
+function chosenInPhoto() {
+  return $("everyone").checked && now.image.faces.length > 1 ? "all" : now.face;
 }
 
 async function drawInPhoto({ blob, face, whole, strength }, signal) {
@@ -142,7 +154,7 @@ async function save(button, make, ending, type) {
 }
 
 function wholePhoto() {
-  return draw(now.blob, { view: "photo", face: now.face, whole: now.whole, strength: lab.strength });
+  return draw(now.blob, { view: "photo", face: chosenInPhoto(), whole: now.whole, strength: lab.strength });
 }
 
 // The camera.
@@ -154,7 +166,7 @@ async function openCamera() {
     now = { name: "camera.jpg" };
     state("camera");
     photo.shape(video.videoWidth, video.videoHeight);
-    $("what").replaceChildren(Object.assign(document.createElement("b"), { textContent: "Camera" }));
+    note("Camera");
     words.none();
     say("The camera is on");
     $("snap").focus();
@@ -216,8 +228,6 @@ async function readFrame(frame) {
   }
 }
 
-// States and messages.
-
 /** Break off all that belongs to what was open. */
 function leave() {
   stale.abort();
@@ -231,57 +241,16 @@ function leave() {
   now = null;
 }
 
-function state(name) {
-  document.body.dataset.state = name;
-  $("start").hidden = name !== "empty";
-  $("work").hidden = name === "empty";
-  $("reading").hidden = name === "faceless";
-  $("lab").hidden = name === "faceless";
-  $("video").hidden = name !== "camera";
-  $("shutter").hidden = name !== "camera";
-  $("picture").hidden = name === "camera";
-  $("in-photo-label").hidden = name === "faceless";
-  photo.busy(name === "loading");
-  if (name === "loading") {
-    $("what").replaceChildren(Object.assign(document.createElement("b"), { textContent: now.name }));
-    say("Looking for faces");
-    scrollTo({ top: 0 });
-  }
-}
-
+/** Tell a person what failed; try again where that may help. */
 function tell(error) {
   const problem = error instanceof Problem ? error : new Problem({ title: "The page stumbled", detail: String(error) });
-  trouble(problem.message, problem.detail, { again: now?.blob !== undefined, key: problem.status === 401 });
+  const { status, message, type } = problem;
+  const detail = problem.detail || HINTS[type.split(":").pop()] || "";
+  const again = now?.blob && (status === 0 || status === 429 || status >= 500);
+  trouble(now?.blob && status ? `${now.name}: ${message}` : message, detail, { again, key: status === 401 });
 }
 
-function trouble(title, detail, { again = false, whole = false, key = false } = {}) {
-  $("trouble-title").textContent = title;
-  $("trouble-detail").textContent = detail;
-  $("again").hidden = !again || key;
-  $("as-one-face").hidden = !whole;
-  $("unlock").hidden = !key;
-  $("trouble").hidden = false;
-}
-
-function quiet() {
-  $("trouble").hidden = true;
-}
-
-function say(text) {
-  $("say").textContent = text;
-}
-
-// What comes in.
-
-function take(files) {
-  const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
-  if (file) open(file, file.name || "pasted.png");
-}
-
-async function sample(button) {
-  const answer = await fetch(button.dataset.sample);
-  open(await answer.blob(), button.dataset.sample.split("/").pop());
-}
+// What buttons do.
 
 function home() {
   leave();
@@ -290,24 +259,26 @@ function home() {
   scrollTo({ top: 0 });
 }
 
-for (const id of ["choose", "another"]) $(id).addEventListener("click", () => $("file").click());
-$("file").addEventListener("change", () => {
-  take($("file").files);
-  $("file").value = ""; // so that the same file can be chosen again
-});
-for (const button of document.querySelectorAll("[data-sample]")) button.addEventListener("click", () => sample(button));
+function nameModel() {
+  model()
+    .then(({ name, version }) => ($("model").textContent = `${name} ${version}`))
+    .catch(() => ($("model").textContent = "unknown"));
+}
+
 for (const button of document.querySelectorAll("[data-camera]")) button.addEventListener("click", openCamera);
 $("home").addEventListener("click", home);
 $("snap").addEventListener("click", snap);
 $("live").addEventListener("click", toggleLive);
 $("stop").addEventListener("click", home);
-$("in-photo").addEventListener("change", showInPhoto);
+for (const id of ["in-photo", "everyone"]) $(id).addEventListener("change", showInPhoto);
 $("dismiss").addEventListener("click", quiet);
 $("again").addEventListener("click", () => open(now.blob, now.name, now.whole));
 $("as-one-face").addEventListener("click", () => open(now.blob, now.name, true));
 $("unlock").addEventListener("submit", (event) => {
   event.preventDefault();
   unlock($("key").value);
+  quiet();
+  nameModel();
   if (now?.blob) open(now.blob, now.name, now.whole);
 });
 $("save-face").addEventListener("click", () => save($("save-face"), () => lab.save(), `_${now.face}.png`));
@@ -316,50 +287,10 @@ $("save-reading").addEventListener("click", () => {
   save($("save-reading"), () => `${JSON.stringify(now.reading, null, 2)}\n`, ".json", "application/json");
 });
 
-document.addEventListener("paste", (event) => {
-  if (event.clipboardData?.files.length) take(event.clipboardData.files);
-});
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dragging");
-});
-for (const type of ["dragleave", "drop"]) {
-  document.addEventListener(type, (event) => {
-    if (type === "drop" || !event.relatedTarget) document.body.classList.remove("dragging");
-  });
-}
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  take(event.dataTransfer.files);
-});
-
-$("theme").addEventListener("click", () => {
-  const dark = !isDark();
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
-  try {
-    localStorage.setItem("theme", dark ? "dark" : "light");
-  } catch {
-    // A browser that keeps nothing.
-  }
-  markTheme();
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", markTheme);
-
-function isDark() {
-  const { theme } = document.documentElement.dataset;
-  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
-
-function markTheme() {
-  $("theme").setAttribute("aria-pressed", isDark());
-}
-
-markTheme();
+listen(open);
 if (LOOPBACK.includes(location.hostname)) {
   document.querySelector("[data-where]").textContent = "Faces never leave this computer, and nothing is stored.";
 } else {
   document.querySelector("[data-where]").textContent = `Photos go to ${location.host} and no further. Nothing is stored.`;
 }
-model()
-  .then(({ model: name, name: other, version }) => ($("model").textContent = [name ?? other, version].filter(Boolean).join(", ")))
-  .catch(() => ($("model").textContent = "unknown"));
+nameModel();

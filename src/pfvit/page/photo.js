@@ -30,10 +30,6 @@ export class Photo {
     $("frame").style.setProperty("--wide", `${Math.max(width, 320)}px`);
   }
 
-  busy(yes) {
-    $("frame").setAttribute("aria-busy", yes);
-  }
-
   clear() {
     $("boxes").replaceChildren();
     $("strip").replaceChildren();
