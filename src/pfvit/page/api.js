@@ -88,7 +88,8 @@ async function told(answer) {
   });
 }
 
-function pause(seconds, signal) {
+/** Wait, unless it becomes stale meanwhile. */
+export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     const clock = setTimeout(resolve, seconds * 1000);
     signal?.addEventListener("abort", () => {
@@ -114,6 +115,11 @@ export class Latest {
     this.#wish = { wish };
     this.#running ??= this.#run();
     return this.#running;
+  }
+
+  /** Whether something newer is wished for already. */
+  get overtaken() {
+    return this.#wish !== null;
   }
 
   /** Forget what is wished for, and break off what is being worked on. */

@@ -1,9 +1,10 @@
 // The chosen face: before and after, the expression dial, reconstruction and expression map.
 
-import { Latest, draw } from "./api.js";
+import { Latest, draw, pause } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
-const LIVE_SIDE = 512; // larger faces are turned at this size while the dial moves; what is saved has its own size
+const LIVE_SIDE = 384; // larger faces are turned at this size while the dial moves, and once more in full when it rests
+const REST = 0.25; // seconds
 const ENDS = { face: 0, poker: 1 }; // views that are places on the dial
 const CALM = 0.5; // as in pfvit.carry: likelier neutral than not, and the less is taken off
 const KEY_STEP = 5; // of 100
@@ -26,6 +27,7 @@ export class Lab {
     this.view = "dial";
     this.pictures = {};
     this.dial = new Latest((strength, signal) => this.#turn(strength, signal), trouble);
+    this.rest = new Latest((strength, signal) => this.#refine(strength, signal), trouble);
     $("dial").addEventListener("input", () => this.#dragged());
     $("dial").addEventListener("keydown", (event) => this.#keys(event));
     $("dial").addEventListener("pointerdown", () => (this.held = true));
@@ -80,6 +82,7 @@ export class Lab {
   clear() {
     this.stale?.abort();
     this.dial.stop();
+    this.rest.stop();
     this.pictures = {};
     this.crop = this.live = null;
     delete $("viewer").dataset.shown;
@@ -141,6 +144,7 @@ export class Lab {
 
   /** Bring the right half of the viewer to what is asked for. */
   async #show() {
+    this.rest.stop();
     if (this.view !== "dial") {
       this.dial.stop();
       const picture = this.pictures[this.view];
@@ -152,9 +156,22 @@ export class Lab {
 
   async #turn(strength, signal) {
     const known = strength === 0 ? this.pictures.face : strength === 1 ? this.pictures.poker : null;
-    const picture =
-      known ?? (await createImageBitmap(await draw(this.live, { view: "poker", strength, whole: true, signal })));
-    if (!signal.aborted && this.view === "dial") this.#after(picture, strength.toFixed(2));
+    const picture = known ?? (await this.#drawn(this.live, strength, signal));
+    if (signal.aborted || this.view !== "dial") return;
+    this.#after(picture, strength.toFixed(2));
+    if (this.crop !== this.live && strength !== 0 && !this.dial.overtaken) this.rest.ask(strength);
+  }
+
+  /** Where the dial rests, show the face in its own size. */
+  async #refine(strength, signal) {
+    await pause(REST, signal);
+    const picture = await this.#drawn(this.crop, strength, signal);
+    if (!signal.aborted) this.#after(picture, strength.toFixed(2));
+  }
+
+  async #drawn(face, strength, signal) {
+    const query = { view: "poker", strength, whole: true, accept: "image/jpeg", signal };
+    return createImageBitmap(await draw(face, query));
   }
 
   #after(picture, shown) {

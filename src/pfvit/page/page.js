@@ -35,6 +35,7 @@ async function open(blob, name, whole = false) {
   state("loading");
   note(name);
   say("Looking for faces");
+  if (!document.activeElement?.checkVisibility() || document.activeElement === document.body) $("what").focus();
   scrollTo({ top: 0 });
   const shown = show(url).catch(() => null); // a TIFF, say: the server reads what this browser may not
   try {
@@ -167,7 +168,7 @@ async function openCamera() {
     state("camera");
     photo.shape(video.videoWidth, video.videoHeight);
     note("Camera");
-    words.none();
+    words.none("Take the photo, or read live.");
     say("The camera is on");
     $("snap").focus();
   } catch (error) {
@@ -189,10 +190,8 @@ async function toggleLive() {
     return;
   }
   $("live").setAttribute("aria-pressed", true);
-  document.body.dataset.live = "";
   await camera.follow(readFrame, (pace) => ($("pace").textContent = `${pace.toFixed(pace < 10 ? 1 : 0)} readings/s`));
   $("live").setAttribute("aria-pressed", false);
-  delete document.body.dataset.live;
   $("pace").textContent = "";
   photo.clear();
   $("picture").hidden = true;
@@ -206,7 +205,7 @@ async function readFrame(frame) {
     if (!camera.live) return;
     if (!image.faces.length) {
       photo.clear();
-      words.none();
+      words.none("Look into the camera.");
       $("picture").hidden = true;
       return;
     }

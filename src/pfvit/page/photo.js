@@ -1,6 +1,6 @@
 // The photo with its faces: a button over each, and a strip of them for fingers.
 
-const CROWD = 6; // more faces than this, and only the chosen one shows its name
+const NAME = 140; // pixels that a name over a face takes; with less for each, only the chosen face shows its own
 const THUMB = 56; // pixels, of a face in the strip
 const AROUND = 1.25; // how much of the photo a thumb shows, in boxes
 
@@ -39,7 +39,7 @@ export class Photo {
   /** Put a button over every face of one image of a reading; `picture` is what they were read in. */
   faces({ width, height, faces }, picture, chosen = 0, strip = true) {
     const had = $("boxes").contains(document.activeElement);
-    $("boxes").classList.toggle("crowd", faces.length > CROWD);
+    $("boxes").classList.toggle("crowd", faces.length * NAME > $("frame").clientWidth);
     $("boxes").replaceChildren(...faces.map((face, index) => this.#button(face, index, faces.length, width, height)));
     $("strip").hidden = !strip || faces.length < 2;
     if (!$("strip").hidden) {
@@ -71,7 +71,7 @@ export class Photo {
     const places = { left: left / width, top: top / height, width: wide / width, height: high / height };
     for (const [side, share] of Object.entries(places)) button.style[side] = `${share * 100}%`;
     button.classList.toggle("low", top / height < 0.08);
-    button.classList.toggle("right", (left + wide / 2) / width > 0.7);
+    button.classList.toggle("right", (left + wide / 2) / width > 0.5);
     const tag = document.createElement("span");
     tag.textContent = nameOf(face);
     button.append(tag);

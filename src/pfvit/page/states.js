@@ -21,7 +21,7 @@ export function state(name) {
 
 /** Name what is open, and say a little about it. */
 export function note(name, about = "") {
-  const [title, rest] = [document.createElement("b"), document.createElement("span")];
+  const [title, rest] = [document.createElement("h1"), document.createElement("span")];
   title.textContent = name;
   rest.textContent = about;
   $("what").replaceChildren(title, rest);

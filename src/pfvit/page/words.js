@@ -23,12 +23,12 @@ export class Words {
     $("spread-value").textContent = Math.round(face.entropy * 100);
   }
 
-  /** Show that there is no face. */
-  none() {
+  /** Show that there is no face, and say why. */
+  none(why) {
     $("which").textContent = "";
-    $("emotion").textContent = "No face";
-    $("sure").textContent = "";
-    $("bars").replaceChildren();
+    $("emotion").textContent = "No face yet";
+    $("sure").textContent = why;
+    for (const bar of $("bars").children) fill(bar, bar.firstChild.textContent, 0, false);
     $("spread").style.width = "0";
     $("spread-value").textContent = "";
   }
