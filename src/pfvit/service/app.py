@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +23,7 @@ from pfvit.data.pictures import Pixels
 from pfvit.reader import Reading
 from pfvit.service import contract, documents, measures
 from pfvit.service.bodies import Room, Upload, uploads
-from pfvit.service.drawings import View, Which, accepted, drawing
+from pfvit.service.drawings import View, accepted, drawing
 from pfvit.service.engine import Engine, Job
 from pfvit.service.guard import Guard
 from pfvit.service.problems import Problem, overloaded, to_json
@@ -111,7 +111,7 @@ def create_app(config: Serve) -> FastAPI:
     async def poker(
         request: Request,
         strength: Strength = 1.0,
-        face: Annotated[Number | Which, Query(description="Which face, from 0; all with view=photo")] = 0,
+        face: Annotated[Number | Literal["all"], Query(description="Which face, from 0; all with view=photo")] = 0,
         view: Annotated[View, Query(description="The crop, what the model draws of it, or the whole photo")] = "poker",
         whole: Whole = False,
     ) -> Response:

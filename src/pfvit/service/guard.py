@@ -85,7 +85,7 @@ class Guard:
             raise Problem("wrong-host", "allow this name with --hosts")
         # Browsers name the origin of every call between sites; other clients send none.
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _netloc(origin) != host.lower():
             raise Problem("cross-origin", "call it from its own page, or from a program")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"].startswith(KEPT):
             raise Problem("cross-origin", "call it from its own page, or from a program")
@@ -107,10 +107,15 @@ class Guard:
 
 
 def _named(host: str, hosts: tuple[str, ...]) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    if name in ("localhost", *hosts):
-        return True
     try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name in ("localhost", *hosts) or ipaddress.ip_address(name).is_loopback
+    except ValueError:  # neither a name of ours nor an address
         return False
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
