@@ -193,6 +193,33 @@ def test_a_photo_is_read(visit):
     shoot(page, "face")
 
 
+@pytest.mark.parametrize(
+    ("shares", "title", "words"),
+    [
+        ({"fear": 0.45, "surprise": 0.43, "neutral": 0.12}, "Fear?", "too close to call between fear and surprise"),
+        ({"sadness": 0.3, "anger": 0.15, "neutral": 0.15}, "Sadness?", "no expression stands out"),
+        ({"happiness": 0.8, "surprise": 0.15, "neutral": 0.05}, "Happiness", "with a touch of surprise"),
+    ],
+)
+def test_how_sure_a_reading_is_said_in_words(visit, shares, title, words):
+    page = visit()
+
+    def answer(route):
+        told = route.fetch().json()
+        (face,) = told["images"][0]["faces"]
+        face["probabilities"] = dict.fromkeys(face["probabilities"], 0.0) | shares
+        face |= {"emotion": max(shares, key=shares.get), "unsure": title.endswith("?"), "entropy": 0.4}
+        route.fulfill(json=told)
+
+    page.route("**/v1/read*", answer)
+    read(page, ASTRONAUT)
+    assert page.inner_text("#emotion").startswith(title) and words in page.inner_text("#sure")
+    assert page.inner_text("#boxes button span").startswith(title.lower())
+    assert page.inner_text("#spread-value") == "40"
+    if title == "Fear?":
+        shoot(page, "unsure")
+
+
 def test_keys_choose_among_faces(visit, group):
     page = read(visit(), group)
     boxes = page.locator("#boxes button")

@@ -290,6 +290,7 @@ listen(open);
 if (LOOPBACK.includes(location.hostname)) {
   document.querySelector("[data-where]").textContent = "Faces never leave this computer, and nothing is stored.";
 } else {
-  document.querySelector("[data-where]").textContent = `Photos go to ${location.host} and no further. Nothing is stored.`;
+  document.querySelector("[data-where]").textContent =
+    `Photos go to ${location.host} and no further. Nothing is stored.`;
 }
 nameModel();

@@ -28,7 +28,7 @@ export class Words {
     $("which").textContent = "";
     $("emotion").textContent = "No face yet";
     $("sure").textContent = why;
-    for (const bar of $("bars").children) fill(bar, bar.firstChild.textContent, 0, false);
+    for (const item of $("bars").children) fill(item, item.firstChild.textContent, 0, false);
     $("spread").style.width = "0";
     $("spread-value").textContent = "";
   }
