@@ -32,7 +32,7 @@ TRAINING_MODULES = {
 }
 VIDEO_MODULES = {"av", "lap"}
 SERVE_MODULES = {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client"}
-EXTRAS = {"train": TRAINING_MODULES, "video": VIDEO_MODULES, "serve": SERVE_MODULES}
+EXTRAS = {"train": TRAINING_MODULES, "video": VIDEO_MODULES, "serve": SERVE_MODULES, "cluster": {"ray"}}
 
 
 def usage() -> str:

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import Any
 
 import tyro
@@ -31,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
 def serve(config: Serve) -> int:
     """Listen, and answer until the process is told to stop."""
     check(config)
+    if config.ray:
+        return serve_replicas(config)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     with listen(config.host, config.port) as opened:
         host, port = opened.getsockname()[:2]
@@ -46,10 +51,45 @@ def serve(config: Serve) -> int:
     return 0
 
 
+def serve_replicas(config: Serve) -> int:
+    """Run under Ray Serve until the process is told to stop."""
+    import ray  # here, as one process needs none of it
+    from ray import serve as replicas
+
+    from pfvit.service.replicas import NAME, replicated
+
+    ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+    try:
+        replicas.start(http_options={"host": config.host, "port": config.port})
+        replicas.run(replicated(config), name=NAME, route_prefix="/")
+        with stopping() as stop:  # after Ray, which has a handler of its own that leaves replicas behind
+            say(f"serving on http://{config.host}:{config.port} with up to {config.replicas} replicas; Ctrl-C stops it")
+            stop.wait()
+        replicas.delete(NAME)
+    finally:
+        replicas.shutdown()
+        ray.shutdown()
+    return 0
+
+
+@contextmanager
+def stopping() -> Iterator[Event]:
+    """Give an event that Ctrl-C and a request to stop set."""
+    stop = Event()
+    old = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for one, handler in old.items():
+            signal.signal(one, handler)
+
+
 def check(config: Serve) -> None:
     """Raise InputError for settings that cannot be."""
     if config.workers < 1:
         raise InputError(f"--workers must be 1 or more, not {config.workers}", status=2)
+    if config.replicas < 1:
+        raise InputError(f"--replicas must be 1 or more, not {config.replicas}", status=2)
     if not 0 <= config.port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, not {config.port}", status=2)
     limits = vars(config.limits)

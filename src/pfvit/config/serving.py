@@ -36,6 +36,10 @@ class Serve:
     """Processor threads for the model over all workers; all cores if not given."""
     hosts: tuple[str, ...] = ()
     """Names under which it may be called besides this machine's, when it listens on loopback behind a proxy."""
+    ray: bool = False
+    """Run under Ray Serve, here or on the cluster in RAY_ADDRESS; needs `pip install "pfvit[serve,cluster]"`."""
+    replicas: int = 2
+    """With --ray, most copies of the service; there are as many as the queue asks for, each with a core of its own."""
     weights: Path | None = None
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     limits: Limits = Limits()
