@@ -367,6 +367,23 @@ def test_a_broken_file_is_refused_in_plain_words(visit, tmp_path):
     assert page.is_hidden("#trouble")
 
 
+def test_a_file_that_is_no_picture_is_refused(visit, tmp_path):
+    page = visit()
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.set_input_files("#file", tmp_path / "notes.txt")
+    page.wait_for_selector("#trouble")
+    assert "not an image" in page.inner_text("#trouble-title") and page.inner_text("#trouble-detail")
+
+
+def test_only_the_latest_photo_is_shown(visit, group):
+    page = visit()
+    for photo in (group, ASTRONAUT, group, ASTRONAUT):
+        page.set_input_files("#file", photo)
+    page.wait_for_selector(READ)
+    assert page.inner_text("#what h1") == "astronaut.jpg" and page.locator("#boxes button").count() == 1
+    assert page.is_hidden("#trouble")
+
+
 def test_a_photo_without_a_face_can_be_read_as_one(visit, tmp_path):
     page = visit()
     Image.linear_gradient("L").resize((320, 240)).save(tmp_path / "gray.png")

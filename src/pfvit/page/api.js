@@ -12,6 +12,7 @@ const SILENT = new Problem({
   title: "The server does not answer",
   detail: "Is pfvit serve still running? Start it again, then try once more.",
 });
+const BYTES = "application/octet-stream"; // the server looks for itself what they are
 /** A busy server says when to come back; the page does so this often before it tells a person. */
 const TRIES = 4;
 const LONGEST_WAIT = 3; // seconds
@@ -61,7 +62,7 @@ async function send(path, body, accept, signal) {
       method: "POST",
       body,
       signal,
-      headers: headers({ Accept: accept, "Content-Type": body.type || "application/octet-stream" }),
+      headers: headers({ Accept: accept, "Content-Type": body.type.startsWith("image/") ? body.type : BYTES }),
     });
   } catch (error) {
     throw error.name === "AbortError" ? error : SILENT;

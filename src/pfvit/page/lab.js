@@ -13,7 +13,7 @@ const GLIDE = 500; // milliseconds
 const EXPLAIN = {
   face: "The face as it was cut out of the photo, upright.",
   reconstruction: "What the model drew from what it kept of the face: 48 × 48 pixels.",
-  poker: "The face with its expression taken off: the change is drawn small and carried over.",
+  poker: "The face with its expression taken off: a change of 48 × 48 pixels, carried over to your photo.",
   map: "Where taking the expression off changes the face, from dark (little) to light (most).",
   calm: "This face looks neutral already, so there is little to take off.",
   between: "Part of the way: the dial takes the expression off, or adds to it.",
@@ -159,6 +159,7 @@ export class Lab {
     const picture = known ?? (await this.#drawn(this.live, strength, signal));
     if (signal.aborted || this.view !== "dial") return;
     this.#after(picture, strength.toFixed(2));
+    if (picture !== known) picture.close();
     if (this.crop !== this.live && strength !== 0 && !this.dial.overtaken) this.rest.ask(strength);
   }
 
@@ -167,6 +168,7 @@ export class Lab {
     await pause(REST, signal);
     const picture = await this.#drawn(this.crop, strength, signal);
     if (!signal.aborted) this.#after(picture, strength.toFixed(2));
+    picture.close();
   }
 
   async #drawn(face, strength, signal) {
