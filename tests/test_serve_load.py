@@ -21,6 +21,7 @@ from live_server import running
 from starlette.testclient import TestClient
 from test_predict import PHOTO, flat
 
+from pfvit import weights as weight_files
 from pfvit.config import Limits, Serve
 from pfvit.service import protocol
 from pfvit.service.app import create_app
@@ -314,3 +315,11 @@ def test_the_client_in_the_readme(weights, tmp_path, monkeypatch):
     with running(Serve(weights=weights)) as port:
         exec(compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), "README.md", "exec"), {})
     assert (tmp_path / "calm.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("told", "share"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None)])
+def test_threads_are_as_many_as_the_container_may_use(tmp_path, monkeypatch, told, share):
+    (tmp_path / "cpu.max").write_text(told)
+    monkeypatch.setattr(weight_files, "CGROUP_SHARE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    assert weight_files.cores() == (share or 64)

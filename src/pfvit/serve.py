@@ -112,8 +112,8 @@ def listen(host: str, port: int) -> socket.socket:
 def settings(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
     """Return uvicorn's settings; an app that is not made yet is made by each worker."""
     return uvicorn.Config(
-        app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none",
-        loop="auto", log_config=None, access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE,
+        app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none", loop="auto",
+        log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(config.limits.seconds) + 1, backlog=BACKLOG,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
@@ -27,6 +27,7 @@ from pfvit.service.drawings import View, accepted, drawing
 from pfvit.service.engine import Engine, Job
 from pfvit.service.guard import Guard
 from pfvit.service.problems import Problem, overloaded, to_json
+from pfvit.service.routes import LeanRoute
 from pfvit.weights import SHIPPED, cores
 
 T = TypeVar("T")
@@ -39,15 +40,25 @@ CARD, SOURCE = "MODEL_CARD.md", Path(__file__).parents[3]
 JSON = "application/json"
 STATUS_KINDS = {404: "not-found", 405: "method-not-allowed"}
 
-Strength = Annotated[
-    float,
-    Query(ge=-1, le=1, allow_inf_nan=False, description="Share of the expression to remove; -1 exaggerates"),
-]
-Whole = Annotated[bool, Query(description="Take the picture as one face, already cropped: no detection")]
-Score = Annotated[
-    float, Query(ge=0, le=1, allow_inf_nan=False, description="Leave out faces that the detector is less sure of")
-]
-Number = Annotated[int, Field(ge=0, le=9999)]
+
+class ReadQuery(BaseModel):
+    """The query of `POST /v1/read`."""
+
+    whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
+    min_score: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out faces less sure than this")
+
+
+class PokerQuery(BaseModel):
+    """The query of `POST /v1/poker`."""
+
+    strength: float = Field(
+        1.0, ge=-1, le=1, allow_inf_nan=False, description="Share of the expression to remove; -1 exaggerates"
+    )
+    face: Annotated[int, Field(ge=0, le=9999)] | Literal["all"] = Field(
+        0, description="Which face, from 0; all with view=photo"
+    )
+    view: View = Field("poker", description="The crop, what the model draws of it, or the whole photo")
+    whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
 
 
 def create_app(config: Serve) -> FastAPI:
@@ -72,6 +83,7 @@ def create_app(config: Serve) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.router.route_class = LeanRoute
     contract.document(app, locked=key is not None)
     _answer_problems(app, counted)
 
@@ -82,17 +94,17 @@ def create_app(config: Serve) -> FastAPI:
         "/v1/read", responses={200: {"model": contract.ReadAnswer}, **contract.REFUSALS}, response_class=Response,
         openapi_extra=contract.body(several=True),
     )  # fmt: skip
-    async def read(request: Request, whole: Whole = False, min_score: Score = 0.0) -> Response:
+    async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
         """Find the faces in one or many pictures, and read the expression of each."""
 
         def told(photo: Pixels, faces: list[Reading]) -> dict[str, object]:
-            kept = [face.to_dict() for face in faces if face.score >= min_score]
+            kept = [face.to_dict() for face in faces if face.score >= query.min_score]
             return {"width": photo.shape[1], "height": photo.shape[0], "faces": kept, "problem": None}
 
         with room.hold() as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, config.limits.images, take)
-            made = await answers(request, sent, partial(Job, whole=whole, finish=told))
+            made = await answers(request, sent, partial(Job, whole=query.whole, finish=told))
         images = []
         for one, answer in zip(sent, made, strict=True):
             if isinstance(answer, Problem):
@@ -108,54 +120,48 @@ def create_app(config: Serve) -> FastAPI:
         "/v1/poker", responses={200: contract.pictures(), **contract.problems(406), **contract.REFUSALS},
         response_class=Response, openapi_extra=contract.body(several=False),
     )  # fmt: skip
-    async def poker(
-        request: Request,
-        strength: Strength = 1.0,
-        face: Annotated[Number | Literal["all"], Query(description="Which face, from 0; all with view=photo")] = 0,
-        view: Annotated[View, Query(description="The crop, what the model draws of it, or the whole photo")] = "poker",
-        whole: Whole = False,
-    ) -> Response:
+    async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
         """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
         media_type = accepted(request.headers.get("accept", ""))
-        if face == "all" and view != "photo":
+        if query.face == "all" and query.view != "photo":
             raise Problem("bad-parameter", "face=all goes with view=photo")
-        finish = drawing(view, face, strength, media_type)
+        finish = drawing(query.view, query.face, query.strength, media_type)
         with room.hold() as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, 1, take)
-            (made,) = await answers(request, sent, partial(Job, whole=whole, finish=finish, draws=True))
+            (made,) = await answers(request, sent, partial(Job, whole=query.whole, finish=finish, draws=True))
         if isinstance(made, Problem):
             raise made
         return Response(made, headers={"Vary": "Accept"}, media_type=media_type)
 
     @app.get("/v1/model", responses={200: {"model": contract.ModelAnswer}, **contract.problems(401, 403, 421)})
-    async def model() -> Response:
+    async def model(request: Request) -> Response:
         """Tell which model answers: its labels, licence, training data, metrics and card."""
         return Response(to_json(_about(engine)), media_type=JSON)
 
     @app.get("/healthz", responses={200: {"model": contract.Status}, **contract.problems(403, 421)})
-    async def health() -> Response:
+    async def health(request: Request) -> Response:
         """Tell that the process lives."""
         return Response(to_json({"status": "ok"}), media_type=JSON)
 
     @app.get("/readyz", responses={200: {"model": contract.Status}, **contract.problems(403, 421, 503)})
-    async def ready() -> Response:
+    async def ready(request: Request) -> Response:
         """Tell whether it can answer now."""
         if not engine.ready:
             raise Problem("not-ready")
         return Response(to_json({"status": "ok"}), media_type=JSON)
 
     @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
         counted.depth.set(engine.depth)
         return Response(counted.text(), media_type=measures.MEDIA_TYPE)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
+    async def docs(request: Request) -> Response:
         return HTMLResponse(documents.page(app.openapi()))
 
     @app.get("/docs.css", include_in_schema=False)
-    async def style() -> Response:
+    async def style(request: Request) -> Response:
         return Response(documents.STYLE, media_type="text/css")
 
     # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
@@ -167,22 +173,31 @@ def create_app(config: Serve) -> FastAPI:
     return app
 
 
-async def while_wanted(request: Request, work: Coroutine[Any, Any, T], seconds: float, pictures: int) -> T:
+async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pictures: int) -> T:
     """Return what comes of some work, which is cancelled if the caller hangs up or it takes too long."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())
+    me = asyncio.current_task()
+    assert me is not None
+    gone = asyncio.ensure_future(request.receive())  # comes only when nobody waits any more
+
+    def cancel(_: object) -> None:
+        me.cancel()
+
+    gone.add_done_callback(cancel)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
-        if task.done():
-            return task.result()
-        if gone.done():
-            raise ClientDisconnect
-        raise (
-            overloaded() if pictures == 1 else Problem("takes-too-long", f"more than {seconds:g} s: send fewer images")
-        )
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        if pictures == 1:
+            raise overloaded() from None
+        raise Problem("takes-too-long", f"more than {seconds:g} s: send fewer images") from None
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            me.uncancel()
+            raise ClientDisconnect from None
+        raise
     finally:
+        gone.remove_done_callback(cancel)
         gone.cancel()
-        task.cancel()
 
 
 def _answer_problems(app: FastAPI, counted: measures.Measures) -> None:
@@ -198,7 +213,7 @@ def _answer_problems(app: FastAPI, counted: measures.Measures) -> None:
 
     async def of_parameters(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return tell(Problem("bad-parameter", "; ".join(f"{one['loc'][1]}: {one['msg']}" for one in error.errors())))
+        return tell(Problem("bad-parameter", "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())))
 
     async def of_routes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -10,7 +10,6 @@ from PIL import Image, UnidentifiedImageError
 from pfvit.config import Limits
 from pfvit.data import pictures
 from pfvit.data.pictures import SMALLEST_SIDE, Pixels
-from pfvit.errors import InputError
 from pfvit.picture import heat
 from pfvit.reader import Reading
 from pfvit.service.problems import Problem
@@ -33,19 +32,18 @@ def decoded(content: bytes, limits: Limits) -> Pixels:
     try:
         with Image.open(io.BytesIO(content), formats=pictures.FORMATS) as image:
             width, height = image.size
+            if width * height > limits.megapixels * MEGA:
+                raise _too_many_pixels(limits)
+            if min(width, height) < SMALLEST_SIDE:
+                raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
+            return pictures.as_rgb(image)
+    except Problem:
+        raise
     except UnidentifiedImageError:
         raise Problem("not-an-image", f"send one of {', '.join(pictures.FORMATS)}") from None
     except Image.DecompressionBombError:
         raise _too_many_pixels(limits) from None
     except Exception:  # Pillow's readers raise nearly every built-in kind on damaged files
-        raise Problem("damaged-image") from None
-    if width * height > limits.megapixels * MEGA:
-        raise _too_many_pixels(limits)
-    if min(width, height) < SMALLEST_SIDE:
-        raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
-    try:
-        return pictures.decode(content)
-    except InputError:
         raise Problem("damaged-image") from None
 
 

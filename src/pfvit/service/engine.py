@@ -5,10 +5,12 @@ waits for more only while requests are still arriving, and at most `Limits.gathe
 """
 
 import asyncio
+import gc
 import logging
 import math
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -31,6 +33,8 @@ log = logging.getLogger("pfvit.serve")
 
 #: What a job weighs: a crop that is only read is 1, and a batch is full at AT_ONCE.
 DETECTION, DRAWING, BYTES_PER_UNIT = 15, 5, 100_000
+#: More than so many crops together are hardly faster each, so a free thread waits for no more.
+ENOUGH = 8
 #: What one request may have in the queue: its other pictures wait their turn, so that small requests pass it by.
 WINDOW = 2 * AT_ONCE
 WARM = 64  # pixels a side of the picture that is read at the start
@@ -66,6 +70,7 @@ class Engine:
 
     def start(self) -> None:
         """Load what is only loaded when needed by reading a picture, and start the threads."""
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
         with suppress(InputError):  # where no detector is installed, faces that are cropped already can still be read
@@ -75,6 +80,8 @@ class Engine:
                 self.reader.detector.lock = nullcontext()
         for lane in self.lanes:
             lane.start()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
 
     def stop(self) -> None:
         """Finish what was taken, then end the threads."""
@@ -179,7 +186,7 @@ class Engine:
         patience = self._patience()
         if patience is None:
             return False
-        return self.closed or not self.arriving or len(self.waiting) >= AT_ONCE or patience <= 0
+        return self.closed or not self.arriving or len(self.waiting) >= ENOUGH or patience <= 0
 
     def _patience(self) -> float | None:
         """Return how much longer the picture that waits longest may; None if none does."""

@@ -6,6 +6,7 @@ temperature, licence, training data) is inside them, written by `pfvit export`.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from pfvit.errors import InputError
 
 SHIPPED = Path(__file__).parent / "pfvit.onnx"
+#: Where Linux tells a container how many microseconds of processor time it gets in each period.
+CGROUP_SHARE = Path("/sys/fs/cgroup/cpu.max")
 FORMAT = "1"
 INT8 = "-int8"
 #: What goes in and comes out of each kind of file.
@@ -172,7 +175,10 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the cores that this process may use: those it may run on, and no more than its container's share."""
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CGROUP_SHARE.read_text().split()
+        return max(1, min(able, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such limits here, or "max"
+        return able
