@@ -16,7 +16,8 @@ const EXPLAIN = {
   poker: "The face with its expression taken off: a change of 48 × 48 pixels, carried over to your photo.",
   map: "Where taking the expression off changes the face, from dark (little) to light (most).",
   calm: "This face looks neutral already, so there is little to take off.",
-  between: "Part of the way: the dial takes the expression off, or adds to it.",
+  between: "The face with part of its expression taken off.",
+  more: "The face with more of its expression than it has.",
 };
 
 export class Lab {
@@ -200,7 +201,8 @@ export class Lab {
     for (const tile of document.querySelectorAll("[data-view]")) {
       tile.setAttribute("aria-pressed", tile.dataset.view === now);
     }
-    $("explain").textContent = EXPLAIN[view === "dial" && strength !== 0 && this.calm ? "calm" : (now ?? "between")];
+    const calm = this.calm && view === "dial" && strength !== 0;
+    $("explain").textContent = EXPLAIN[calm ? "calm" : (now ?? (strength < 0 ? "more" : "between"))];
     const name = view === "dial" ? words : { reconstruction: "reconstruction", map: "expression map" }[view];
     $("after-name").textContent = name;
     $("after").setAttribute("aria-label", `The face, ${name}`);
