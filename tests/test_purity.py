@@ -10,7 +10,7 @@ import pytest
 from pfvit.__main__ import VERBS
 
 SOURCE = Path(__file__).parents[1] / "src" / "pfvit"
-READING = {"predict", "poker", "evaluate", "video"}
+READING = {"predict", "poker", "evaluate", "video", "serve"}
 HEAVY = ["torch", "onnx", "onnxscript", "pyarrow", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"]
 NEVER = {"torchvision", "timm", "litdata"}
 

@@ -66,7 +66,7 @@ def create_app(config: Serve) -> FastAPI:
     engine = Engine(config.weights, max(1, (config.threads or cores()) // config.workers), config.limits)
     counted = measures.Measures(several=measures.FOLDER in os.environ)
     room = Room(config.limits)
-    key = os.environ.get(KEY) or None
+    key = os.environ.get(KEY, "").strip() or None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

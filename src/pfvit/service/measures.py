@@ -1,8 +1,11 @@
 """What is counted for Prometheus: requests, how long they take, what waits, faces, problems. Never what is in them."""
 
+import os
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 #: Paths that are counted by name; all others are "other", so that callers cannot make up new rows.
 PATHS = {"/", "/v1/read", "/v1/poker", "/v1/model", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
@@ -32,6 +35,7 @@ class Measures:
         self.shed = Counter("pfvit_shed", "Requests turned away as there was no room", registry=own)
         if several:
             MultiProcessCollector(self.registry)
+            _forget_the_dead(Path(os.environ[FOLDER]))
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count one request."""
@@ -48,3 +52,15 @@ class Measures:
     def text(self) -> bytes:
         """Return all of it in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take what processes that are gone had in their queues out of the sum; one of them is replaced by this one."""
+    for file in folder.glob("gauge_live*.db"):
+        number = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            mark_process_dead(number, str(folder))
+        except OSError:  # someone else's, so it lives
+            continue
