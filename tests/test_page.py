@@ -86,7 +86,7 @@ def visit(browser, server):
         context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(40_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
@@ -134,23 +134,23 @@ def differ(one: Image.Image, other: Image.Image) -> bool:
     return one.size != other.size or ImageChops.difference(one, other).getbbox() is not None
 
 
-def follow(page) -> dict[str, int]:
-    """Count the requests with a picture from now on: how many, and at most how many at once."""
-    seen = {"all": 0, "now": 0, "most": 0}
-
-    def begun(request) -> None:
-        if request.method == "POST":
-            seen["all"] += 1
-            seen["now"] += 1
-            seen["most"] = max(seen["most"], seen["now"])
-
-    def ended(request) -> None:
-        seen["now"] -= request.method == "POST"
-
-    page.on("request", begun)
-    page.on("requestfinished", ended)
-    page.on("requestfailed", ended)
-    return seen
+#: Count the calls with a picture from now on: how many, and at most how many at once.
+FOLLOW = """() => {
+    const { fetch } = window;
+    window.seen = { all: 0, now: 0, most: 0 };
+    window.fetch = async (path, options) => {
+        if (options?.method !== "POST") return fetch(path, options);
+        seen.all++;
+        seen.most = Math.max(seen.most, ++seen.now);
+        try {
+            const answer = await fetch(path, options);
+            await answer.clone().arrayBuffer();
+            return answer;
+        } finally {
+            seen.now--;
+        }
+    };
+}"""
 
 
 def fits(page) -> bool:
@@ -175,7 +175,7 @@ def test_the_empty_page_invites_and_credits_its_samples(visit, scheme):
     for sample in page.query_selector_all("[data-sample]"):
         assert "public domain" in sample.inner_text() or "CC0" in sample.inner_text()
         assert sample.query_selector("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
-    page.wait_for_function("document.getElementById('model').textContent.startsWith('pfvit')")
+    page.wait_for_function("() => document.getElementById('model').textContent.startsWith('pfvit')")
     shoot(page, f"empty-{scheme}")
 
 
@@ -268,7 +268,7 @@ def test_the_dial_moves_the_face(visit):
 
 def test_the_dial_never_queues(visit):
     page = read(visit(reduced_motion="no-preference"), ASTRONAUT)
-    seen = follow(page)
+    page.evaluate(FOLLOW)
     page.evaluate("""() => {
         const dial = document.getElementById("dial");
         for (let value = 99; value >= -60; value--) {
@@ -277,10 +277,13 @@ def test_the_dial_never_queues(visit):
         }
     }""")
     page.wait_for_selector("[data-shown='-0.60']")
-    assert seen["most"] == 1 and seen["all"] == 2  # the first of all, and the last that was wished for meanwhile
+    assert page.evaluate("[seen.most, seen.all]") == [
+        1,
+        2,
+    ]  # the first, and the last wished for meanwhile
     page.click("[data-view=poker]")  # glides there
     page.wait_for_selector("[data-shown='1.00']")
-    assert seen["most"] == 1
+    assert page.evaluate("seen.most") == 1
 
 
 def test_before_and_after(visit):
@@ -461,7 +464,7 @@ def test_the_camera_gives_a_photo(visit):
     page = visit()
     page.click("#start [data-camera]")
     page.wait_for_selector("body[data-state=camera]")
-    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
     page.click("#snap")
     page.wait_for_selector(READ)
     assert page.inner_text("#emotion").startswith("Happiness")
@@ -470,11 +473,11 @@ def test_the_camera_gives_a_photo(visit):
 
 def test_the_camera_is_read_live_one_frame_at_a_time(visit):
     page = visit()
-    seen = follow(page)
+    page.evaluate(FOLLOW)
     page.click("#start [data-camera]")
     page.click("#live")
     page.wait_for_selector("#boxes button")
-    page.wait_for_function("document.getElementById('pace').textContent.includes('readings/s')")
+    page.wait_for_function("() => document.getElementById('pace').textContent.includes('readings/s')")
     assert page.inner_text("#emotion").startswith("Happiness")
     page.check("#in-photo")
     page.wait_for_selector("#picture[src^=blob]:not([hidden])")
@@ -482,7 +485,7 @@ def test_the_camera_is_read_live_one_frame_at_a_time(visit):
     page.click("#live")
     page.wait_for_selector("#live[aria-pressed=false]")
     page.click("#stop")
-    assert page.is_visible("#start") and seen["most"] == 1
+    assert page.is_visible("#start") and page.evaluate("seen.most") == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
