@@ -1,6 +1,6 @@
 """Run several command lines one after the other in every process that torchrun starts: importing torch takes longest.
 
-    torchrun --nproc-per-node 2 tests/ranks.py COMMANDS.json
+torchrun --nproc-per-node 2 tests/ranks.py COMMANDS.json
 """
 
 import json

@@ -51,6 +51,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
         raise InputError("--hardware.resident needs --hardware.workers 0: the faces are decoded already", status=2)
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
+    scale.keep_memory()
     precision = hardware.precision
     if precision == "auto":
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -88,7 +88,8 @@ def pretrain(config: Pretrain) -> None:
     batches = feed(fabric, config, faces, step)
     shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES)
     run.say(
-        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, "
+        f"precision {fabric._precision.precision}, {scale.told(bare, fabric.world_size)}"
     )
     with run.progress() as progress:
         bar = progress.add_task("pretrain", total=steps, completed=step, said="")

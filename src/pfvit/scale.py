@@ -4,9 +4,12 @@ A checkpoint is the same file whatever the world: weights are gathered before th
 are read, so that a run goes on with more processes or fewer, sharded or not.
 """
 
+import ctypes
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,8 @@ from pfvit.model import PFViT
 from pfvit.model.transformer import Block
 
 Config = TypeVar("Config", Pretrain, Train)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+KEPT_BYTES = 1 << 30
 #: What torchrun and SLURM set for a process that takes the place of one that died.
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 
@@ -58,6 +63,19 @@ def taken_up(config: Config) -> Config:
     """Return the settings, with `resume` if this is a restart and there is something to resume."""
     there = (Path(config.out) / checkpoint.LAST).is_file()
     return replace(config, resume=True) if restarted() and there else config
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process: getting a batch's megabytes from Linux anew costs more than filling them.
+
+    A no-op where the C library is not glibc.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            library.mallopt(setting, KEPT_BYTES)
 
 
 def recompute(module: nn.Module) -> None:
@@ -106,6 +124,14 @@ def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: cast(Any, t).full_tensor() if hasattr(t, "full_tensor") else t for name, t in tensors.items()}
 
 
-def local(tensors: list[Tensor]) -> list[Tensor]:
+def local(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return what this process holds of each tensor, sharing its memory."""
     return [cast(Any, tensor).detach().to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+
+
+def told(module: nn.Module, processes: int) -> str:
+    """Say how many of a module's weights, in millions, one process holds."""
+    weights = list(module.parameters())
+    here, all_ = (sum(weight.numel() for weight in some) / 1e6 for some in (local(weights), weights))
+    share = f"{here:.3f} of " if here != all_ else ""
+    return f"{share}{all_:.3f} M weights in each of {processes} processes" if processes > 1 else f"{all_:.3f} M weights"

@@ -335,7 +335,8 @@ def train(config: Train) -> None:
         trainer.restore(tensors, run)
     batches = feed(fabric, config, faces, step)
     run.say(
-        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, "
+        f"precision {fabric._precision.precision}, {scale.told(trainer.model, fabric.world_size)}"
     )
     with run.progress() as progress:
         bar = progress.add_task("train", total=steps, completed=step, said="")
