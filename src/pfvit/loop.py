@@ -29,6 +29,7 @@ from pfvit.errors import InputError
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
 FREE_ON_RESUME = {
+    "out",
     "resume",
     "minutes",
     "workers",
