@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from pfvit.config import Architecture
 from pfvit.errors import InputError
 
-#: Sizes that decide whether weights fit; the side of the face does not, where positions are fixed.
-SIZES = ("channels", "patch_size", "stem", "width", "depth", "heads", "decoder_width", "decoder_depth", "decoder_heads",
-         "positions")  # fmt: skip
+#: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
+FREE_SIZES = {"image_size", "separator", "critic_depth", "classes"}
 FORMAT = "pfvit-run-1"
 LAST = "last.safetensors"
 
@@ -107,7 +106,7 @@ def check_sizes(record: Mapping, sizes: Architecture, source: Path) -> None:
     """Raise InputError if a run was of another preset: what differs, and what to do."""
     had = {**asdict(Architecture()), **record["config"]["model"]}  # what older runs did not know is as by default
     had, here = (json.loads(json.dumps(values)) for values in (had, asdict(sizes)))  # tuples are lists in a record
-    differ = [name for name in SIZES if had[name] != here[name]]
+    differ = [name for name in here if name not in FREE_SIZES and had[name] != here[name]]
     if differ:
         told = ", ".join(f"{name} {had[name]} (here {here[name]})" for name in differ)
         raise InputError(f"{source} does not hold the weights of this encoder: it was trained with {told}. "

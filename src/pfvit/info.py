@@ -43,7 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     console.print(shown)
     told = ", ".join(f"{stage} {flops / 1e9:.3f}" for stage, flops in training.items())
     console.print(f"Training, GFLOP per face, forward and backward: {told}.", highlight=False)
-    console.print("One multiply-add counts as two FLOP, in the table forward only; reading a face takes the recogniser alone.")
+    console.print(
+        "One multiply-add counts as two FLOP, in the table forward only; reading a face takes the recogniser alone."
+    )
     return 0
 
 
