@@ -21,6 +21,7 @@ VERBS = {
     "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
     "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
+    "convert": ("pfvit.convert", "write stage one's weights in Hugging Face's format"),
 }
 #: Modules that only come with an extra, `pip install "pfvit[EXTRA]"`; of two extras with a module, the verb's own.
 EXTRAS = {

@@ -3,12 +3,14 @@
 from pfvit.config.batch import Batch
 from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
+from pfvit.config.scale import Convert
 from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
 
 __all__ = [
     "Architecture",
     "Batch",
+    "Convert",
     "Evaluate",
     "Export",
     "Game",
