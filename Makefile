@@ -14,6 +14,7 @@ demo: $(VENV)/light
 	@echo "The picture of face, reconstruction, poker face and expression map is in out/"
 
 test: $(VENV)/dev
+	scripts/browser
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
 
 install: $(VENV)/light

@@ -13,16 +13,23 @@ VERBS = {
     "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
     "batch": ("pfvit.batch", "read a great many pictures on all cores or a Ray cluster"),
     "poker": ("pfvit.poker", "take the expression off faces in pictures"),
+    "serve": ("pfvit.serve", "a page in the browser and an API over HTTP"),
     "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
+    "prepare": ("pfvit.prepare", "turn a data set's official download into checked Parquet files"),
     "info": ("pfvit.info", "print the size and cost of a preset"),
     "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
     "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
+    "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
+    "convert": ("pfvit.convert", "write stage one's weights in Hugging Face's format"),
 }
 #: Modules that only come with an extra, `pip install "pfvit[EXTRA]"`; of two extras with a module, the verb's own.
 EXTRAS = {
     "batch": {"pyarrow", "fsspec"},
     "cluster": {"ray"},
+    "serve": {
+        "fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client",
+    },
     "video": {"av", "lap"},
     "train": {
         "torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping",

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from pfvit import metrics, weights
+from pfvit import cross, metrics, weights
 from pfvit.carry import carry_over, change_of, due
 from pfvit.config import Evaluate
 from pfvit.data.labelled import Labelled, Sample, batches
@@ -50,6 +49,12 @@ class Tally:
 def main(arguments: Sequence[str]) -> int:
     """Run `pfvit evaluate` and return its exit status."""
     config = tyro.cli(Evaluate, prog="pfvit evaluate", args=arguments)
+    if config.order not in ORDERS:
+        raise InputError(f"--order must be one of {', '.join(ORDERS)}, not {config.order}", status=2)
+    if config.batch < 1:
+        raise InputError(f"--batch must be 1 or more, not {config.batch}", status=2)
+    if config.cross:
+        return across(config)
     report, unreadable = evaluate(config)
     if config.json:
         sys.stdout.write(json.dumps(report) + "\n")
@@ -58,18 +63,34 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if unreadable else 0
 
 
+def across(config: Evaluate) -> int:
+    """Measure every recogniser of `--cross` on every data set, and return the exit status."""
+    merge = cross.merging(config.merge)
+    sets = [cross.test_set(path) for path in config.data]
+    reports, unreadable = [], 0
+    for path in config.cross:
+        network = weights.open_answering(path)
+        for data in sets:
+            clean = config.protocol == "clean"
+            report, damaged = cross.compare(network, data, config.order, clean, merge, config.batch)
+            reports.append(report)
+            unreadable += damaged
+    if config.json:
+        sys.stdout.write(json.dumps({"protocol": config.protocol, "cross": reports}) + "\n")
+    else:
+        cross.show(reports, wide_console())
+    return 1 if unreadable else 0
+
+
 def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable."""
-    if config.order not in ORDERS:
-        raise InputError(f"--order must be one of {', '.join(ORDERS)}, not {config.order}", status=2)
-    if config.batch < 1:
-        raise InputError(f"--batch must be 1 or more, not {config.batch}", status=2)
     recogniser = weights.open_answering(config.weights)
     artist = Artist(recogniser, None)
     if config.faces:
         _ = artist.generator  # that it is missing should be known before minutes of work
     judge = None if config.judge is None else weights.open_recogniser(config.judge, components=False)
-    faces = Labelled(config.data, recogniser.labels, config.order, config.protocol == "clean")
+    files = [file for path in config.data for file in cross.test_set(path).files]
+    faces = Labelled(files, recogniser.labels, config.order, config.protocol == "clean")
     if config.shown < 1:
         raise InputError(f"--shown must be 1 or more, not {config.shown}", status=2)
     sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
@@ -107,7 +128,7 @@ def measure(
     images = [sample.image for sample in batch]
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
     tally.votes += [sample.votes for sample in batch]
-    shares = probabilities(recogniser, images)
+    shares = recogniser.probabilities(images)
     tally.add(probabilities=shares)
     if not faces and sheet is None:
         return
@@ -130,19 +151,14 @@ def measure(
         ),
         emotion=features(emotion),
         residue=features(residue),
-        own_after=probabilities(recogniser, carried).argmax(1),
+        own_after=recogniser.probabilities(carried).argmax(1),
     )
     if judge is None:
         return
     shown = {"before": images, "drawn": _bytes(calm), "reconstructed": _bytes(expressive), "carried": carried}
     for name, pixels in shown.items():
-        answers = probabilities(judge, pixels).argmax(1)
+        answers = judge.probabilities(pixels).argmax(1)
         tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
-
-
-def probabilities(network: weights.Network, images: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Return what a network answers to each face, float32 [faces, labels]."""
-    return np.stack([answer for (answer,) in network.each(images, ("probabilities",))])
 
 
 def features(component: np.ndarray) -> np.ndarray:

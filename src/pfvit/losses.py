@@ -36,6 +36,12 @@ def classification(logits: Float[Tensor, "batch classes"], target: Float[Tensor,
     return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
 
 
+def any_right(logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
+    """FER+'s multi-label loss = mean of -max_k over y_k > 0 of log p_k: to answer one of the right ones is enough."""
+    right = logits.float().log_softmax(-1).masked_fill(target <= 0, -torch.inf)
+    return -right.amax(-1).mean()
+
+
 def reconstruction(drawn: Faces, face: Faces) -> Float[Tensor, ""]:
     """L_rec = mean |x_hat - x|."""
     return (drawn.float() - face).abs().mean()

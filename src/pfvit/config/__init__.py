@@ -1,21 +1,29 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
 from pfvit.config.batch import Batch
+from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
+from pfvit.config.scale import Convert
+from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
 
 __all__ = [
     "Architecture",
     "Batch",
+    "Convert",
     "Evaluate",
     "Export",
     "Game",
     "Hardware",
     "Info",
+    "Limits",
     "Poker",
     "Precision",
     "Predict",
+    "Prepare",
     "Pretrain",
+    "Reproduce",
+    "Serve",
     "Train",
     "Video",
 ]

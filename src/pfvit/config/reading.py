@@ -26,13 +26,20 @@ class Evaluate:
     """Measure recognition and poker faces on labelled faces, with 95% bootstrap intervals."""
 
     data: DataPaths
-    """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column."""
+    """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column; a folder of `pfvit
+    prepare` stands for its test part."""
     weights: Path | None = None
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
+    cross: tuple[Path, ...] = ()
+    """Recognisers for a table of each on each of --data, which are then data sets of their own: train on one, test on
+    another. Only recognition is measured, over the emotions that both sides tell apart."""
+    merge: tuple[str, ...] = ()
+    """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: str = "ferplus"
-    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8."""
+    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus. Files of `pfvit prepare` need none."""
     protocol: Literal["clean", "official"] = "clean"
     """clean leaves out rows whose pixels are also in another split (`also_in`); official keeps them."""
     faces: bool = True

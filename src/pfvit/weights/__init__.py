@@ -6,6 +6,7 @@ temperature, licence, training data) is inside them, written by `pfvit export`.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from pfvit.errors import InputError
 from pfvit.weights.providers import CPU, check_started, named
 
 SHIPPED = Path(__file__).parent / "pfvit.onnx"
+#: Where Linux tells a container how many microseconds of processor time it gets in each period.
+CGROUP_SHARE = Path("/sys/fs/cgroup/cpu.max")
 FORMAT = "1"
 INT8 = "-int8"
 #: What goes in and comes out of each kind of file.
@@ -79,6 +82,11 @@ class Network:
                 out = self.run(outputs, image=np.stack([images[index] for index in some]))
                 answers |= dict(zip(some, zip(*(out[name] for name in outputs), strict=True), strict=True))
         return [answers[index] for index in range(len(images))]
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return what a recogniser answers to each face, float32 [faces, labels]."""
+        answers = [answer for (answer,) in self.each(images, ("probabilities",))]
+        return np.stack(answers) if answers else np.zeros((0, len(self.labels)), np.float32)
 
 
 def open_recogniser(
@@ -182,7 +190,10 @@ def _session(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the cores that this process may use: those it may run on, and no more than its container's share."""
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CGROUP_SHARE.read_text().split()
+        return max(1, min(able, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such limits here, or "max"
+        return able

@@ -1,0 +1,75 @@
+"""Settings of the verbs that make data ready and repeat the paper: prepare, reproduce."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from pfvit.config.training import DataPaths
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Turn the official download of a data set into Parquet files that train and evaluate read, checked and marked.
+
+    The same command goes on after a stop or a kill, and checks the files where all is done already.
+    """
+
+    name: Positional[str]
+    """rafdb, affectnet7, affectnet8, ferplus, sfew, expw, ckplus; folders: one folder per emotion; faces: unlabelled
+    pictures of any kind, for pre-training."""
+    source: Positional[Path]
+    """Folder of the unpacked download."""
+    out: Positional[Path]
+    """Folder for SPLIT-00000.parquet ..., manifest.json, and bad.jsonl with the rows set aside."""
+    crop: Literal["auto", "given", "box", "align"] = "auto"
+    """given keeps pictures as they are; box cuts the published box out; align looks for the face and turns it upright
+    (within the published box if there is one, else the largest). auto is what each set needs."""
+    size: int = 256
+    """Longest side of faces cut out here, in pixels; smaller ones are never enlarged."""
+    held_out: float = 0.2
+    """Share kept for testing where a set has no official split; pictures of one person or photo stay together."""
+    near: int = 10
+    """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
+    the square of the number of faces: from some millions on use 6."""
+    apart_from: tuple[Path, ...] = ()
+    """Prepared folders that this one is also compared with: what pre-training sees should not be in a test set."""
+    smallest: int = 48
+    """faces: drop what is smaller than so many pixels across."""
+    sharpness: float = 20.0
+    """faces: drop what is blurred, with a variance of the Laplacian (at 96 px) below this."""
+    strict: bool = False
+    """Stop at the first bad row, and where counts are not the published ones."""
+    jobs: int | None = None
+    """Processes; all cores if not given."""
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Pre-train, train and evaluate as the paper did on one of its test sets, and print its row beside ours.
+
+    The same command goes on where it stopped.
+    """
+
+    name: Positional[str]
+    """The test set: rafdb, affectnet7, affectnet8 or ferplus."""
+    data: Path
+    """Folder that `pfvit prepare` made of it."""
+    out: Path
+    """Folder for the runs, the weights and the table."""
+    faces: DataPaths = ()
+    """Parquet files of unlabelled faces for masked pre-training (the authors took AffectNet's); the training part of
+    --data if not given."""
+    preset: str = "paper-base"
+    """Sizes of the model; `pfvit info list` names them all."""
+    shorten: float = 1.0
+    """Share of the paper's epochs, to try things out."""
+    minutes: float | None = None
+    """Stop cleanly after so many minutes."""
+    resident: bool = False
+    """Keep the decoded faces in the device's memory."""
+    compile: bool = False
+    """Compile the models with torch.compile."""
+    print_only: bool = False
+    """Print the commands, and run nothing."""

@@ -1,0 +1,39 @@
+// Where photos come from: a file that is chosen, dropped or pasted, or a sample.
+
+const $ = (id) => document.getElementById(id);
+
+/** Give every photo that comes in to `open(blob, name)`. */
+export function listen(open) {
+  const take = (files) => {
+    const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
+    if (file) open(file, file.name || "pasted.png");
+  };
+
+  for (const id of ["choose", "another"]) $(id).addEventListener("click", () => $("file").click());
+  $("file").addEventListener("change", () => {
+    take($("file").files);
+    $("file").value = ""; // so that the same file can be chosen again
+  });
+
+  for (const button of document.querySelectorAll("[data-sample]")) {
+    button.addEventListener("click", async () => {
+      const answer = await fetch(button.dataset.sample);
+      open(await answer.blob(), button.dataset.sample.split("/").pop());
+    });
+  }
+
+  document.addEventListener("paste", (event) => take(event.clipboardData?.files ?? []));
+
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dragging");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.body.classList.remove("dragging");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dragging");
+    take(event.dataTransfer.files);
+  });
+}

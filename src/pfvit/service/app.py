@@ -1,0 +1,254 @@
+"""The app: the page at /, the API under /v1, what operators ask for, all documented in OpenAPI."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from pfvit import __version__
+from pfvit.config import Serve
+from pfvit.data.pictures import Pixels
+from pfvit.reader import Reading
+from pfvit.service import contract, documents, measures
+from pfvit.service.bodies import Room, Upload, uploads
+from pfvit.service.drawings import View, accepted, drawing
+from pfvit.service.engine import Engine, Job
+from pfvit.service.guard import Guard
+from pfvit.service.problems import Problem, overloaded, to_json
+from pfvit.service.routes import LeanRoute
+from pfvit.weights import SHIPPED, cores
+
+T = TypeVar("T")
+
+PAGE = Path(__file__).parents[1] / "page"
+KEY = "PFVIT_API_KEY"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+#: The model card lies beside the weights, or in the source tree that is being worked on.
+CARD, SOURCE = "MODEL_CARD.md", Path(__file__).parents[3]
+JSON = "application/json"
+STATUS_KINDS = {404: "not-found", 405: "method-not-allowed"}
+
+
+class ReadQuery(BaseModel):
+    """The query of `POST /v1/read`."""
+
+    whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
+    min_score: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out faces less sure than this")
+
+
+class PokerQuery(BaseModel):
+    """The query of `POST /v1/poker`."""
+
+    strength: float = Field(
+        1.0, ge=-1, le=1, allow_inf_nan=False, description="Share of the expression to remove; -1 exaggerates"
+    )
+    face: Annotated[int, Field(ge=0, le=9999)] | Literal["all"] = Field(
+        0, description="Which face, from 0; all with view=photo"
+    )
+    view: View = Field("poker", description="The crop, what the model draws of it, or the whole photo")
+    whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
+
+
+def create_app(config: Serve) -> FastAPI:
+    """Return the ASGI app; it loads its weights here, and is ready when its lifespan has started."""
+    engine = Engine(config.weights, max(1, (config.threads or cores()) // config.workers), config.limits)
+    counted = measures.Measures(several=measures.FOLDER in os.environ)
+    room = Room(config.limits)
+    key = os.environ.get(KEY, "").strip() or None
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine.start()
+        yield
+        await asyncio.to_thread(engine.stop)
+
+    app = FastAPI(
+        title="pfvit",
+        version=__version__,
+        description=contract.ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.router.route_class = LeanRoute
+    contract.document(app, locked=key is not None)
+    _answer_problems(app, counted)
+
+    async def answers(request: Request, sent: list[Upload], job: partial[Job]) -> list[Any]:
+        return await while_wanted(request, engine.run([job(one) for one in sent]), config.limits.seconds, len(sent))
+
+    @app.post(
+        "/v1/read", responses={**contract.answer(contract.ReadAnswer), **contract.REFUSALS}, response_class=Response,
+        openapi_extra=contract.body(several=True),
+    )  # fmt: skip
+    async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
+        """Find the faces in one or many pictures, and read the expression of each."""
+
+        def told(photo: Pixels, faces: list[Reading]) -> dict[str, object]:
+            kept = [face.to_dict() for face in faces if face.score >= query.min_score]
+            return {"width": photo.shape[1], "height": photo.shape[0], "faces": kept, "problem": None}
+
+        with room.hold() as take:
+            with engine.expecting():
+                sent = await uploads(request, config.limits, config.limits.images, take)
+            made = await answers(request, sent, partial(Job, whole=query.whole, finish=told))
+        images = []
+        for one, answer in zip(sent, made, strict=True):
+            if isinstance(answer, Problem):
+                if len(sent) == 1:
+                    raise answer
+                counted.problem(answer.kind)
+                answer = {"width": None, "height": None, "faces": [], "problem": answer.to_dict()}
+            images.append({"source": one.source, **answer})
+        counted.faces.inc(sum(len(image["faces"]) for image in images))
+        return Response(to_json({"model": engine.reader.recogniser.name, "images": images}), media_type=JSON)
+
+    @app.post(
+        "/v1/poker", responses={200: contract.pictures(), **contract.problems(406), **contract.REFUSALS},
+        response_class=Response, openapi_extra=contract.body(several=False),
+    )  # fmt: skip
+    async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
+        """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
+        media_type = accepted(request.headers.get("accept", ""))
+        if query.face == "all" and query.view != "photo":
+            raise Problem("bad-parameter", "face=all goes with view=photo")
+        finish = drawing(query.view, query.face, query.strength, media_type)
+        with room.hold() as take:
+            with engine.expecting():
+                sent = await uploads(request, config.limits, 1, take)
+            (made,) = await answers(request, sent, partial(Job, whole=query.whole, finish=finish, draws=True))
+        if isinstance(made, Problem):
+            raise made
+        return Response(made, headers={"Vary": "Accept"}, media_type=media_type)
+
+    @app.get(
+        "/v1/model",
+        responses={
+            200: {"model": contract.ModelAnswer, "description": "The answer"},
+            **contract.problems(401, 403, 421),
+        },
+    )
+    async def model(request: Request) -> Response:
+        """Tell which model answers: its labels, licence, training data, metrics and card."""
+        return Response(to_json(_about(engine)), media_type=JSON)
+
+    @app.get(
+        "/healthz",
+        responses={**contract.answer(contract.Status), **contract.problems(403, 421)},
+    )
+    async def health(request: Request) -> Response:
+        """Tell that the process lives."""
+        return Response(to_json({"status": "ok"}), media_type=JSON)
+
+    @app.get(
+        "/readyz",
+        responses={**contract.answer(contract.Status), **contract.problems(403, 421, 503)},
+    )
+    async def ready(request: Request) -> Response:
+        """Tell whether it can answer now."""
+        if not engine.ready:
+            raise Problem("not-ready")
+        return Response(to_json({"status": "ok"}), media_type=JSON)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics(request: Request) -> Response:
+        counted.depth.set(engine.depth)
+        return Response(counted.text(), media_type=measures.MEDIA_TYPE)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return HTMLResponse(documents.page(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    async def style(request: Request) -> Response:
+        return Response(documents.STYLE, media_type="text/css")
+
+    # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
+    app.router.default = StaticFiles(directory=PAGE, html=True, check_dir=False)
+    app.add_middleware(
+        Guard, counted=counted, refusal=lambda: overloaded() if engine.full else None, key=key,
+        hosts=config.hosts if config.host in LOOPBACK else None,
+    )  # fmt: skip
+    return app
+
+
+async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pictures: int) -> T:
+    """Return what comes of some work, which is cancelled if the caller hangs up or it takes too long."""
+    me = asyncio.current_task()
+    assert me is not None
+    gone = asyncio.ensure_future(request.receive())  # comes only when nobody waits any more
+
+    def cancel(_: object) -> None:
+        me.cancel()
+
+    gone.add_done_callback(cancel)
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        if pictures == 1:
+            raise overloaded() from None
+        raise Problem("takes-too-long", f"more than {seconds:g} s: send fewer images") from None
+    except asyncio.CancelledError:
+        if gone.done() and not gone.cancelled():
+            me.uncancel()
+            raise ClientDisconnect from None
+        raise
+    finally:
+        gone.remove_done_callback(cancel)
+        gone.cancel()
+
+
+def _answer_problems(app: FastAPI, counted: measures.Measures) -> None:
+    """Answer everything that goes wrong with problem details."""
+
+    def tell(problem: Problem) -> Response:
+        counted.problem(problem.kind)
+        return problem.response()
+
+    async def of_ours(request: Request, problem: Exception) -> Response:
+        assert isinstance(problem, Problem)
+        return tell(problem)
+
+    async def of_parameters(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return tell(Problem("bad-parameter", "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())))
+
+    async def of_routes(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return tell(Problem(STATUS_KINDS.get(error.status_code, "bad-request"), headers=error.headers))
+
+    app.add_exception_handler(Problem, of_ours)
+    app.add_exception_handler(RequestValidationError, of_parameters)
+    app.add_exception_handler(HTTPException, of_routes)
+
+
+def _about(engine: Engine) -> dict[str, Any]:
+    recogniser = engine.reader.recogniser
+    cards = [recogniser.path.with_name(CARD)]
+    if recogniser.path.parent == SHIPPED.parent:
+        cards.append(SOURCE / CARD)
+    return {
+        "name": recogniser.name,
+        "version": __version__,
+        "labels": list(recogniser.labels),
+        "input_size": recogniser.size,
+        "channels": recogniser.channels,
+        "licence": recogniser.about.get("pfvit.license", ""),
+        "data": recogniser.about.get("pfvit.data", ""),
+        "metrics": json.loads(recogniser.about.get("pfvit.metrics") or "{}"),
+        "card": next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), None),
+    }
