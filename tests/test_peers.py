@@ -47,6 +47,6 @@ def test_a_package_is_what_stands_in_a_folder_of_packages(peers, tmp_path):
 
 def test_the_table_goes_into_the_page(peers):
     row = {"war": 80.1, "uar": 70, "one_ms": 1.2, "rate": 900, "cold": 0.4, "memory": 100, "size": 240, "packages": 9}
-    page = peers.renewed("before\n<!-- peers -->\nold\n<!-- peers -->\nafter\n", peers.table({"us": row}))
+    page = peers.renewed("before\n<!-- peers -->\nearlier\n<!-- peers -->\nafter\n", peers.table({"us": row}))
     assert page.startswith("before\n<!-- peers -->\n| | accuracy") and page.endswith("<!-- peers -->\nafter\n")
-    assert "| us | 80.1% | 70.0% | 1.2 | 900 |" in page and "old" not in page
+    assert "| us | 80.1% | 70.0% | 1.2 | 900 |" in page and "earlier" not in page
