@@ -24,6 +24,9 @@ from pfvit.service.protocol import PatientProtocol
 
 BACKLOG = 1024
 KEEP_ALIVE = 30  # seconds that a connection may be idle between requests
+#: Seconds without a sign of life after which a worker is replaced. uvicorn's five are fewer than a start on a busy
+#: machine takes, and then no worker ever starts.
+HUNG = 30
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -116,7 +119,7 @@ def settings(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
     return uvicorn.Config(
         app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none", loop="auto",
         log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=int(config.limits.seconds) + 1, backlog=BACKLOG,
+        timeout_graceful_shutdown=int(config.limits.seconds) + 1, timeout_worker_healthcheck=HUNG, backlog=BACKLOG,
     )  # fmt: skip
 
 
