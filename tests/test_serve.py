@@ -260,6 +260,13 @@ def test_settings_that_cannot_be(capsys, words, told):
     assert told in capsys.readouterr().err
 
 
+def test_it_warns_where_anyone_may_call(capsys, monkeypatch):
+    for key, warned in (("", True), ("open sesame", False)):
+        monkeypatch.setenv(KEY, key)
+        assert main(["serve", "--host", "192.0.2.1"]) == 1  # an address that no machine has
+        assert (f"set {KEY}" in capsys.readouterr().err) == warned
+
+
 def test_json_stays_text_wherever_it_is_pasted(client):
     name = "<img src=x onerror=alert(1)>.png"
     text = client.post("/v1/read?whole=true", files=[("image", (name, CROP))]).text

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from test_predict import PHOTO, flat
 
 from pfvit.config import Limits, Serve
+from pfvit.service import drawings
 from pfvit.service.app import create_app
 from pfvit.service.problems import KINDS, MEDIA_TYPE, TYPE
 
@@ -55,6 +56,14 @@ def jpeg(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def many_scans(scans: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(file, "JPEG", progressive=True)
+    body = file.getvalue()[:-2]
+    return body + scans * body[body.rindex(b"\xff\xda") :] + b"\xff\xd9"
+
+
 INFLATED = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\0" * 50_000_000))
 PICTURES = {
     "text": (b"GET / HTTP/1.1", "not-an-image"),
@@ -67,6 +76,7 @@ PICTURES = {
     "pixels": (bomb(60_000, 60_000), "too-many-pixels"),
     "pixels beyond every limit": (bomb(2**31 - 1, 2**31 - 1), "too-many-pixels"),
     "honest pixels": (jpeg(2_000, 1_001), "too-many-pixels"),
+    "passes": (many_scans(500), "damaged-image"),
     "no pixels": (bomb(100, 100), "damaged-image"),
     "inflating text": (bomb(100, 100, INFLATED), "damaged-image"),
     "one pixel": (png(flat(1, 1, 1)), "image-too-small"),
@@ -192,7 +202,14 @@ def test_what_is_not_there(client):
     refused(client.post("/"), "method-not-allowed")
 
 
+def test_a_face_too_large_to_be_drawn(client, monkeypatch):
+    monkeypatch.setattr(drawings, "MOST_DRAWN", 0.0003)
+    refused(client.post("/v1/poker?whole=true", content=CROP), "too-many-pixels")
+    assert client.post("/v1/read?whole=true", content=CROP).status_code == 200
+
+
 def test_an_image_of_every_kind_is_read(client):
+    assert client.post("/v1/read?whole=true", content=many_scans(0)).status_code == 200
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM"):
         file = io.BytesIO()
         Image.fromarray(np.full((30, 30, 3), 90, np.uint8)).save(file, kind)

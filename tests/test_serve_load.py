@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import fake_weights
 import pytest
@@ -17,9 +16,7 @@ from pfvit.service.engine import Engine, Job
 from pfvit.service.problems import TYPE, Problem
 from pfvit.weights import AT_ONCE
 
-README = Path(__file__).parents[1] / "README.md"
 CROP = png(flat(100))
-HEAD = b"POST /v1/read?whole=true HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from pfvit.config import Serve
 from pfvit.errors import InputError
-from pfvit.service.app import create_app
+from pfvit.service.app import KEY, LOOPBACK, create_app
 from pfvit.service.measures import FOLDER
 from pfvit.service.protocol import PatientProtocol
 
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
 def serve(config: Serve) -> int:
     """Listen, and answer until the process is told to stop."""
     check(config)
+    if config.host not in LOOPBACK and not os.environ.get(KEY):
+        say(f"whoever reaches {config.host} may use it: set {KEY} to ask for a key")
     if config.ray:
         return serve_replicas(config)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)

@@ -91,7 +91,7 @@ def create_app(config: Serve) -> FastAPI:
         return await while_wanted(request, engine.run([job(one) for one in sent]), config.limits.seconds, len(sent))
 
     @app.post(
-        "/v1/read", responses={200: {"model": contract.ReadAnswer}, **contract.REFUSALS}, response_class=Response,
+        "/v1/read", responses={**contract.answer(contract.ReadAnswer), **contract.REFUSALS}, response_class=Response,
         openapi_extra=contract.body(several=True),
     )  # fmt: skip
     async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
@@ -134,17 +134,29 @@ def create_app(config: Serve) -> FastAPI:
             raise made
         return Response(made, headers={"Vary": "Accept"}, media_type=media_type)
 
-    @app.get("/v1/model", responses={200: {"model": contract.ModelAnswer}, **contract.problems(401, 403, 421)})
+    @app.get(
+        "/v1/model",
+        responses={
+            200: {"model": contract.ModelAnswer, "description": "The answer"},
+            **contract.problems(401, 403, 421),
+        },
+    )
     async def model(request: Request) -> Response:
         """Tell which model answers: its labels, licence, training data, metrics and card."""
         return Response(to_json(_about(engine)), media_type=JSON)
 
-    @app.get("/healthz", responses={200: {"model": contract.Status}, **contract.problems(403, 421)})
+    @app.get(
+        "/healthz",
+        responses={**contract.answer(contract.Status), **contract.problems(403, 421)},
+    )
     async def health(request: Request) -> Response:
         """Tell that the process lives."""
         return Response(to_json({"status": "ok"}), media_type=JSON)
 
-    @app.get("/readyz", responses={200: {"model": contract.Status}, **contract.problems(403, 421, 503)})
+    @app.get(
+        "/readyz",
+        responses={**contract.answer(contract.Status), **contract.problems(403, 421, 503)},
+    )
     async def ready(request: Request) -> Response:
         """Tell whether it can answer now."""
         if not engine.ready:

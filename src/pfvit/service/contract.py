@@ -13,7 +13,9 @@ ABOUT = """Faces in pictures, the expression in each, and the same faces without
 
 An expression is not a feeling: the labels are what people saw in small photos. Do not use it to judge anyone.
 Pictures are held in memory while they are answered, and nothing of them is stored or logged.
-Errors are problem details (RFC 9457); their `type` stays the same from version to version."""
+
+Errors are problem details (RFC 9457, `application/problem+json`). Their `type` is `urn:pfvit:problem:` and one of the
+names below; it keeps its meaning."""
 
 SHARES = {"neutral": 0.0001, "happiness": 0.9999, "surprise": 0.0, "sadness": 0.0}
 SHARES |= {"anger": 0.0, "disgust": 0.0, "fear": 0.0, "contempt": 0.0}
@@ -82,6 +84,11 @@ class Status(BaseModel):
     """What `/healthz` and `/readyz` give."""
 
     status: str = Field(examples=["ok"])
+
+
+def answer(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of an answer of this shape."""
+    return {200: {"model": model, "description": "The answer"}}
 
 
 def body(several: bool) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """`/docs`: the OpenAPI document as one plain page, without a script and without a request to anywhere."""
 
 import json
+import re
 from html import escape
 from typing import Any
+
+from pfvit.service.problems import MEDIA_TYPE as PROBLEM
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }
@@ -23,7 +26,7 @@ def page(schema: dict[str, Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         f'<title>{escape(info["title"])} API</title><link rel="stylesheet" href="docs.css"><main>',
         f"<h1>{escape(info['title'])} API, version {escape(info['version'])}</h1>",
-        *(f"<p>{escape(line)}</p>" for line in info.get("description", "").split("\n\n")),
+        *(f"<p>{_text(line)}</p>" for line in info.get("description", "").split("\n\n")),
         '<p>The same for machines: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>',
     ]
     for path, methods in schema["paths"].items():
@@ -47,17 +50,22 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
         parts.append("</table>")
     if "requestBody" in operation:
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
-        parts.append(f"<p>Body: {kinds}. {escape(operation['requestBody']['description'])}</p>")
+        parts.append(f"<p>Body: {kinds}. {_text(operation['requestBody']['description'])}</p>")
         parts.append(f"<pre>{escape(_call(path, method))}</pre>")
     parts.append("<table><tr><th>status</th><th>answer</th></tr>")
     for status, answer in operation["responses"].items():
-        kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}))
-        parts.append(f"<tr><td>{status}</td><td>{escape(answer['description'])} {kinds}</td></tr>")
+        kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}) if kind != PROBLEM)
+        parts.append(f"<tr><td>{status}</td><td>{_text(answer['description'])} {kinds}</td></tr>")
     parts.append("</table>")
     shape = operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema")
     if shape:
         parts.append(f"<pre>{escape(json.dumps(_example(schema, shape), indent=2))}</pre>")
     return parts
+
+
+def _text(told: str) -> str:
+    """Return a text with `code` as HTML."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(told))
 
 
 def _call(path: str, method: str) -> str:

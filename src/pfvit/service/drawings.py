@@ -24,6 +24,10 @@ FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "image/jpeg": ("JPEG", {"quality": 92}),
 }
 MEGA = 1_000_000
+#: Each scan of a JPEG is a pass over all its pixels, at the price of a few bytes; progressive ones have about ten.
+START_OF_SCAN, MOST_SCANS = b"\xff\xda", 32
+#: Millions of pixels of a face that is drawn: the change is added in floats, some 40 bytes for each.
+MOST_DRAWN = 16
 WEBP_SIDE = 16383  # the format has 14 bits for it
 
 
@@ -36,6 +40,8 @@ def decoded(content: bytes, limits: Limits) -> Pixels:
                 raise _too_many_pixels(limits)
             if min(width, height) < SMALLEST_SIDE:
                 raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
+            if image.format in ("JPEG", "MPO") and content.count(START_OF_SCAN) > MOST_SCANS:
+                raise Problem("damaged-image", "it is drawn in far too many passes")
             return pictures.as_rgb(image)
     except Problem:
         raise
@@ -76,6 +82,8 @@ def drawing(view: View, which: Which, strength: float, media_type: str) -> Calla
 
     def finish(photo: Pixels, faces: list[Reading]) -> bytes:
         chosen = _chosen(faces, which)
+        if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
+            raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
         if view == "photo":
             for face in chosen:
                 photo = face.put_back(photo, strength)
