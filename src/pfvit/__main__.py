@@ -17,6 +17,7 @@ VERBS = {
     "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
     "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
     "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
+    "convert": ("pfvit.convert", "write stage one's weights in Hugging Face's format"),
 }
 #: Modules that only come with `pip install "pfvit[train]"`.
 TRAINING_MODULES = {

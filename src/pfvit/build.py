@@ -6,7 +6,7 @@ from pfvit.model import Classifier, Decoder, Discriminator, Encoder, Generator, 
 
 def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
     """Make an encoder with fresh weights; `depth` overrides that of `sizes`."""
-    return Encoder(
+    encoder = Encoder(
         sizes.image_size,
         sizes.channels,
         sizes.patch_size,
@@ -15,6 +15,9 @@ def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
         sizes.heads,
         sizes.stem,
     )
+    if sizes.positions == "learned":
+        encoder.learn_positions()
+    return encoder
 
 
 def build_decoder(sizes: Architecture) -> Decoder:

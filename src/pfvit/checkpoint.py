@@ -6,6 +6,7 @@ A checkpoint is written beside the old one and moved over it, so that a full dis
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,8 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pfvit.config import Architecture
 from pfvit.errors import InputError
 
+#: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
+FREE_SIZES = {"image_size", "separator", "critic_depth", "classes"}
 FORMAT = "pfvit-run-1"
 LAST = "last.safetensors"
 
@@ -65,19 +69,45 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
 
 
+def as_held(tensor: Tensor, held: Tensor) -> Tensor:
+    """Return a whole tensor parted as `held` is, if it is sharded; every process holds the whole one."""
+    if not hasattr(held, "device_mesh"):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(tensor, DTensor) or not isinstance(held, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(held.device), held.device_mesh, held.placements, src_data_rank=None)
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for name, value in tensors.items():
         i, slot = name.split(".", 1)
-        state.setdefault(int(i), {})[slot] = value
+        weight = weights[int(i)]
+        state.setdefault(int(i), {})[slot] = as_held(value, weight) if value.shape == weight.shape else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], what: str, source: Path) -> None:
     """Load weights by name; a mismatch raises InputError that names the first difference."""
+    held = module.state_dict()
+    tensors = {name: as_held(tensor, held[name]) if name in held else tensor for name, tensor in tensors.items()}
     try:
-        module.load_state_dict(dict(tensors))
+        module.load_state_dict(tensors)
     except RuntimeError as problem:
         first = str(problem).splitlines()[1:2] or [str(problem)]
         raise InputError(f"{source} does not hold the weights of this {what}: {first[0].strip()}") from problem
+
+
+def check_sizes(record: Mapping, sizes: Architecture, source: Path) -> None:
+    """Raise InputError if a run was of another preset: what differs, and what to do."""
+    had = {**asdict(Architecture()), **record["config"]["model"]}  # what older runs did not know is as by default
+    had, here = (json.loads(json.dumps(values)) for values in (had, asdict(sizes)))  # tuples are lists in a record
+    differ = [name for name in here if name not in FREE_SIZES and had[name] != here[name]]
+    if differ:
+        told = ", ".join(f"{name} {had[name]} (here {here[name]})" for name in differ)
+        raise InputError(f"{source} does not hold the weights of this encoder: it was trained with {told}. "
+                         "Take the preset it was trained with, or start from another run")  # fmt: skip

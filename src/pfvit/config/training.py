@@ -40,6 +40,8 @@ class Architecture:
     """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
     classes: int = 8
     """Emotions told apart: 7 or 8."""
+    positions: Literal["fixed", "learned"] = "fixed"
+    """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
 
     @property
     def tokens(self) -> int:
@@ -63,6 +65,12 @@ class Hardware:
     """Decode all faces once and keep them in the device's memory, as bytes; needs workers 0."""
     compile: bool = False
     """Compile the models with torch.compile: minutes at the start, faster steps."""
+    shard: bool = False
+    """Part weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
+    accumulate: int = 1
+    """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
+    recompute: bool = False
+    """Keep no activations inside blocks and compute them again on the way back: less memory, a third slower."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ class Pretrain:
     """Parquet files with an image column; labels are not looked at."""
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
+    start: Path | None = None
+    """Public ViT or MAE checkpoint, or run folder of stage one, to start from; fresh weights if not given."""
+    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
+    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
+    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
     epochs: float = 30
     """Times that every face is seen."""
     batch: int = 128
@@ -169,7 +182,11 @@ class Train:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Run folder to start from: of stage one, or of an earlier stage two; fresh weights if not given."""
+    """Run folder to start from: of stage one, or of an earlier stage two; or a public ViT or MAE checkpoint (timm's
+    or facebookresearch's file, Hugging Face's folder); fresh weights if not given."""
+    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
+    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
+    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
     validation: Path | None = None
     """Parquet file to look at while training; never trained on and never used to choose."""
     epochs: float = 30

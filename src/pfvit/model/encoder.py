@@ -38,6 +38,12 @@ class Encoder(nn.Module):
         self.apply(initialise)
         nn.init.normal_(self.cls_token, std=TOKEN_STD)
 
+    def learn_positions(self) -> None:
+        """Make the positions weights, the class token's included, as in the original ViT and in timm's."""
+        start = self.pos_embed
+        del self.pos_embed
+        self.pos_embed = nn.Parameter(start.clone())
+
     def forward(
         self, face: Float[Tensor, "batch channels high wide"], kept: Int[Tensor, "batch kept"] | None = None
     ) -> Float[Tensor, "batch tokens width"]:
@@ -50,7 +56,8 @@ class Encoder(nn.Module):
         tokens = self.patch_embed(face) + self.pos_embed[:, 1:]
         if kept is not None:
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
-        tokens = torch.cat([self.cls_token.expand(len(face), -1, -1), tokens], dim=1)
+        first = self.cls_token + self.pos_embed[:, :1]
+        tokens = torch.cat([first.expand(len(face), -1, -1), tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
