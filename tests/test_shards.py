@@ -1,3 +1,4 @@
+import io
 from collections import Counter
 from itertools import islice
 
@@ -139,7 +140,7 @@ def test_the_real_files_have_the_published_counts():
     train = SHARED / "data" / "ferplus_train.parquet"
     counts = Counter()
     faces = Faces([train], hard=True, clean=False)
-    for target in faces.targets.values():
+    for target in map(faces.targets_of, faces.labels.values()):
         counts.update(target.argmax(1)[target.sum(1) > 0].tolist())
     assert [counts[i] for i in range(8)] == [10308, 7528, 3562, 3515, 2467, 191, 652, 165]
     first = everything(faces, 48, 1, limit=3)
@@ -150,3 +151,14 @@ def test_pictures_are_resampled_as_pillow_does():
     pixels = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BILINEAR))
     assert (decode(png(pixels), 24, 1)[0] == expected).all()
+
+
+def test_a_large_jpeg_is_decoded_at_its_half_and_looks_the_same():
+    coarse = np.random.default_rng(0).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((112, 112), Image.Resampling.BICUBIC).save(file, "JPEG", quality=95)
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        small = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float32)
+    ours = decode(file.getvalue(), 48, 3).transpose(1, 2, 0)
+    assert np.abs(ours - small).mean() < 4 and np.abs(ours.mean() - small.mean()) < 1
+    assert decode(file.getvalue(), 150, 1).shape == (1, 150, 150)

@@ -32,11 +32,13 @@ STAGES = {
 }  # fmt: skip
 STEM = (*STAGES["train"], "--model.patch-size", "8", "--model.stem", "4", "8", "16", "--model.separator", "subspace",
         "--erase-at", "0.5")  # fmt: skip
+#: What a clock says differs from run to run.
+TIMED = {"faces_per_second", "loading", "slowest", "slowest_rank"}
 
 
 def lines(run: Path) -> list[dict]:
     told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "faces_per_second"} for line in told]
+    return [{k: v for k, v in line.items() if k not in TIMED} for line in told]
 
 
 def start(stage: str, data: Path, out: Path, *more: object) -> None:
@@ -54,14 +56,6 @@ def test_golden_losses_of_twenty_steps(stage, made_up, tmp_path):
         golden.write_text(json.dumps(told, indent=0))
     for ours, expected in zip(told, json.loads(golden.read_text()), strict=True):
         assert ours == pytest.approx(expected, rel=2e-3, abs=2e-5), "if the change is meant: PFVIT_WRITE_GOLDEN=1"
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_two_processes_do_what_one_does_on_the_joined_batch(stage, made_up, tmp_path):
-    start(stage, made_up, tmp_path / "one")
-    start(stage, made_up, tmp_path / "two", "--hardware.devices", "2")
-    for one, two in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
-        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("stage", [*STAGES.values(), STEM], ids=[*STAGES, "stem"])

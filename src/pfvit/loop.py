@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
-from lightning_fabric.strategies import DDPStrategy
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,13 +22,14 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
-from pfvit import checkpoint
+from pfvit import checkpoint, scale
 from pfvit.config import Hardware, Pretrain, Train
 from pfvit.data.shards import Batch, Faces, Stream, loader
 from pfvit.errors import InputError
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
 FREE_ON_RESUME = {
+    "out",
     "resume",
     "minutes",
     "workers",
@@ -39,6 +39,9 @@ FREE_ON_RESUME = {
     "devices",
     "threads",
     "log_every",
+    "shard",
+    "accumulate",
+    "recompute",
 }
 REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
 
@@ -49,24 +52,41 @@ def make_fabric(hardware: Hardware) -> Fabric:
         raise InputError("--hardware.resident needs --hardware.workers 0: the faces are decoded already", status=2)
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
+    scale.keep_memory()
     precision = hardware.precision
     if precision == "auto":
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    # A step without the game leaves generator and probe without gradients, which plain DDP refuses.
-    strategy = DDPStrategy(find_unused_parameters=True) if hardware.devices > 1 or _launched() else "auto"
+    here, nodes = scale.world(hardware)
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=hardware.devices,
+        devices=here,
+        num_nodes=nodes,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
-        strategy=strategy,
+        strategy=scale.strategy(hardware),
     )
     fabric.launch()
     return fabric
 
 
-def _launched() -> bool:
-    return torch.distributed.is_torchelastic_launched()
+def pieces(batch: Batch, count: int) -> list[Batch]:
+    """Part a process's batch as it would be parted over `count` processes."""
+    return [
+        Batch(batch.image[i::count], batch.target[i::count], batch.name[i::count], batch.place[i::count])
+        for i in range(count)
+    ]
+
+
+def check_share(batch: int, world: int, accumulate: int, what: str) -> None:
+    """Raise InputError if a step's faces cannot be shared evenly, with the nearest number that can."""
+    share = world * accumulate
+    if accumulate < 1 or batch % share:
+        nearest = max(share, round(batch / share) * share) if share > 0 else batch
+        raise InputError(
+            f"{what} {batch} cannot be shared evenly by {world} processes in {accumulate} pieces each; "
+            f"take {what} {nearest}, or another number of processes",
+            status=2,
+        )
 
 
 def feed(fabric: Fabric, config: Pretrain | Train, faces: Faces, step: int) -> Iterator[Batch]:
@@ -142,6 +162,8 @@ class Run:
         if config.resume:
             if not (self.folder / checkpoint.LAST).is_file():
                 raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
+        elif scale.restarted():  # before the first checkpoint: start over
+            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
         elif self.folder.exists() and any(self.folder.iterdir()) and fabric.is_global_zero:
             raise InputError(f"{self.folder} exists and is not empty; --resume continues it, or choose another --out")
         fabric.barrier()
@@ -190,15 +212,21 @@ class Run:
         self.saved = time.monotonic()
 
     def time_to_save(self) -> bool:
-        """Say whether the last checkpoint is old enough for a new one."""
-        return time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes
+        """Say whether the last checkpoint is old enough for a new one; all ranks get the same answer."""
+        return self._agreed(time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
 
     def time_is_up(self) -> bool:
         """Say whether the time budget is spent; all ranks get the same answer."""
         if self.config.minutes is None:
             return False
-        up = torch.tensor(time.monotonic() - self.began > 60 * self.config.minutes)
-        return bool(self.fabric.broadcast(up)) if self.fabric.world_size > 1 else bool(up)
+        return self._agreed(time.monotonic() - self.began > 60 * self.config.minutes)
+
+    def _agreed(self, here: bool) -> bool:
+        if self.fabric.world_size == 1:
+            return here
+        told = torch.tensor(float(here), device=self.fabric.device)
+        torch.distributed.broadcast(told, 0)
+        return bool(told)
 
     def progress(self) -> Progress:
         """Return a progress bar on standard error with rate and time left."""

@@ -1,20 +1,35 @@
 """Stage one: masked autoencoding of unlabelled faces (PAPER 3; He et al., arXiv 2111.06377)."""
 
-import time
 from collections.abc import Sequence
 
 import torch
 import tyro
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule as FabricModule
+from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import nn
 
-from pfvit import checkpoint, losses
+from pfvit import checkpoint, losses, public, scale
 from pfvit.build import build_decoder, build_encoder
 from pfvit.config import Pretrain
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, everything
-from pfvit.loop import REFERENCE_BATCH, Run, cosine, feed, groups, make_fabric, set_rate, stop_if_not_finite
+from pfvit.errors import InputError
+from pfvit.loop import (
+    REFERENCE_BATCH,
+    Run,
+    check_share,
+    cosine,
+    feed,
+    groups,
+    make_fabric,
+    pieces,
+    set_rate,
+    stop_if_not_finite,
+)
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.model.transformer import patchify, unpatchify
+from pfvit.pace import Pace
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
@@ -34,7 +49,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
+    config = scale.taken_up(config)
     fabric = make_fabric(config.hardware)
+    check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     run = Run(fabric, config, "pretrain")
     faces = Faces(config.data, labelled=False, clean=config.protocol == "clean")
     steps = max(1, round(config.epochs * len(faces) / config.batch))
@@ -43,6 +60,9 @@ def pretrain(config: Pretrain) -> None:
     torch.manual_seed(config.seed)
     sizes = config.model
     autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
+    if config.start is not None and not config.resume:
+        begin(config, autoencoder, run)
+    scale.shard(autoencoder, fabric.strategy)
     learning = groups(list(autoencoder.named_parameters()), config.weight_decay)
     optimizer = torch.optim.AdamW(learning, betas=BETAS, fused=fabric.device.type == "cuda")
     step = 0
@@ -51,41 +71,44 @@ def pretrain(config: Pretrain) -> None:
         checkpoint.load_into(autoencoder, checkpoint.part_of(tensors, "model"), "autoencoder", run.folder)
         checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, "optimizer"))
     bare = autoencoder
+    if config.hardware.recompute:
+        scale.recompute(autoencoder)
     if config.hardware.compile:
         autoencoder.compile(dynamic=False)
     autoencoder, optimizer = fabric.setup(autoencoder, optimizer)
 
     def state() -> dict[str, torch.Tensor]:
-        return {
-            **checkpoint.prefixed("model", bare.state_dict()),
-            **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer.optimizer)),
-        }
+        return scale.gathered(
+            {
+                **checkpoint.prefixed("model", bare.state_dict()),
+                **checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(optimizer.optimizer)),
+            }
+        )
 
     batches = feed(fabric, config, faces, step)
-    shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES) if fabric.is_global_zero else None
+    shown = everything(faces, sizes.image_size, sizes.channels, limit=SHEET_FACES)
     run.say(
-        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, "
+        f"precision {fabric._precision.precision}, {scale.told(bare, fabric.world_size)}"
     )
     with run.progress() as progress:
         bar = progress.add_task("pretrain", total=steps, completed=step, said="")
-        clock, since = time.monotonic(), step
+        pace = Pace(fabric, config.batch)
         while step < steps and not run.time_is_up():
             set_rate(
                 optimizer,
                 config.rate * config.batch / REFERENCE_BATCH
                 * cosine(step, steps, round(config.warmup * len(faces) / config.batch)),
             )  # fmt: skip
-            batch = next(batches)
-            loss = fit(fabric, autoencoder, optimizer, batch, step, config)
+            loss = fit(fabric, autoencoder, optimizer, pace.load(batches), step, config, pace)
             step += 1
             if step % config.log_every == 0 or step == steps:
-                pace = (step - since) * config.batch / (time.monotonic() - clock)
-                clock, since = time.monotonic(), step
-                told = run.mean({"loss": float(loss)})
-                run.log(step, {**told, "rate": optimizer.param_groups[0]["lr"], "faces_per_second": pace})
-                progress.update(bar, completed=step, said=f"loss {told['loss']:.4f}, {pace:.0f} faces/s")
-            if shown is not None and (step % config.evaluate_every == 0 or step == steps):
-                draw(bare, shown, step, config)
+                told = {**run.mean({"loss": float(loss)}), "rate": optimizer.param_groups[0]["lr"], **pace.figures()}
+                run.log(step, told)
+                said = f"loss {told['loss']:.4f}, {told['faces_per_second']:.0f} faces/s"
+                progress.update(bar, completed=step, said=said)
+            if step % config.evaluate_every == 0 or step == steps:
+                draw(bare, shown, step, config, fabric.is_global_zero)
             if run.time_to_save():
                 run.save(step, state())
     run.save(step, state())
@@ -94,26 +117,59 @@ def pretrain(config: Pretrain) -> None:
     )
 
 
-def fit(fabric, autoencoder: nn.Module, optimizer, batch: Batch, step: int, config: Pretrain) -> torch.Tensor:
+def begin(config: Pretrain, autoencoder: Autoencoder, run: Run) -> None:
+    """Load what the run starts from: a public checkpoint, or another run of stage one."""
+    start, sizes = config.start, config.model
+    if start is None:
+        return
+    if public.is_public(start):
+        encoder, decoder = autoencoder.encoder, autoencoder.decoder
+        run.say(public.start(start, sizes, encoder, decoder, config.start_pixels, config.normalise))
+        return
+    tensors, record = checkpoint.load(start)
+    if record["stage"] != "pretrain":
+        raise InputError(f"{start} is a run of stage {record['stage']!r}; stage one starts from stage one")
+    checkpoint.check_sizes(record, sizes, start)
+    checkpoint.load_into(autoencoder, checkpoint.part_of(tensors, "model"), "autoencoder", start)
+
+
+def fit(
+    fabric: Fabric, autoencoder: FabricModule, optimizer: FabricOptimizer, batch: Batch, step: int, config: Pretrain,
+    pace: Pace | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Take one step and return its loss."""
-    draws = augment.Draws(config.seed, step, config.batch, batch.place)
-    face = augment.to_unit(batch.image.to(fabric.device, non_blocking=True))
-    face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift)
-    mask = mask_patches(draws.uniform(config.model.tokens).to(fabric.device), config.mask_ratio)
-    drawn = autoencoder(face, mask)
-    target = patchify(face, config.model.patch_size)
-    loss = losses.masked_reconstruction(drawn, target, mask.hidden, config.normalise)
-    stop_if_not_finite({"reconstruction": loss}, step, batch.name)
-    fabric.backward(loss)
+    count = config.hardware.accumulate
+    total = torch.zeros((), device=fabric.device)
+    for turn, piece in enumerate(pieces(batch, count), 1):
+        with fabric.no_backward_sync(autoencoder, enabled=turn < count):
+            loss = masked_loss(autoencoder, piece, step, config, fabric.device) / count
+            stop_if_not_finite({"reconstruction": loss}, step, piece.name)
+            if pace is not None and turn == 1:
+                pace.forward_done()
+            fabric.backward(loss)
+        total += loss.detach()
     fabric.clip_gradients(autoencoder, optimizer, max_norm=config.clip, error_if_nonfinite=False)
     optimizer.step()
     optimizer.zero_grad()
-    return loss.detach()
+    return total
+
+
+def masked_loss(
+    autoencoder: nn.Module, batch: Batch, step: int, config: Pretrain, device: torch.device
+) -> torch.Tensor:
+    """Hide most of each face, draw it, and return the loss."""
+    draws = augment.Draws(config.seed, step, config.batch, batch.place)
+    face = augment.to_unit(batch.image.to(device, non_blocking=True))
+    face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift)
+    mask = mask_patches(draws.uniform(config.model.tokens).to(device), config.mask_ratio)
+    drawn = autoencoder(face, mask)
+    target = patchify(face, config.model.patch_size)
+    return losses.masked_reconstruction(drawn, target, mask.hidden, config.normalise)
 
 
 @torch.no_grad()
-def draw(autoencoder: Autoencoder, shown: Batch, step: int, config: Pretrain) -> None:
-    """Write a sheet of what is seen, what is drawn and the face itself."""
+def draw(autoencoder: Autoencoder, shown: Batch, step: int, config: Pretrain, write: bool) -> None:
+    """Write a sheet of what is seen, what is drawn and the face itself; every process draws, the first one writes."""
     sizes = config.model
     device = next(autoencoder.parameters()).device
     face = augment.to_unit(shown.image.to(device))
@@ -127,4 +183,5 @@ def draw(autoencoder: Autoencoder, shown: Batch, step: int, config: Pretrain) ->
     filled = torch.where(mask.hidden[:, :, None], drawn, target)
     columns = [unpatchify(p, sizes.patch_size, sizes.channels) for p in (seen, filled)]
     sheet = [augment.to_bytes(faces) for faces in (*columns, face)]
-    save_sheet(config.out / "sheets" / f"{step:07d}.png", sheet)
+    if write:
+        save_sheet(config.out / "sheets" / f"{step:07d}.png", sheet)

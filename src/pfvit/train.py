@@ -1,7 +1,6 @@
 """Stage two: recognition, separation and the poker-face game, two optimizers, phases as data (PAPER 2 and 4.3)."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -9,11 +8,12 @@ from typing import NamedTuple, cast
 import torch
 import tyro
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule as FabricModule
 from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
-from pfvit import checkpoint, losses, metrics
+from pfvit import checkpoint, losses, metrics, public, scale
 from pfvit.build import build_discriminator, build_pfvit
 from pfvit.config import Train
 from pfvit.data import augment
@@ -24,16 +24,19 @@ from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_te
 from pfvit.loop import (
     REFERENCE_BATCH,
     Run,
+    check_share,
     cosine,
     feed,
     groups,
     layer_scale,
     make_fabric,
+    pieces,
     set_rate,
     stop_if_not_finite,
 )
 from pfvit.model import Classifier, PFViT
 from pfvit.model.erasure import emotional_axes
+from pfvit.pace import Pace
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
@@ -69,7 +72,7 @@ class Step:
 class Phase(NamedTuple):
     """One side's turn: it comes every `every` steps."""
 
-    side: nn.Module
+    side: FabricModule
     optimizer: FabricOptimizer
     every: int
     terms: Callable[[Step], dict[str, Tensor]]
@@ -85,14 +88,18 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build(config: Train) -> tuple[PFViT, Critics]:
-    """Make both sides; the model starts as `config.start`'s: encoder and decoder of stage one, or all."""
+def build(config: Train, say: Callable[[str], None] = lambda _: None) -> tuple[PFViT, Critics]:
+    """Make both sides; the model starts as `config.start`'s: encoder and decoder of stage one or of others, or all."""
     torch.manual_seed(config.seed)
     sizes = config.model
     model = build_pfvit(sizes)
     critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
-    if config.start is not None and not config.resume:
+    if config.start is not None and not config.resume and public.is_public(config.start):
+        decoder = model.generator.decoder
+        say(public.start(config.start, sizes, model.encoder, decoder, config.start_pixels, normalised=False))
+    elif config.start is not None and not config.resume:
         tensors, record = checkpoint.load(config.start)
+        checkpoint.check_sizes(record, sizes, config.start)
         if record["stage"] == "train":
             checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", config.start)
         else:
@@ -105,17 +112,24 @@ def build(config: Train) -> tuple[PFViT, Critics]:
 class Trainer:
     """The state of a run of stage two: both sides, their optimizers, and the averaged weights."""
 
-    def __init__(self, fabric: Fabric, config: Train, steps: int, sample: Batch | None = None):
+    def __init__(
+        self, fabric: Fabric, config: Train, steps: int, sample: Batch | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ):  # fmt: skip
         self.fabric, self.config, self.steps, self.sample = fabric, config, steps, sample
         self.entrance = round(config.game.start * steps)
         self.erasure = steps + 1 if config.erase_at is None else round(config.erase_at * steps)
-        self.model, self.bare_critics = build(config)
+        self.model, self.bare_critics = build(config, say)
         self.average = AveragedModel(self.model, multi_avg_fn=self._follow, use_buffers=True)
         makers = Makers(self.model, config.game, config.encoder_stays)
+        for module in (makers, self.bare_critics, self.average.module):
+            scale.shard(module, fabric.strategy)
+        if config.hardware.recompute:  # not the critics: R1 needs their activations twice
+            scale.recompute(makers)
         fused = fabric.device.type == "cuda"  # one kernel for all weights
-        scale = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
+        layer = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
         learning = [(name, weight) for name, weight in makers.named_parameters() if weight.requires_grad]
-        named = groups(learning, config.weight_decay, scale)
+        named = groups(learning, config.weight_decay, layer)
         maker_optimizer = torch.optim.AdamW(named, betas=MAKER_BETAS, fused=fused)
         critic_named = groups(list(self.bare_critics.named_parameters()), config.weight_decay)
         critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS, fused=fused)
@@ -133,22 +147,35 @@ class Trainer:
         if not averaged[0].is_floating_point():
             return  # the stem's count of batches, which nothing reads
         factor = min(self.config.average, (1 + int(count)) / (AVERAGE_WARMUP + int(count)))
-        torch._foreach_lerp_(averaged, current, 1 - factor)
+        with torch.no_grad():
+            torch._foreach_lerp_(scale.local(list(averaged)), scale.local(list(current)), 1 - factor)
 
     @property
     def averaged(self) -> PFViT:
         """The averaged model, which is the one to look at and to export."""
         return cast(PFViT, self.average.module)
 
+    def whole(self) -> PFViT:
+        """Return the averaged model to look at, gathered if it is sharded; every process must call this."""
+        if not self.config.hardware.shard:
+            return self.averaged
+        tensors, model = scale.gathered(self.averaged.state_dict()), build_pfvit(self.config.model)
+        model.load_state_dict(tensors)
+        return model.to(self.fabric.device)
+
     def state(self) -> dict[str, Tensor]:
-        """Return all that the rest of the run depends on, as named tensors."""
-        return {
-            **checkpoint.prefixed("model", self.model.state_dict()),
-            **checkpoint.prefixed("critics", self.bare_critics.state_dict()),
-            **checkpoint.prefixed("average", self.average.state_dict()),
-            **checkpoint.prefixed("maker_optimizer", checkpoint.optimizer_tensors(self.maker_optimizer.optimizer)),
-            **checkpoint.prefixed("critic_optimizer", checkpoint.optimizer_tensors(self.critic_optimizer.optimizer)),
-        }
+        """Return all that the rest of the run depends on, as named tensors; every process must call this."""
+        return scale.gathered(
+            {
+                **checkpoint.prefixed("model", self.model.state_dict()),
+                **checkpoint.prefixed("critics", self.bare_critics.state_dict()),
+                **checkpoint.prefixed("average", self.average.state_dict()),
+                **checkpoint.prefixed("maker_optimizer", checkpoint.optimizer_tensors(self.maker_optimizer.optimizer)),
+                **checkpoint.prefixed(
+                    "critic_optimizer", checkpoint.optimizer_tensors(self.critic_optimizer.optimizer)
+                ),
+            }
+        )
 
     def restore(self, tensors: dict[str, Tensor], run: Run) -> None:
         """Put back what `state` gave."""
@@ -202,7 +229,7 @@ class Trainer:
         )
         axes = emotional_axes(pairs, rank=self.model.separator.basis.shape[1])
         for model in (self.model, averaged):
-            model.separator.basis.copy_(axes)
+            model.separator.basis.copy_(checkpoint.as_held(axes, model.separator.basis))
 
     def due(self, every: int, step: Step) -> bool:
         """Say whether something that comes every `every` steps comes in this one."""
@@ -211,7 +238,8 @@ class Trainer:
     def maker_phase(self, step: Step) -> dict[str, Tensor]:
         """Name the emotion; where the game is due, draw both faces and answer to the critics."""
         game = self.config.game
-        self.bare_critics.requires_grad_(False)
+        for part in self.bare_critics.children():
+            scale.learn(part, False)
         if not self.due(game.every, step):
             logits, _ = self.makers(step.view)
             return {"classification": losses.classification(logits, step.view_target)}
@@ -227,16 +255,18 @@ class Trainer:
         game, made = self.config.game, step.made
         if made is None:
             raise RuntimeError("the critics' turn comes after the makers have drawn")
-        self.bare_critics.requires_grad_(True)
+        for part in self.bare_critics.children():
+            scale.learn(part, True)
         drawn = torch.cat([made.expressive, made.calm]).detach()
         penalise = game.penalty > 0 and self.due(game.every * game.penalty_every, step)
         verdicts = self.critics(step.clean, drawn, made.residue.detach(), penalise)
         return critic_terms(game, verdicts, step.target, penalise)
 
-    def step(self, batch: Batch, number: int, warmup: int) -> dict[str, float]:
+    def step(self, batch: Batch, number: int, warmup: int, pace: Pace | None = None) -> dict[str, float]:
         """Take one step of all phases that are due and return the loss terms."""
         config = self.config
-        step = self.prepare(batch, number)
+        count = config.hardware.accumulate
+        steps = [self.prepare(piece, number) for piece in pieces(batch, count)]
         base = cosine(number, self.steps, warmup)
         set_rate(self.maker_optimizer, config.rate * config.batch / REFERENCE_BATCH * base)
         since = number - self.entrance  # the critics have a schedule of their own
@@ -247,18 +277,23 @@ class Trainer:
         if number == self.erasure:
             self.erase_emotion()
         if number >= self.erasure:
-            self.model.separator.requires_grad_(False)
+            scale.learn(self.model.separator, False)
         told: dict[str, float] = {}
         for phase in self.phases:
-            if not self.due(phase.every, step) or (phase.side is self.critics and number < self.entrance):
+            if not self.due(phase.every, steps[0]) or (phase.side is self.critics and number < self.entrance):
                 continue
-            terms = phase.terms(step)
-            stop_if_not_finite(terms, number, step.names)
-            self.fabric.backward(torch.stack(list(terms.values())).sum())
+            for turn, step in enumerate(steps, 1):
+                with self.fabric.no_backward_sync(phase.side, enabled=turn < count):
+                    terms = phase.terms(step)
+                    stop_if_not_finite(terms, number, step.names)
+                    if pace is not None and turn == 1 and phase.side is self.makers:
+                        pace.forward_done()
+                    self.fabric.backward(torch.stack(list(terms.values())).sum() / count)
+                for name, term in terms.items():
+                    told[name] = told.get(name, 0.0) + float(term.detach()) / count
             self.fabric.clip_gradients(phase.side, phase.optimizer, max_norm=config.clip, error_if_nonfinite=False)
             phase.optimizer.step()
             phase.optimizer.zero_grad()
-            told |= {name: float(term.detach()) for name, term in terms.items()}
         self.average.update_parameters(self.model)
         return told
 
@@ -273,7 +308,10 @@ def train(config: Train) -> None:
         raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
         raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
+    config = scale.taken_up(config)
     fabric = make_fabric(config.hardware)
+    check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
+    check_share(config.game.batch, fabric.world_size, config.hardware.accumulate, "--game.batch")
     run = Run(fabric, config, "train")
     sizes = config.model
     clean = config.protocol == "clean"
@@ -289,7 +327,7 @@ def train(config: Train) -> None:
     if config.erase_at is not None:
         every = math.ceil(len(faces) / ERASURE_FACES)
         sample = everything(faces, sizes.image_size, sizes.channels, pick=lambda position: position % every == 0)
-    trainer = Trainer(fabric, config, steps, sample)
+    trainer = Trainer(fabric, config, steps, sample, run.say)
     run.record["steps"] = steps
     step = 0
     if config.resume:
@@ -297,22 +335,25 @@ def train(config: Train) -> None:
         trainer.restore(tensors, run)
     batches = feed(fabric, config, faces, step)
     run.say(
-        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, precision {fabric._precision.precision}"
+        f"{len(faces)} faces, {steps} steps of {config.batch}, {fabric.device}, "
+        f"precision {fabric._precision.precision}, {scale.told(trainer.model, fabric.world_size)}"
     )
     with run.progress() as progress:
         bar = progress.add_task("train", total=steps, completed=step, said="")
-        clock, since = time.monotonic(), step
+        pace = Pace(fabric, config.batch)
         while step < steps and not run.time_is_up():
-            terms = trainer.step(next(batches), step, warmup)
+            terms = trainer.step(pace.load(batches), step, warmup, pace)
             step += 1
             if step % config.log_every == 0 or step == steps:
-                pace = (step - since) * config.batch / (time.monotonic() - clock)
-                clock, since = time.monotonic(), step
+                figures = pace.figures()
                 rate = trainer.maker_optimizer.param_groups[-1]["lr"]
-                run.log(step, {**run.mean(terms), "rate": rate, "faces_per_second": pace})
-                progress.update(bar, completed=step, said=f"loss {terms['classification']:.3f}, {pace:.0f} faces/s")
-            if held_out is not None and (step % config.evaluate_every == 0 or step == steps):
-                figures = look(trainer.averaged, held_out, step, config)
+                run.log(step, {**run.mean(terms), "rate": rate, **figures})
+                said = f"loss {terms['classification']:.3f}, {figures['faces_per_second']:.0f} faces/s"
+                progress.update(bar, completed=step, said=said)
+            looking = config.validation is not None and (step % config.evaluate_every == 0 or step == steps)
+            whole = trainer.whole() if looking else None
+            if held_out is not None and whole is not None:
+                figures = look(whole, held_out, step, config)
                 run.log(step, figures)
                 run.say(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
             if run.time_to_save():

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, UInt8
@@ -41,11 +43,11 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one row group that take part."""
+    """The rows of one row group that take part: of ten million none is a Python object."""
 
     path: Path
     index: int
-    rows: tuple[int, ...]
+    rows: range | np.ndarray
 
 
 def vote_targets(votes: np.ndarray, classes: int, hard: bool) -> np.ndarray:
@@ -84,42 +86,54 @@ class Faces:
         self, paths: Sequence[Path], classes: int = 8, labelled: bool = True, hard: bool = False,
         order: str = "ferplus", clean: bool = True,
     ):  # fmt: skip
-        self.classes = classes
+        self.classes, self.labelled, self.hard, self.order = classes, labelled, hard, order
         self.groups: list[Group] = []
-        self.targets: dict[tuple[Path, int], np.ndarray] = {}
+        self.labels: dict[tuple[Path, int], np.ndarray] = {}
         self.kept: Batch | None = None
-        for path in paths:
-            if not Path(path).is_file():
-                raise InputError(f"{path} is not there; give Parquet files with an image column")
-            try:
-                file = pq.ParquetFile(path)
-            except Exception as problem:
-                raise InputError(f"{path} cannot be read as Parquet: {problem}") from problem
-            columns = file.schema_arrow.names
-            if "image" not in columns:
-                raise InputError(f"{path} has no image column, only {', '.join(columns)}")
-            has_votes = set(FERPLUS_VOTES) <= set(columns)
-            if labelled and not has_votes and "label" not in columns:
-                raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column")
-            wanted = [c for c in (*FERPLUS_VOTES, "label", "also_in") if c in columns]
-            for index in range(file.num_row_groups):
-                table = file.read_row_group(index, columns=wanted)
-                rows = file.metadata.row_group(index).num_rows
-                keep = np.ones(rows, dtype=bool)
-                if clean and "also_in" in columns:
-                    keep &= np.array([not value for value in table["also_in"].to_pylist()])
-                if labelled:
-                    if has_votes:
-                        votes = np.stack([table[c].to_numpy() for c in FERPLUS_VOTES], axis=1)
-                        targets = vote_targets(votes, classes, hard)
-                    else:
-                        targets = label_targets(table["label"].to_numpy(), order, classes)
-                    keep &= targets.sum(axis=1) > 0
-                    self.targets[Path(path), index] = targets
-                self.groups.append(Group(Path(path), index, tuple(np.flatnonzero(keep).tolist())))
-        self.groups = [group for group in self.groups if group.rows]
+        for path in shards_of(paths):
+            self._add(path, clean)
         if not self.groups:
             raise InputError(f"no usable rows in {', '.join(map(str, paths))}")
+
+    def _add(self, path: Path, clean: bool) -> None:
+        try:
+            file = pq.ParquetFile(path)
+        except Exception as problem:
+            raise InputError(
+                f"{path} cannot be read as Parquet: {_first_line(problem)}. If it is cut short, copy it again or "
+                "write it anew"
+            ) from problem
+        columns = file.schema_arrow.names
+        if "image" not in columns:
+            raise InputError(f"{path} has no image column, only {', '.join(columns)}")
+        has_votes = set(FERPLUS_VOTES) <= set(columns)
+        if self.labelled and not has_votes and "label" not in columns:
+            raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column")
+        names = [*(FERPLUS_VOTES if has_votes else ("label",))] if self.labelled else []
+        wanted = [*names, *(["also_in"] if clean and "also_in" in columns else [])]
+        table = file.read(columns=wanted) if wanted else None
+        first = 0
+        for index in range(file.num_row_groups):
+            count = file.metadata.row_group(index).num_rows
+            keep = np.ones(count, dtype=bool)
+            part = None if table is None else table.slice(first, count)
+            if part is not None and "also_in" in wanted:
+                elsewhere = pc.call_function("binary_length", [part["also_in"]])
+                keep &= elsewhere.fill_null(0).to_numpy() == 0
+            if part is not None and self.labelled:
+                labels = np.stack([part[name].to_numpy() for name in names], axis=1)
+                keep &= self.targets_of(labels).sum(axis=1) > 0
+                self.labels[path, index] = labels.astype(np.int16)
+            rows = range(count) if keep.all() else np.flatnonzero(keep).astype(np.uint32)
+            if len(rows):
+                self.groups.append(Group(path, index, rows))
+            first += count
+
+    def targets_of(self, labels: np.ndarray) -> np.ndarray:
+        """Turn labels [rows, 10] (votes) or [rows, 1] (a label column) into target distributions."""
+        if labels.shape[1] == len(FERPLUS_VOTES):
+            return vote_targets(labels, self.classes, self.hard)
+        return label_targets(labels[:, 0], self.order, self.classes)
 
     def __len__(self) -> int:
         return sum(len(group.rows) for group in self.groups)
@@ -128,7 +142,7 @@ class Faces:
         """Decode all faces now and keep them on a device as bytes, so that no step waits for the processor."""
         everyone = everything(self, size, channels)
         self.kept = everyone._replace(image=everyone.image.to(device), target=everyone.target.to(device))
-        ordered = ((group, row) for group in self.groups for row in group.rows)
+        ordered = ((group, int(row)) for group in self.groups for row in group.rows)
         self.positions = {(group.path, group.index, row): position for position, (group, row) in enumerate(ordered)}
 
     def read(self, members: Sequence[tuple[int, Group, int]], size: int, channels: int) -> Batch:
@@ -137,43 +151,82 @@ class Faces:
             rows = [self.positions[group.path, group.index, row] for _, group, row in members]
             image, target = self.kept.image[rows], self.kept.target[rows]
             return Batch(image, target, [self.kept.name[row] for row in rows], [place for place, _, _ in members])
-        images, targets, names = [], [], []
-        blank = np.zeros(self.classes, dtype=np.float32)
+        images, labels, names = [], [], []
         for _, group, row in members:
             name = f"{group.path.name}#{group.index}:{row}"
             try:
-                images.append(decode(read_images(group.path, group.index)[row], size, channels))
+                images.append(decode(read_images(group.path, group.index)[row].as_py(), size, channels))
+            except InputError:
+                raise
             except Exception as problem:
                 raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
-            known = self.targets.get((group.path, group.index))
-            targets.append(blank if known is None else known[row])
+            if self.labelled:
+                labels.append(self.labels[group.path, group.index][row])
             names.append(name)
-        image, target = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets))
-        return Batch(image, target, names, [place for place, _, _ in members])
+        target = self.targets_of(np.stack(labels)) if labels else np.zeros((len(names), self.classes), np.float32)
+        image = torch.from_numpy(np.stack(images))
+        return Batch(image, torch.from_numpy(target), names, [place for place, _, _ in members])
 
-    def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Group, int]]:
-        """Yield (group, row) of one epoch in its order, from position `start` on."""
+    def pools(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[list[Group], np.ndarray, np.ndarray]]:
+        """Yield one epoch in its order from position `start` on, as (groups, index of the group, row) of each pool.
+
+        What comes before `start` is not looked at, only counted.
+        """
         order = np.random.default_rng([seed, epoch])
         shuffled = [self.groups[i] for i in order.permutation(len(self.groups))]
         for first in range(0, len(shuffled), GROUPS_MIXED):
-            pool = [(group, row) for group in shuffled[first : first + GROUPS_MIXED] for row in group.rows]
-            mixed = order.permutation(len(pool))
-            for i in mixed[start:]:
-                yield pool[i]
-            start = max(0, start - len(pool))
+            groups = shuffled[first : first + GROUPS_MIXED]
+            counts = [len(group.rows) for group in groups]
+            mixed = order.permutation(sum(counts))
+            if start < len(mixed):
+                rows = np.concatenate([np.asarray(group.rows) for group in groups])
+                mixed = mixed[start:]
+                yield groups, np.repeat(np.arange(len(groups)), counts)[mixed], rows[mixed]
+                start = 0
+            else:
+                start -= len(mixed)
+
+    def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Group, int]]:
+        """Yield (group, row) of one epoch in its order, from position `start` on."""
+        for groups, which, rows in self.pools(seed, epoch, start):
+            yield from zip((groups[i] for i in which), rows.tolist(), strict=True)
+
+
+def shards_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the Parquet files that are meant: those given, and all in a folder that is given, by name."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        files += sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not path.exists() or (path.is_dir() and not list(path.glob("*.parquet"))):
+            raise InputError(f"{path} is not there; give Parquet files with an image column, or a folder of them")
+    return files
 
 
 @lru_cache(maxsize=2 * GROUPS_MIXED)
-def read_images(path: Path, index: int) -> list[bytes]:
+def read_images(path: Path, index: int) -> pa.Array:
     """Return the encoded pictures of one row group; the last few groups are remembered."""
-    column = pq.ParquetFile(path).read_row_group(index, columns=["image"])["image"].combine_chunks()
-    # One flat byte column comes out of pyarrow several times faster than a list of structs does.
-    return (column.field("bytes") if column.type.num_fields else column).to_pylist()
+    try:
+        column = pq.ParquetFile(path).read_row_group(index, columns=["image"])["image"].combine_chunks()
+    except Exception as problem:
+        raise InputError(
+            f"{path}, row group {index}, cannot be read: {_first_line(problem)}. The file is damaged or has changed "
+            "since the run began: copy it again or write it anew, then --resume"
+        ) from problem
+    # One flat byte column; a row becomes a Python object only when its turn comes.
+    return column.field("bytes") if column.type.num_fields else column
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).partition("\n")[0].rstrip(".")
 
 
 def decode(encoded: bytes, size: int, channels: int) -> np.ndarray:
-    """Decode a picture to uint8 [channels, size, size], gray or colour, resampled if its size differs."""
+    """Decode a picture to uint8 [channels, size, size], gray or colour, resampled if its size differs.
+
+    A JPEG of twice the size or more is decoded at a half, a quarter or an eighth of it, which costs as much less.
+    """
     with Image.open(io.BytesIO(encoded)) as picture:
+        picture.draft("L" if channels == 1 else "RGB", (size, size))
         picture = picture.convert("L" if channels == 1 else "RGB")
         if picture.size != (size, size):
             picture = picture.resize((size, size), Image.Resampling.BILINEAR)  # antialiased, like the exported graph
@@ -203,22 +256,31 @@ class Stream(IterableDataset):
     def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         turn, turns = (worker.id, worker.num_workers) if worker else (0, 1)
-        for step, members in enumerate(self._steps(), self.start):
+        for step, runs in enumerate(self._steps(), self.start):
             if (step - self.start) % turns == turn:  # the loader takes from its workers in turn, so order is kept
-                yield self.faces.read(members, self.size, self.channels)
+                whole = ((groups[i], row) for groups, which, rows in runs for i, row in zip(which, rows, strict=True))
+                mine = [
+                    (place, group, int(row))
+                    for place, (group, row) in enumerate(whole)
+                    if place % self.world == self.rank
+                ]
+                yield self.faces.read(mine, self.size, self.channels)
 
-    def _steps(self) -> Iterator[list[tuple[int, Group, int]]]:
+    def _steps(self) -> Iterator[list[tuple[list[Group], np.ndarray, np.ndarray]]]:
+        """Yield what each step's whole batch is made of, as parts of pools."""
         epoch, position = divmod(self.start * self.batch, len(self.faces))
-        members: list[tuple[int, Group, int]] = []
-        place = 0
+        runs, missing = [], self.batch
         while True:
-            for group, row in self.faces.epoch(self.seed, epoch, position):
-                if place % self.world == self.rank:
-                    members.append((place, group, row))
-                place += 1
-                if place == self.batch:
-                    yield members
-                    members, place = [], 0
+            for groups, which, rows in self.faces.pools(self.seed, epoch, position):
+                done = 0
+                while done < len(rows):
+                    end = min(done + missing, len(rows))
+                    runs.append((groups, which[done:end], rows[done:end]))
+                    missing -= end - done
+                    done = end
+                    if not missing:
+                        yield runs
+                        runs, missing = [], self.batch
             epoch, position = epoch + 1, 0
 
 
@@ -239,7 +301,7 @@ def everything(
     pick: Callable[[int], bool] = lambda _: True,
 ) -> Batch:
     """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch."""
-    rows = ((group, row) for group in faces.groups for row in group.rows)
+    rows = ((group, int(row)) for group in faces.groups for row in group.rows)
     picked = (pair for position, pair in enumerate(rows) if pick(position))
     members = [(place, group, row) for place, (group, row) in enumerate(islice(picked, limit))]
     return faces.read(members, size, channels)
