@@ -3,7 +3,7 @@ import json
 import pytest
 from conftest import pfvit
 
-from pfvit.info import cost
+from pfvit.info import cost, training_cost
 from pfvit.presets import ARCHITECTURES
 
 
@@ -15,9 +15,17 @@ def test_flops_of_a_linear_stack_are_what_the_formula_says():
     assert cost("compact")["encoder"]["flops"] == pytest.approx(sizes.depth * per_block + patches, rel=0.01)
 
 
+def test_training_costs_about_three_forwards_of_what_learns():
+    parts, training = cost("compact"), training_cost("compact")
+    encoder, generator = parts["encoder"]["flops"], parts["generator"]["flops"]
+    assert training["stage one"] == pytest.approx(3 * (encoder * 17 / 65 + generator), rel=0.2)
+    assert 3 * parts["recogniser"]["flops"] < training["stage two"] < 3 * sum(parts[p]["flops"] * 2 for p in parts)
+
+
 def test_info_prints_for_people_and_machines():
     told = json.loads(pfvit("info", "nano", "--json").stdout)
     assert told["preset"] == "nano" and told["parts"]["encoder"]["parameters"] > 1000
+    assert told["training"]["stage two"] > told["training"]["stage one"] > 0
     assert "recogniser" in pfvit("info", "compact").stdout
     listed = pfvit("info", "list").stdout
     assert all(name in listed for name in ARCHITECTURES)
