@@ -65,6 +65,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         strategy=scale.strategy(hardware),
     )
+    scale.rejoin()
     fabric.launch()
     return fabric
 

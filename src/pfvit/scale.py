@@ -59,6 +59,20 @@ def restarted() -> bool:
     return any(int(os.environ.get(name) or 0) > 0 for name in RESTARTS)
 
 
+def rejoin() -> None:
+    """After a restart, meet the others in a place of this attempt's own: torchrun's still has the dead's addresses."""
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    torch.distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        store=torch.distributed.PrefixStore(f"attempt-{attempt}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
+
+
 def taken_up(config: Config) -> Config:
     """Return the settings, with `resume` if this is a restart and there is something to resume."""
     there = (Path(config.out) / checkpoint.LAST).is_file()
@@ -105,7 +119,7 @@ def shard(module: nn.Module, strategy: Any) -> None:
     units = [model.encoder, model.separator, model.generator, model.classifier] if isinstance(model, PFViT) else [model]
     for unit in units:
         if any(True for _ in unit.parameters()):
-            fully_shard(unit, mesh=mesh)
+            fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # also after a forward without a backward
 
 
 def learn(module: nn.Module, flag: bool) -> None:
