@@ -77,7 +77,7 @@ def nano(tmp_path_factory, made_up) -> Path:
     steps = (
         ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--batch", 32,
          "--rate", 1e-2, "--log-every", 10),
-        ("train", "nano", "--data", made_up, "--start", folder / "one", "--out", folder / "two", "--epochs", 40,
+        ("train", "nano", "--data", made_up, "--start", folder / "one", "--out", folder / "two", "--epochs", 60,
          "--batch", 32, "--validation", made_up, "--rate", 1e-2, "--game.start", 0.1, "--mixup", 0, "--erase", 0),
         ("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
     )  # fmt: skip
