@@ -4,7 +4,8 @@
     PFVIT_DATA=/path/to/data python runs/reproduce.py ablation [--scale cpu] [--seeds 3] [--minutes 9]
 
 `weights` leads from the Parquet files to runs/SCALE/weights/pfvit.onnx, its judge, its table (evaluate.json) and its
-figures; copy the two .onnx files to src/pfvit/weights to ship them. `ablation` trains each variant with each seed and
+figures; copy the .onnx files to src/pfvit/weights to ship them. `colour` does the same for the hybrid that is to follow
+them (lab book), in runs/SCALE/colour. `ablation` trains each variant with each seed and
 writes runs/SCALE/ablation.md. With --minutes it starts no more pieces after so long, and a piece stops by itself:
 start it again until it says that all is done. Scales: `try` is minutes, to see that everything works; `cpu` is two
 processor cores with bf16 (AVX-512), about three hours for the weights; `gpu` is one card, with ten times the epochs.
@@ -38,31 +39,54 @@ class Stage:
     settings: str
     start: str | None = None
     preset: str = "compact-conv"
-    labelled_by: str | None = None
-    """A run whose answers label the unlabelled faces, which are then trained on as well."""
+    self_labelled: bool = False
+    """Also train on the unlabelled faces, with what the weights in the wheel answer to them."""
 
 
-HYBRID = "hybrid-colour"
 BESIDE = (
-    "--batch 64 --layer-decay 0.7 --smoothing 0 --mixup 0.1 --game.batch 32 --game.start 1 --game.encoder-share 1 "
+    "--batch 96 --layer-decay 1 --smoothing 0 --game.batch 32 --game.start 1 --game.encoder-share 1 "
     "--game.reconstruction 5 --game.untouched 5"
 )
+ALONE = (
+    "--batch 32 --game.batch 32 --game.alone --game.start 0 --game.ramp 0.05 --warmup 0.05 --layer-decay 1 "
+    "--game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.cycle 0.5 --game.cycle-emotion 0.03"
+)
 WEIGHTS = (
+    # Recognition, with as much drawing beside it as keeps the pixels in the representation.
+    Stage("one", "train", 27, f"--rate 4e-3 --warmup 0.5 --mixup 0.2 --erase 0.2 {BESIDE} --game.every 2"),
+    # The emotion is erased from the residue in closed form, and the encoder gets used to it.
+    Stage("two", "train", 1.4, f"--rate 8e-4 --warmup 0.1 --mixup 0 --erase 0.1 --erase-at 0 {BESIDE} --game.every 2",
+          start="one"),
+    # Recognition again: it had not come to its end.
+    Stage("three", "train", 30, f"--rate 3.5e-3 --warmup 0.3 --mixup 0.15 --erase 0.15 {BESIDE} --game.every 4",
+          start="two"),
+    # The encoder stays from here on: axes set now stay true, and the classifier is refit on them.
+    Stage("four", "train", 1.5, "--batch 96 --rate 4e-3 --warmup 0.1 --mixup 0 --erase 0.1 --layer-decay 1 "
+          "--smoothing 0 --game.every 0 --encoder-stays --erase-at 0", start="three"),
+    # The game, while recognition stays as it is.
+    Stage("five", "train", 2.15, f"--rate 6e-3 --game.untouched 2 {ALONE}", start="four"),
+)  # fmt: skip
+HYBRID = "hybrid-colour"
+IN_COLOUR = (
+    "--batch 64 --layer-decay 0.7 --smoothing 0 --mixup 0.1 --erase 0.2 --game.batch 32 --game.start 1 "
+    "--game.encoder-share 1 --game.reconstruction 5 --game.untouched 5 --game.every 6"
+)
+COLOUR = (
     # Recognition from ImageNet's stem, with as much drawing beside it as keeps the pixels in the representation.
-    Stage("one", "train", 7, f"--imagenet --rate 3e-3 --warmup 0.3 --erase 0.2 --coarse 0.2 {BESIDE} --game.every 6",
-          preset=HYBRID),
-    # On, with the colour and the resolution of faces that the model has labelled itself.
-    Stage("two", "train", 1.6, f"--rate 1.2e-3 --warmup 0.1 --erase 0.15 --coarse 0.3 --gray 0.3 {BESIDE} "
-          "--game.every 3", start="one", preset=HYBRID, labelled_by="one"),
+    Stage("one", "train", 7, f"--imagenet --rate 3e-3 --warmup 0.3 --coarse 0.2 {IN_COLOUR}", preset=HYBRID),
+    # On, with the colour and the sharpness of faces that the weights in the wheel have labelled.
+    Stage("two", "train", 4.2, f"--rate 2.5e-3 --warmup 0.15 --coarse 0.25 --gray 0.3 {IN_COLOUR}", start="one",
+          preset=HYBRID, self_labelled=True),
     # The encoder stays from here on: the emotion's axes, set in closed form, stay true, and the classifier is refit.
     Stage("three", "train", 0.6, "--batch 64 --rate 4e-3 --warmup 0.05 --mixup 0 --erase 0.1 --coarse 0.2 --gray 0.2 "
           "--layer-decay 1 --smoothing 0 --game.every 0 --encoder-stays --erase-at 0", start="two", preset=HYBRID,
-          labelled_by="one"),
+          self_labelled=True),
     # The game, while recognition stays as it is.
     Stage("four", "train", 1.3, "--rate 6e-3 --batch 32 --game.batch 32 --game.alone --game.start 0 --game.ramp 0.05 "
           "--warmup 0.05 --layer-decay 1 --game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.untouched 2 "
-          "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, labelled_by="one"),
+          "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, self_labelled=True),
 )  # fmt: skip
+RECIPES = {"weights": WEIGHTS, "colour": COLOUR}
 BRIEF = "--batch 96 --rate 4e-3 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 --smoothing 0"
 GAME = f"{BRIEF} --game.every 4 --game.batch 32 --game.start 0.4 --game.encoder-share 0.1 --game.reconstruction 5"
 ABLATION = {
@@ -108,8 +132,8 @@ class Work:
         if self.out_of_time():
             return False
         faces = [self.data / "ferplus_train.parquet"]
-        if stage.labelled_by:
-            faces.append(self.labelled(folder / stage.labelled_by))
+        if stage.self_labelled:
+            faces.append(self.labelled())
         words: list[object] = [*stage.settings.split(), "--epochs", stage.epochs * EPOCHS[self.scale], "--seed", seed]
         if stage.verb == "pretrain":
             faces += [self.data / "faces_gray_128.parquet", self.data / "faces_color_112.parquet"]
@@ -126,13 +150,11 @@ class Work:
         self.call("-m", "pfvit", stage.verb, stage.preset, "--data", *faces, "--out", run, *words)
         return self.is_done(run)
 
-    def labelled(self, run: Path) -> Path:
-        """Return the unlabelled faces with the answers of a run, made if they are not there."""
-        out = run / "labelled.parquet"
+    def labelled(self) -> Path:
+        """Return the colour faces with the answers of the weights in the wheel, made if they are not there."""
+        out = self.folder / "labelled.parquet"
         if not out.exists():
-            unlabelled = [self.data / "faces_color_112.parquet", self.data / "faces_gray_128.parquet"]
-            self.call("-m", "pfvit", "export", run, "--out", run / "pfvit.onnx")
-            self.call("runs/self_label.py", *unlabelled, "--weights", run / "pfvit.onnx", "--out", out)
+            self.call("runs/self_label.py", self.data / "faces_color_112.parquet", "--out", out)
         return out
 
     def is_done(self, run: Path) -> bool:
@@ -150,13 +172,14 @@ class Work:
         return judge
 
 
-def weights(work: Work) -> bool:
+def weights(work: Work, recipe: str) -> bool:
     """From the Parquet files to the weights, their table and figures; true when all is done."""
-    if not all(work.stage(stage, work.folder / "runs") for stage in WEIGHTS):
+    stages, runs = RECIPES[recipe], work.folder / f"{recipe}-runs"
+    if not all(work.stage(stage, runs) for stage in stages):
         return False
-    held_out, out = work.data / "ferplus_val.parquet", work.folder / "weights"
+    held_out, out = work.data / "ferplus_val.parquet", work.folder / recipe
     out.mkdir(exist_ok=True)
-    work.call("-m", "pfvit", "export", work.folder / "runs" / WEIGHTS[-1].name, "--out", out / "pfvit.onnx",
+    work.call("-m", "pfvit", "export", runs / stages[-1].name, "--out", out / "pfvit.onnx",
               "--calibrate", held_out, "--balance", BALANCE, "--emphasis", EMPHASIS)  # fmt: skip
     told = work.call("-m", "pfvit", "evaluate", "--data", held_out, "--weights", out / "pfvit.onnx",
                      "--judge", work.judge(), "--figures", out / "figures", "--json", capture=True)  # fmt: skip
@@ -211,7 +234,7 @@ def table(rows: list[tuple[str, dict]], seeds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("weights", "ablation"))
+    parser.add_argument("what", choices=(*RECIPES, "ablation"))
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float)
@@ -220,7 +243,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     work = Work(options.scale, options.minutes, options.data.resolve())
-    done = weights(work) if options.what == "weights" else ablation(work, options.seeds)
+    done = ablation(work, options.seeds) if options.what == "ablation" else weights(work, options.what)
     print("all is done" if done else "out of time: the same command goes on", flush=True)
 
 
