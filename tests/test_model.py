@@ -13,7 +13,7 @@ from pfvit.model.autoencoder import Autoencoder
 from pfvit.model.erasure import emotional_axes
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.presets import ARCHITECTURES, NANO
-from pfvit.train import public_stem
+from pfvit.public import stem_weights
 
 HYBRID = replace(NANO, image_size=48, channels=3, patch_size=16, hybrid=True, separator="subspace")
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
@@ -244,7 +244,7 @@ def test_the_hybrid_stem_computes_what_the_public_model_computes():
         from efficientnet_lite_pytorch import EfficientNet
 
         theirs = EfficientNet.from_name("efficientnet-lite0").eval()
-    public = public_stem()
+    public = stem_weights()
     theirs.load_state_dict(public)
     stem = build_encoder(HYBRID).patch_embed.eval()
     stem.load_public(public)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import pfvit
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pfvit import checkpoint, public, train
 from pfvit.build import build_decoder, build_encoder
@@ -236,3 +236,23 @@ def test_other_sizes_are_named_with_the_flags_that_fit(tmp_path):
     two = fresh(replace(COLOUR, channels=2))
     with pytest.raises(InputError, match="made for 2 channels"):
         load(timm_file(two, tmp_path, ".bin"), COLOUR)
+
+
+def test_a_stem_starts_from_imagenet(made_up, tmp_path):
+    sizes = replace(NANO, image_size=48, channels=3, patch_size=16, hybrid=True)
+    encoder = build_encoder(sizes)
+    public.start_stem(encoder)
+    theirs = public.stem_weights()["_blocks.15._project_conv.weight"]
+    assert torch.equal(encoder.patch_embed.face_layers[-1].layers[-1].conv.weight, theirs)
+    with pytest.raises(InputError, match=r"add --model\.hybrid"):
+        public.start_stem(build_encoder(NANO))
+    words = ("--model.image-size", 48, "--model.channels", 3, "--model.patch-size", 16, "--model.hybrid")
+    run = ("--data", made_up, "--out", tmp_path / "run", "--epochs", 0.2, "--batch", 8)
+    done = pfvit("pretrain", "nano", *words, "--imagenet", *run)
+    assert done.returncode == 0, done.stderr
+    moved = load_file(tmp_path / "run" / checkpoint.LAST)["model.encoder.patch_embed.layers.0.conv.weight"]
+    first = public.stem_weights()["_conv_stem.weight"]
+    assert 0 < (moved - first).abs().mean() < 0.1 * first.abs().mean()
+    done = pfvit("pretrain", "nano", *words, "--imagenet", "--start", tmp_path / "run", "--data", made_up, "--out",
+                 tmp_path / "two")  # fmt: skip
+    assert done.returncode == 2 and "leave one out" in done.stderr

@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
     config = scale.taken_up(config)
+    if config.imagenet and config.start is not None:
+        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     run = Run(fabric, config, "pretrain")
@@ -60,7 +62,7 @@ def pretrain(config: Pretrain) -> None:
     torch.manual_seed(config.seed)
     sizes = config.model
     autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
-    if config.start is not None and not config.resume:
+    if not config.resume:
         begin(config, autoencoder, run)
     scale.shard(autoencoder, fabric.strategy)
     learning = groups(list(autoencoder.named_parameters()), config.weight_decay)
@@ -118,8 +120,10 @@ def pretrain(config: Pretrain) -> None:
 
 
 def begin(config: Pretrain, autoencoder: Autoencoder, run: Run) -> None:
-    """Load what the run starts from: a public checkpoint, or another run of stage one."""
+    """Load what the run starts from: a public checkpoint, an ImageNet stem, or another run of stage one."""
     start, sizes = config.start, config.model
+    if config.imagenet:
+        public.start_stem(autoencoder.encoder)
     if start is None:
         return
     if public.is_public(start):

