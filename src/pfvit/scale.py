@@ -4,6 +4,7 @@ A checkpoint is the same file whatever the world: weights are gathered before th
 are read, so that a run goes on with more processes or fewer, sharded or not.
 """
 
+import atexit
 import ctypes
 import os
 import sys
@@ -71,6 +72,13 @@ def rejoin() -> None:
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
     )
+    # Fabric leaves a group only if it made it; one that is left to the interpreter's end aborts the process at times.
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def taken_up(config: Config) -> Config:
