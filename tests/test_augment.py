@@ -109,3 +109,34 @@ def test_faded_faces_are_gray_as_pillow_makes_them():
     gray = np.asarray(Image.fromarray(face).convert("L"), dtype=float)
     assert np.abs(augment.to_bytes(seen[changed])[0] - gray[:, :, None]).max() <= 1
     assert torch.equal(augment.fade(colour[:, :1], Draws(0, 0, 64, list(range(64))), 1.0), colour[:, :1])
+
+
+def test_cutmix_pastes_a_rectangle_of_the_next_face_and_as_much_of_its_target():
+    count = 400
+    face = torch.arange(count).float()[:, None, None, None].expand(count, 1, 32, 48).contiguous()
+    target = torch.eye(count)
+    mixed, label = augment.mixup(face, target, Draws(0, 0, count, list(range(count))), share=0.3, cut=0.5)
+    foreign = mixed != face
+    pasted = foreign & (mixed == face.roll(1, 0))
+    blended = (foreign & ~pasted).flatten(1).any(1)
+    cut = pasted.flatten(1).any(1)
+    assert not (blended & cut).any()
+    assert blended.float().mean() == pytest.approx(0.3, abs=0.08) and cut.float().mean() == pytest.approx(0.5, abs=0.08)
+    share = pasted.flatten(1).float().mean(1)
+    own = label.diagonal()
+    torch.testing.assert_close(own[cut], 1 - share[cut], atol=1e-5, rtol=0)
+    torch.testing.assert_close(label.sum(1), torch.ones(count))
+    assert 0.1 < share[cut].mean() < 0.5  # half of the picture on average, less what falls beyond its edge
+    for one in pasted[cut, 0]:
+        rows, columns = one.any(1).nonzero().flatten(), one.any(0).nonzero().flatten()
+        assert one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+
+
+def test_paths_are_dropped_more_often_towards_the_top_and_keep_their_mean():
+    rows = 4000
+    paths = augment.kept_paths(Draws(0, 0, rows, list(range(rows))), depth=3, highest=0.4)
+    assert paths.shape == (rows, 3, 2)
+    dropped = (paths == 0).float().mean(dim=(0, 2))
+    torch.testing.assert_close(dropped, torch.tensor([0.0, 0.2, 0.4]), atol=0.03, rtol=0)
+    torch.testing.assert_close(paths.mean(dim=(0, 2)), torch.ones(3), atol=0.04, rtol=0)
+    assert augment.kept_paths(Draws(0, 0, 2, [0, 1]), depth=3, highest=0.0) is None

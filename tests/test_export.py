@@ -9,13 +9,14 @@ import torch
 from conftest import pfvit
 from PIL import Image
 
-from pfvit import checkpoint, train
+from pfvit import checkpoint
 from pfvit.config import Architecture, Train
 from pfvit.data.shards import Faces, everything
 from pfvit.errors import InputError
 from pfvit.export import Drawer, Preprocess, Recogniser, as_bytes, checkpoint_path, fit, generator_path, load_model
 from pfvit.loop import settings
 from pfvit.presets import NANO
+from pfvit.start import both_sides
 from pfvit.weights import int8_path, open_answering, open_whole
 
 
@@ -81,7 +82,7 @@ def test_training_can_start_from_what_was_exported(nano, made_up, tmp_path):
     assert str(nano).encode() not in path.read_bytes()
     assert checkpoint.load(path)[1]["config"]["out"] == "two"
     ended, _ = load_model(nano / "two")
-    model, _ = train.build(Train(data=(made_up,), out=tmp_path, model=NANO, start=path))
+    model, _ = both_sides(Train(data=(made_up,), out=tmp_path, model=NANO, start=path))
     for name, weight in ended.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], weight, atol=1e-3, rtol=1e-3)
 

@@ -263,3 +263,13 @@ def test_the_hybrid_stem_computes_what_the_public_model_computes():
 def test_a_hybrid_stem_has_patches_of_sixteen_pixels():
     with pytest.raises(ValueError, match="16 px, not 8"):
         build_encoder(replace(HYBRID, patch_size=8))
+
+
+def test_a_face_that_skips_every_layer_keeps_its_patches():
+    encoder = build_encoder(NANO).eval()
+    face = torch.rand(2, 1, 24, 24)
+    everything = encoder(face, paths=torch.ones(2, NANO.depth, 2))
+    torch.testing.assert_close(everything, encoder(face))
+    nothing = encoder(face, paths=torch.zeros(2, NANO.depth, 2))
+    bare = torch.cat([encoder.cls_token.expand(2, -1, -1), encoder.patch_embed(face)], dim=1) + encoder.pos_embed
+    torch.testing.assert_close(nothing, encoder.norm(bare))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import layouts
@@ -253,6 +254,8 @@ def test_folders_with_and_without_splits(tmp_path, out, capsys):
     assert prepare("folders", tmp_path / "plain", out) == 1
     train, test = rows(out, "train"), rows(out, "test")
     assert len(train) + len(test) == 48 and 2 <= len(test) <= 20
+    changes = sum(one["emotion"] != other["emotion"] for one, other in pairwise(train))
+    assert changes > len(train) / 2, "emotions are mixed, not folder by folder"
     assert manifest(out)["emotions"] == ["happiness", "surprise", "sadness", "anger"]
     said = capsys.readouterr().err
     assert "bored: it names none of" in said and "rename it" in said

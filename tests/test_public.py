@@ -9,12 +9,13 @@ import torch
 from conftest import pfvit
 from safetensors.torch import load_file, save_file
 
-from pfvit import checkpoint, public, train
+from pfvit import checkpoint, public
 from pfvit.build import build_decoder, build_encoder
 from pfvit.config import Train
 from pfvit.errors import InputError
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.presets import NANO
+from pfvit.start import both_sides
 
 COLOUR = replace(NANO, channels=3)
 LEARNED = replace(COLOUR, positions="learned")
@@ -178,7 +179,7 @@ def test_a_run_starts_from_a_public_file_and_learned_positions_learn(made_up, tm
     moved = (tensors["model.encoder.pos_embed"] - model.encoder.pos_embed).abs().max()
     assert 0 < moved < 0.1
     again = Train(data=(made_up,), out=tmp_path, model=LEARNED, start=tmp_path / "run")
-    assert torch.equal(train.build(again)[0].encoder.pos_embed, tensors["average.module.encoder.pos_embed"])
+    assert torch.equal(both_sides(again)[0].encoder.pos_embed, tensors["average.module.encoder.pos_embed"])
     done = pfvit("pretrain", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1, "--out",
                  tmp_path / "one", "--start", path)  # fmt: skip
     assert done.returncode == 1 and "--model.positions learned" in done.stderr and "Traceback" not in done.stderr

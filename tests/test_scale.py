@@ -27,6 +27,7 @@ from pfvit.data.shards import Batch, Faces, Stream, everything, shards_of
 from pfvit.errors import InputError
 from pfvit.loop import check_share, pieces
 
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 RANKS = Path(__file__).parent / "ranks.py"
 PLAIN: tuple[str, ...] = ()
 PIECES = ("--hardware.accumulate", "2")
@@ -43,13 +44,27 @@ AGAIN = {"1-plain": (2, ALL), "2-all": (4, PLAIN)}
 
 
 def torchrun(processes: int, *more: str) -> list[str]:
-    where = more if "--nnodes" in more else ("--standalone", *more)
+    # Without an address torchrun tells the ranks this machine's name, which need not resolve where tests run.
+    where = ("--local-addr", "127.0.0.1", *(more if "--nnodes" in more else ("--standalone", *more)))
     return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *where]
 
 
-def run(words: list[str]) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+def start(words: list[str]) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": LOOPBACK}
+    return subprocess.Popen(
+        words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+
+
+def finish(processes: list[subprocess.Popen]) -> list[str]:
+    """Return what each process said once all have ended; one that hangs is ended, and the rest with it."""
+    try:
+        return [process.communicate(timeout=300)[1] for process in processes]
+    except subprocess.TimeoutExpired:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)  # the ranks as well, which hold the pipe
+        told = [process.communicate()[1] for process in processes]
+        raise AssertionError(f"no end after 300 s: {told}") from None
 
 
 def command(stage: str, data: Path, out: Path, *more: str) -> list[str]:
@@ -73,9 +88,10 @@ def runs(made_up, tmp_path_factory) -> Path:
                 commands.append([*command("train", made_up, folder / f"again-{name}", *more), "--resume"])
         todo.write_text(json.dumps(commands))
         started = [sys.executable] if world == 1 else torchrun(world)
-        done = run([*started, str(RANKS), str(todo)])
-        assert done.returncode == 0, done.stderr
-        (folder / f"{world}.txt").write_text(done.stderr)
+        ranks = start([*started, str(RANKS), str(todo)])
+        told = finish([ranks])[0]
+        assert ranks.returncode == 0, told
+        (folder / f"{world}.txt").write_text(told)
     return folder
 
 
@@ -114,16 +130,14 @@ def children(process: int) -> list[int]:
 @pytest.mark.parametrize(("stage", "kind"), [("pretrain", "plain"), ("train", "shard")])
 def test_a_rank_killed_is_replaced_and_the_run_ends_bitwise_as_unbroken(stage, kind, runs, made_up, tmp_path):
     words = command(stage, made_up, tmp_path / "cut", *RUNS[2][kind], "--checkpoint-minutes", "0.00001")
-    started = [*torchrun(2, "--max-restarts", "1"), "-m", "pfvit", *words]
-    quiet = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-    agent = subprocess.Popen(started, env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
+    agent = start([*torchrun(2, "--max-restarts", "1"), "-m", "pfvit", *words])
     log = tmp_path / "cut" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") >= 5) and agent.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(children(agent.pid)[1], signal.SIGKILL)
-    _, told = agent.communicate(timeout=200)
+    told = finish([agent])[0]
     assert agent.returncode == 0, told
     assert "SIGKILL" in told or "exitcode: -9" in told, told
     whole, cut = (load_file(folder / checkpoint.LAST) for folder in (runs / f"{stage}-2-{kind}", tmp_path / "cut"))
@@ -138,14 +152,8 @@ def test_two_nodes_do_what_one_process_does(runs, made_up, tmp_path):
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
     node = torchrun(1, "--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-id", "faces", "--rdzv-endpoint", where)
-    nodes = [
-        subprocess.Popen(
-            [*node, *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
-    told = [node.communicate(timeout=200)[1] for node in nodes]
+    nodes = [start([*node, *words]) for _ in range(2)]
+    told = finish(nodes)
     assert [node.returncode for node in nodes] == [0, 0], told
     for ours, expected in zip(lines(tmp_path / "run"), lines(runs / "pretrain-1-plain"), strict=True):
         assert ours == pytest.approx(expected, abs=1e-5, rel=0)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pfvit.data.shards import Faces, Stream, decode, everything, label_targets, loader, vote_targets
+from pfvit.data.shards import Faces, Stream, decode, everything, label_targets, loader, resampled, vote_targets
+from pfvit.emotions import FERPLUS_VOTES
 from pfvit.errors import InputError
 
 
@@ -162,3 +163,47 @@ def test_a_large_jpeg_is_decoded_at_its_half_and_looks_the_same():
     ours = decode(file.getvalue(), 48, 3).transpose(1, 2, 0)
     assert np.abs(ours - small).mean() < 4 and np.abs(ours.mean() - small.mean()) < 1
     assert decode(file.getvalue(), 150, 1).shape == (1, 150, 150)
+
+
+@given(st.lists(st.floats(0.01, 5), min_size=1, max_size=60), st.floats(0, 1, exclude_max=True))
+def test_resampling_takes_each_as_often_as_its_weight_says(weights, offset):
+    weights = np.array(weights)
+    counts = np.bincount(resampled(weights, offset), minlength=len(weights))
+    due = weights / weights.sum() * len(weights)
+    assert counts.sum() == len(weights)
+    assert (np.abs(counts - due) < 1 + 1e-9).all()
+
+
+def skewed(path):
+    """100 faces of FER+'s votes: 80 neutral, 15 happy, 5 sad, in no order."""
+    write_faces(path, 100, seed=5, group=25)
+    table = pq.read_table(path)
+    emotion = np.random.default_rng(0).permutation([0] * 80 + [1] * 15 + [3] * 5)
+    for i, name in enumerate(FERPLUS_VOTES):
+        column = pa.array((emotion == i) * 10, pa.int64())
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path, row_group_size=25)
+    return path
+
+
+def shown(faces, epochs=40, batch=10, **more):
+    steps = islice(stream(faces, batch, **more), epochs * len(faces) // batch)
+    return torch.cat([part.target for part in steps]).mean(0)
+
+
+def test_rare_emotions_are_shown_as_often_as_asked(tmp_path):
+    path = skewed(tmp_path / "skewed.parquet")
+    assert shown(Faces([path]), 1)[[0, 1, 3]].tolist() == pytest.approx([0.8, 0.15, 0.05])
+    even = shown(Faces([path], oversample=1.0))
+    assert even[[0, 1, 3]].tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
+    half = shown(Faces([path], oversample=0.5))
+    root = np.sqrt([0.8, 0.15, 0.05])
+    assert half[[0, 1, 3]].tolist() == pytest.approx((root / root.sum()).tolist(), abs=0.02)
+
+
+def test_oversampling_resumes_exactly_and_does_not_depend_on_the_ranks(tmp_path):
+    faces = Faces([skewed(tmp_path / "skewed.parquet")], oversample=1.0)
+    whole = [part.name for part in islice(stream(faces, 10), 23)]
+    assert [part.name for part in islice(stream(faces, 10, start=13), 10)] == whole[13:]
+    halves = [[part.name for part in islice(stream(faces, 10, rank=rank, world=2), 23)] for rank in range(2)]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(names) for names in whole]

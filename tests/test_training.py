@@ -14,13 +14,15 @@ import torch
 from conftest import pfvit, write_faces
 from safetensors.torch import load_file
 
-from pfvit import checkpoint, train
+from pfvit import checkpoint
 from pfvit.config import Game, Hardware, Pretrain, Train
 from pfvit.data import augment
 from pfvit.data.shards import Faces, Stream, everything
 from pfvit.errors import InputError
 from pfvit.loop import cosine, layer_scale, make_fabric
 from pfvit.presets import NANO
+from pfvit.start import both_sides
+from pfvit.train import Trainer
 
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 GOLDEN = Path(__file__).parent / "golden"
@@ -28,7 +30,8 @@ EXACT = ("--hardware.precision", "32", "--hardware.threads", "1", "--log-every",
 STAGES = {
     "pretrain": ("pretrain", "nano", "--epochs", "1.6", "--warmup", "0.2"),
     "train": ("train", "nano", "--epochs", "1.6", "--warmup", "0.2", "--mixup", "0", "--game.batch", "8",
-              "--game.start", "0.1", "--game.penalty-every", "2", "--game.orthogonality", "0.1"),
+              "--game.start", "0.1", "--game.penalty-every", "2", "--game.orthogonality", "0.1",
+              "--drop-path", "0.2", "--oversample", "0.5"),
 }  # fmt: skip
 STEM = (*STAGES["train"], "--model.patch-size", "8", "--model.stem", "4", "8", "16", "--model.separator", "subspace",
         "--erase-at", "0.5")  # fmt: skip
@@ -101,7 +104,7 @@ def test_both_stages_learn(nano):
     assert list((nano / "two" / "board").glob("events.*"))
 
 
-def trainer(tmp_path, made_up, model=NANO, encoder_stays=False, **settings) -> tuple[train.Trainer, Stream]:
+def trainer(tmp_path, made_up, model=NANO, encoder_stays=False, **settings) -> tuple[Trainer, Stream]:
     game = Game(**{"batch": 8, "every": 2, "start": 0.0, **settings})
     config = Train(
         data=(made_up,),
@@ -112,7 +115,7 @@ def trainer(tmp_path, made_up, model=NANO, encoder_stays=False, **settings) -> t
         game=game,
         hardware=Hardware(precision="32", threads=1),
     )
-    made = train.Trainer(make_fabric(config.hardware), config, steps=100)
+    made = Trainer(make_fabric(config.hardware), config, steps=100)
     for cross in made.model.generator.cross.values():
         torch.nn.init.ones_(cross.gate)
     return made, Stream(Faces([made_up]), 8, 24, 1, seed=0)
@@ -269,7 +272,7 @@ def test_resume_with_other_settings_is_refused(made_up, nano):
 
 def test_what_a_run_starts_from(made_up, nano, tmp_path):
     def built(start: str) -> dict:
-        model, _ = train.build(Train(data=(made_up,), out=tmp_path, model=NANO, start=nano / start))
+        model, _ = both_sides(Train(data=(made_up,), out=tmp_path, model=NANO, start=nano / start))
         return model.state_dict()
 
     one, two = built("one"), built("two")
@@ -296,6 +299,17 @@ def test_the_discriminator_enters_as_the_encoder_is_then(tmp_path, made_up):
     assert "critic_realism" in made.step(next(batches), 3, warmup=0)
 
 
+def test_only_the_recognition_view_skips_layers(tmp_path, made_up):
+    made, _ = trainer(tmp_path, made_up)
+    view, clean = torch.rand(4, 1, 24, 24), torch.rand(2, 1, 24, 24)
+    strength, paths = torch.ones(2), torch.zeros(4, NANO.depth, 2)
+    whole, drawn = made.makers(view, clean, strength)
+    skipped, drawn_again = made.makers(view, clean, strength, paths)
+    assert torch.allclose(drawn.calm, drawn_again.calm, atol=1e-6) and not torch.allclose(whole, skipped)
+    alone, _ = made.makers(view, paths=paths)
+    assert torch.allclose(alone, skipped, atol=1e-6)
+
+
 def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
     words = ("train", "nano", "--data", made_up, "--out", tmp_path / "x")
     done = pfvit(*words, "--game.alone")
@@ -304,6 +318,12 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
     assert done.returncode == 2 and "--start" in done.stderr
     done = pfvit(*words, "--erase-at", "0.5")
     assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
+    done = pfvit(*words, "--mixup", "0.6", "--cutmix", "0.5")
+    assert done.returncode == 2 and "at most 1 together" in done.stderr
+    done = pfvit(*words, "--drop-path", "1")
+    assert done.returncode == 2 and "from 0 to below 1" in done.stderr
+    done = pfvit(*words, "--oversample", "-1")
+    assert done.returncode == 2 and "must not be negative" in done.stderr
 
 
 def test_wrong_start_is_named(made_up, nano, tmp_path):

@@ -58,15 +58,21 @@ class Makers(nn.Module):
         view: Float[Tensor, "batch channels high wide"],
         clean: Float[Tensor, "play channels high wide"] | None = None,
         strength: Float[Tensor, " play"] | None = None,
+        paths: Float[Tensor, "batch depth 2"] | None = None,
     ) -> tuple[Float[Tensor, "batch classes"], Made | None]:
-        """Return logits of the view and, given clean faces, their reconstruction and a calmer face."""
+        """Return logits of the view and, given clean faces, their reconstruction and a calmer face.
+
+        With `paths`, faces of the view skip layers of the encoder (`augment.kept_paths`).
+        """
         model, game = self.model, self.game
         if clean is None or strength is None:
-            return model.recognise(view), None
+            return model.recognise(view, paths), None
         if game.alone:
             emotion, residue = model.separator(model.encoder(clean))
             return model.classifier(emotion), self._draw(emotion, residue, strength)
-        whole = model.encoder(torch.cat([view, clean]))
+        if paths is not None:
+            paths = torch.cat([paths, paths.new_ones(len(clean), *paths.shape[1:])])
+        whole = model.encoder(torch.cat([view, clean]), paths=paths)
         seen, drawn_from = whole[: len(view)], whole[len(view) :]
         # The game may harm recognition: it moves the encoder at a fraction of its strength (PAPER 2, failure iv).
         drawn_from = game.encoder_share * drawn_from + (1 - game.encoder_share) * drawn_from.detach()

@@ -9,12 +9,10 @@ from lightning_fabric.wrappers import _FabricModule as FabricModule
 from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import nn
 
-from pfvit import checkpoint, losses, public, scale
-from pfvit.build import build_decoder, build_encoder
+from pfvit import checkpoint, losses, scale, start
 from pfvit.config import Pretrain
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, everything
-from pfvit.errors import InputError
 from pfvit.loop import (
     REFERENCE_BATCH,
     Run,
@@ -50,8 +48,6 @@ def main(arguments: Sequence[str]) -> int:
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
     config = scale.taken_up(config)
-    if config.imagenet and config.start is not None:
-        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     run = Run(fabric, config, "pretrain")
@@ -59,11 +55,8 @@ def pretrain(config: Pretrain) -> None:
     steps = max(1, round(config.epochs * len(faces) / config.batch))
     run.record["steps"] = steps
 
-    torch.manual_seed(config.seed)
     sizes = config.model
-    autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
-    if not config.resume:
-        begin(config, autoencoder, run)
+    autoencoder = start.autoencoder(config, run.say)
     scale.shard(autoencoder, fabric.strategy)
     learning = groups(list(autoencoder.named_parameters()), config.weight_decay)
     optimizer = torch.optim.AdamW(learning, betas=BETAS, fused=fabric.device.type == "cuda")
@@ -117,24 +110,6 @@ def pretrain(config: Pretrain) -> None:
     run.say(
         f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume")
     )
-
-
-def begin(config: Pretrain, autoencoder: Autoencoder, run: Run) -> None:
-    """Load what the run starts from: a public checkpoint, an ImageNet stem, or another run of stage one."""
-    start, sizes = config.start, config.model
-    if config.imagenet:
-        public.start_stem(autoencoder.encoder)
-    if start is None:
-        return
-    if public.is_public(start):
-        encoder, decoder = autoencoder.encoder, autoencoder.decoder
-        run.say(public.start(start, sizes, encoder, decoder, config.start_pixels, config.normalise))
-        return
-    tensors, record = checkpoint.load(start)
-    if record["stage"] != "pretrain":
-        raise InputError(f"{start} is a run of stage {record['stage']!r}; stage one starts from stage one")
-    checkpoint.check_sizes(record, sizes, start)
-    checkpoint.load_into(autoencoder, checkpoint.part_of(tensors, "model"), "autoencoder", start)
 
 
 def fit(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
@@ -13,15 +12,15 @@ from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
-from pfvit import checkpoint, losses, metrics, public, scale
-from pfvit.build import build_discriminator, build_pfvit
+from pfvit import checkpoint, losses, scale
+from pfvit.build import build_pfvit
 from pfvit.config import Train
 from pfvit.data import augment
 from pfvit.data.shards import Batch, Faces, everything
 from pfvit.data.votes import SCHEMES
-from pfvit.emotions import label_set
 from pfvit.errors import InputError
-from pfvit.game import PURE_POKER, Critics, Made, Makers, critic_terms, maker_terms
+from pfvit.game import Makers, critic_terms, maker_terms
+from pfvit.look import EVALUATION_BATCH, look
 from pfvit.loop import (
     REFERENCE_BATCH,
     Run,
@@ -35,39 +34,18 @@ from pfvit.loop import (
     set_rate,
     stop_if_not_finite,
 )
-from pfvit.model import Classifier, PFViT
+from pfvit.model import PFViT
 from pfvit.model.erasure import emotional_axes
 from pfvit.pace import Pace
 from pfvit.presets import ARCHITECTURES, SUMMARIES
-from pfvit.sheets import save_sheet
+from pfvit.start import both_sides
+from pfvit.views import Step, prepare
 
 MAKER_BETAS = (0.9, 0.95)
 CRITIC_BETAS = (0.0, 0.99)  # PAPER 4.3
-SHEET_FACES = 48
 CRITIC_WARMUP = 50  # steps: their heads are fresh
 AVERAGE_WARMUP = 10  # the EMA factor starts at 1 / 10 and rises to its value
-EVALUATION_BATCH = 128
 ERASURE_FACES = 8192  # at most so many training faces tell where the emotion shows
-CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what gets drawn
-CLEAN_DEGREES = 5.0
-CLEAN_SHIFT = 0.03
-TONE_BRIGHTNESS, TONE_CONTRAST = 0.2, 0.3
-ERASED_AREA = (0.02, 0.2)  # share of the face (PAPER 4.1)
-
-
-@dataclass
-class Step:
-    """What the phases of one step share: the views, and what the makers drew."""
-
-    number: int
-    names: list[str]
-    view: Tensor
-    view_target: Tensor
-    ramp: float
-    clean: Tensor
-    target: Tensor
-    strength: Tensor
-    made: Made | None = None
 
 
 class Phase(NamedTuple):
@@ -89,29 +67,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def build(config: Train, say: Callable[[str], None] = lambda _: None) -> tuple[PFViT, Critics]:
-    """Make both sides; the model starts as `config.start`'s: encoder and decoder of stage one or of others, or all."""
-    torch.manual_seed(config.seed)
-    sizes = config.model
-    model = build_pfvit(sizes)
-    critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
-    if config.start is not None and not config.resume and public.is_public(config.start):
-        decoder = model.generator.decoder
-        say(public.start(config.start, sizes, model.encoder, decoder, config.start_pixels, normalised=False))
-    elif config.start is not None and not config.resume:
-        tensors, record = checkpoint.load(config.start)
-        checkpoint.check_sizes(record, sizes, config.start)
-        if record["stage"] == "train":
-            checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", config.start)
-        else:
-            weights = checkpoint.part_of(tensors, "model")
-            for name, part in (("encoder", model.encoder), ("decoder", model.generator.decoder)):
-                checkpoint.load_into(part, checkpoint.part_of(weights, name), name, config.start)
-    elif config.imagenet and not config.resume:
-        public.start_stem(model.encoder)
-    return model, critics
-
-
 class Trainer:
     """The state of a run of stage two: both sides, their optimizers, and the averaged weights."""
 
@@ -122,7 +77,7 @@ class Trainer:
         self.fabric, self.config, self.steps, self.sample = fabric, config, steps, sample
         self.entrance = round(config.game.start * steps)
         self.erasure = steps + 1 if config.erase_at is None else round(config.erase_at * steps)
-        self.model, self.bare_critics = build(config, say)
+        self.model, self.bare_critics = both_sides(config, say)
         self.average = AveragedModel(self.model, multi_avg_fn=self._follow, use_buffers=True)
         makers = Makers(self.model, config.game, config.encoder_stays)
         for module in (makers, self.bare_critics, self.average.module):
@@ -194,28 +149,6 @@ class Trainer:
         ):
             checkpoint.restore_optimizer(optimizer, checkpoint.part_of(tensors, name))
 
-    def prepare(self, batch: Batch, number: int) -> Step:
-        """Make the recognition view of all faces and the clean view of those that play."""
-        config, game = self.config, self.config.game
-        draws = augment.Draws(config.seed, number, config.batch, batch.place)
-        image = augment.to_unit(batch.image.to(self.fabric.device, non_blocking=True))
-        target = batch.target.to(self.fabric.device, non_blocking=True)
-        if config.labels == "pld":
-            target = augment.drawn_label(target, draws)
-        smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
-        view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
-        view = augment.coarsen(view, draws, config.coarse)
-        view = augment.fade(view, draws, config.gray)
-        view = augment.tone(view, draws, TONE_BRIGHTNESS, TONE_CONTRAST)
-        view = augment.erase(view, draws, config.erase, ERASED_AREA)
-        view, view_target = augment.mixup(view, smooth, draws, config.mixup)
-        playing = [i for i, place in enumerate(batch.place) if place < game.batch]
-        clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[playing]
-        dial = draws.uniform()
-        strength = torch.where(draws.uniform() < PURE_POKER, 1.0, dial)[playing].to(self.fabric.device)
-        ramp = min(1.0, max(0, number - self.entrance) / max(1, round(game.ramp * self.steps)))
-        return Step(number, batch.name, view, view_target, ramp, clean, target[playing], strength)
-
     def let_critics_in(self) -> None:
         """Start the discriminator as the first blocks of the encoder as it is now, which knows faces and emotions."""
         backbone = self.bare_critics.discriminator.backbone
@@ -248,9 +181,9 @@ class Trainer:
         for part in self.bare_critics.children():
             scale.learn(part, False)
         if not self.due(game.every, step):
-            logits, _ = self.makers(step.view)
+            logits, _ = self.makers(step.view, paths=step.paths)
             return {"classification": self.classification(logits, step.view_target)}
-        logits, step.made = self.makers(step.view, step.clean, step.strength)
+        logits, step.made = self.makers(step.view, step.clean, step.strength, step.paths)
         if game.alone:  # nothing learns from it, it only goes into the log
             step.view_target = step.target
         with self.fabric.autocast():
@@ -279,7 +212,10 @@ class Trainer:
         """Take one step of all phases that are due and return the loss terms."""
         config = self.config
         count = config.hardware.accumulate
-        steps = [self.prepare(piece, number) for piece in pieces(batch, count)]
+        listening = max(0, number - self.entrance) / max(1, round(config.game.ramp * self.steps))
+        steps = [
+            prepare(config, piece, number, self.fabric.device, min(1.0, listening)) for piece in pieces(batch, count)
+        ]
         base = cosine(number, self.steps, warmup)
         set_rate(self.maker_optimizer, config.rate * config.batch / REFERENCE_BATCH * base)
         since = number - self.entrance  # the critics have a schedule of their own
@@ -311,8 +247,8 @@ class Trainer:
         return told
 
 
-def train(config: Train) -> None:
-    """Train a PF-ViT; leaves its checkpoint in the run folder."""
+def check(config: Train) -> None:
+    """Raise InputError for settings that do not go together."""
     if config.game.batch > config.batch:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
@@ -323,9 +259,20 @@ def train(config: Train) -> None:
         raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
     if config.labels == "ml" and (config.mixup or config.smoothing):
         raise InputError("--labels ml needs --mixup 0 --smoothing 0: any emotion above zero counts as right", status=2)
+    if config.mixup + config.cutmix > 1:
+        raise InputError(
+            f"--mixup {config.mixup:g} and --cutmix {config.cutmix:g} are shares: at most 1 together", status=2
+        )
+    if not 0 <= config.drop_path < 1:
+        raise InputError(f"--drop-path {config.drop_path:g} is a rate: from 0 to below 1", status=2)
+    if config.oversample < 0:
+        raise InputError(f"--oversample {config.oversample:g} must not be negative", status=2)
+
+
+def train(config: Train) -> None:
+    """Train a PF-ViT; leaves its checkpoint in the run folder."""
+    check(config)
     config = scale.taken_up(config)
-    if config.imagenet and config.start is not None:
-        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     check_share(config.game.batch, fabric.world_size, config.hardware.accumulate, "--game.batch")
@@ -334,7 +281,7 @@ def train(config: Train) -> None:
     clean = config.protocol == "clean"
     faces = Faces(
         config.data, sizes.classes, hard=config.labels == "majority", order=config.order, clean=clean,
-        scheme=config.labels if config.labels in SCHEMES else None,
+        scheme=config.labels if config.labels in SCHEMES else None, oversample=config.oversample,
     )  # fmt: skip
     steps = max(1, round(config.epochs * len(faces) / config.batch))
     warmup = round(config.warmup * len(faces) / config.batch)
@@ -382,25 +329,3 @@ def train(config: Train) -> None:
     run.say(
         f"{step} of {steps} steps done; checkpoint in {run.folder}" + ("" if step == steps else "; go on with --resume")
     )
-
-
-@torch.no_grad()
-def look(model: PFViT, held_out: Batch, step: int, config: Train) -> dict[str, float]:
-    """Return validation figures of the averaged weights and write a sheet: face, reconstruction, poker face, change."""
-    device = next(model.parameters()).device
-    model.eval()
-    face = augment.to_unit(held_out.image)
-    logits = torch.cat([model.recognise(part.to(device)).float().cpu() for part in face.split(EVALUATION_BATCH)])
-    truth = held_out.target.argmax(1).numpy()
-    confusion = metrics.confusion_matrix(truth, logits.argmax(1).numpy(), len(label_set(config.model.classes)))
-    # Every so many faces: the order of the file is arbitrary, so nothing is picked.
-    some = face[:: max(1, len(face) // SHEET_FACES)][:SHEET_FACES].to(device)
-    out = model(some)
-    change = (out.reconstruction - out.poker_face).abs() * 2 - 1
-    columns = [augment.to_bytes(faces) for faces in (some, out.reconstruction, out.poker_face, change)]
-    save_sheet(config.out / "sheets" / f"{step:07d}.png", columns)
-    return {
-        "validation_war": metrics.war(confusion),
-        "validation_uar": metrics.uar(confusion),
-        "validation_reconstruction": float((out.reconstruction - some).abs().mean()),
-    }

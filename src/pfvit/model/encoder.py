@@ -56,11 +56,15 @@ class Encoder(nn.Module):
         self.pos_embed = nn.Parameter(start.clone())
 
     def forward(
-        self, face: Float[Tensor, "batch channels high wide"], kept: Int[Tensor, "batch kept"] | None = None
+        self,
+        face: Float[Tensor, "batch channels high wide"],
+        kept: Int[Tensor, "batch kept"] | None = None,
+        paths: Float[Tensor, "batch depth 2"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
         """Return the representation of faces with pixels in [-1, 1], class token first.
 
-        With `kept`, only these patches are seen (indices in reading order), as in masked pre-training.
+        With `kept`, only these patches are seen (indices in reading order), as in masked pre-training. With `paths`,
+        what each face keeps of both layers of each block (`augment.kept_paths`).
         """
         if kept is not None:
             face = self._hide(face, kept)
@@ -72,8 +76,8 @@ class Encoder(nn.Module):
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
         first = first + self.pos_embed[:, :1]
         tokens = torch.cat([first.expand(len(face), -1, -1), tokens], dim=1)
-        for block in self.blocks:
-            tokens = block(tokens)
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens) if paths is None else block(tokens, paths[:, number])
         return self.norm(tokens)
 
     def _hide(

@@ -160,10 +160,14 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(width)
 
-    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Attend, then think, each added to what came in."""
-        tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+    def forward(
+        self, tokens: Float[Tensor, "batch tokens width"], paths: Float[Tensor, "batch 2"] | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Attend, then think, each added to what came in, as many times as `paths` says (stochastic depth)."""
+        attended = self.attn(self.norm1(tokens))
+        tokens = tokens + (attended if paths is None else paths[:, 0, None, None] * attended)
+        thought = self.mlp(self.norm2(tokens))
+        return tokens + (thought if paths is None else paths[:, 1, None, None] * thought)
 
 
 def initialise(module: nn.Module) -> None:

@@ -1,6 +1,7 @@
 """Any set with one folder per emotion, with or without `train` and `test` above them; and unlabelled pictures."""
 
 from pathlib import Path
+from random import Random
 
 from pfvit.config import Prepare
 from pfvit.data.pictures import SUFFIXES
@@ -16,7 +17,7 @@ def listing(source: Path, config: Prepare) -> Listing:
     """List the pictures of `SOURCE/EMOTION` or `SOURCE/SPLIT/EMOTION`; without splits a share is held out."""
     children = _folders(source)
     parts = {child: SPLITS[child.name.casefold()] for child in children if child.name.casefold() in SPLITS}
-    row = 0
+    found: list[Item] = []
     for part in sorted(parts) or [source]:
         emotions = _folders(part)
         if not any(named(folder.name) for folder in emotions):
@@ -32,8 +33,9 @@ def listing(source: Path, config: Prepare) -> Listing:
             for path in below(folder, PICTURES):
                 name = str(path.relative_to(source))
                 split = parts.get(part) or ("test" if share(path.stem) < config.held_out else "train")
-                yield Item(split, row, name, name, path, emotion, folder.name)
-                row += 1
+                found.append(Item(split, len(found), name, name, path, emotion, folder.name))
+    Random(0).shuffle(found)  # training mixes rows that lie near each other: emotion by emotion would be a poor order
+    yield from found
 
 
 def unlabelled(source: Path, config: Prepare) -> Listing:
