@@ -22,7 +22,7 @@ from pfvit.errors import InputError
 from pfvit.loop import cosine, layer_scale, make_fabric
 from pfvit.presets import NANO
 from pfvit.start import both_sides
-from pfvit.train import Trainer
+from pfvit.train import Trainer, check
 
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 GOLDEN = Path(__file__).parent / "golden"
@@ -318,12 +318,13 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
     assert done.returncode == 2 and "--start" in done.stderr
     done = pfvit(*words, "--erase-at", "0.5")
     assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
-    done = pfvit(*words, "--mixup", "0.6", "--cutmix", "0.5")
-    assert done.returncode == 2 and "at most 1 together" in done.stderr
-    done = pfvit(*words, "--drop-path", "1")
-    assert done.returncode == 2 and "from 0 to below 1" in done.stderr
-    done = pfvit(*words, "--oversample", "-1")
-    assert done.returncode == 2 and "must not be negative" in done.stderr
+    for told, settings in (
+        ("at most 1 together", {"mixup": 0.6, "cutmix": 0.5}),
+        ("from 0 to below 1", {"drop_path": 1.0}),
+        ("must not be negative", {"oversample": -1.0}),
+    ):
+        with pytest.raises(InputError, match=told):
+            check(Train(data=(made_up,), out=tmp_path, **settings))
 
 
 def test_wrong_start_is_named(made_up, nano, tmp_path):
