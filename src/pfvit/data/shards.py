@@ -187,22 +187,22 @@ class Faces:
 
         What comes before `start` is not looked at, only counted.
         """
-        order = np.random.default_rng([seed, epoch])
-        shuffled = [self.groups[i] for i in order.permutation(len(self.groups))]
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.groups))
+        shuffled = [self.groups[i] for i in order]
         for first in range(0, len(shuffled), GROUPS_MIXED):
             groups = shuffled[first : first + GROUPS_MIXED]
             counts = [len(group.rows) for group in groups]
-            mixed = order.permutation(sum(counts))
+            if start >= sum(counts):
+                start -= sum(counts)
+                continue
+            pool = np.random.default_rng([seed, epoch, first])  # its own: a resume need not draw those before it
+            mixed = pool.permutation(sum(counts))
             if self.weights is not None:
                 emotion = np.concatenate([self._emotions(group) for group in groups])
-                mixed = resampled(self.weights[emotion], order.random())[mixed]
-            if start < len(mixed):
-                rows = np.concatenate([np.asarray(group.rows) for group in groups])
-                mixed = mixed[start:]
-                yield groups, np.repeat(np.arange(len(groups)), counts)[mixed], rows[mixed]
-                start = 0
-            else:
-                start -= len(mixed)
+                mixed = resampled(self.weights[emotion], pool.random())[mixed]
+            mixed, start = mixed[start:], 0
+            rows = np.concatenate([np.asarray(group.rows) for group in groups])
+            yield groups, np.repeat(np.arange(len(groups)), counts)[mixed], rows[mixed]
 
     def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Group, int]]:
         """Yield (group, row) of one epoch in its order, from position `start` on."""
