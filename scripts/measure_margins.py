@@ -20,7 +20,7 @@ from pfvit.data.faces import LibFaceDetection, cut, frame
 from pfvit.emotions import FERPLUS_VOTES
 
 SIDE, BORDER = 192, 96
-MARGINS = (0.8, 0.9, 1.0, 1.1, 1.25)
+MARGINS = (0.7, 0.8, 0.85, 0.9, 1.0, 1.1)
 TURNS = (0, 15, 30)  # degrees
 
 

@@ -130,7 +130,7 @@ def children(process: int) -> list[int]:
 @pytest.mark.parametrize(("stage", "kind"), [("pretrain", "plain"), ("train", "shard")])
 def test_a_rank_killed_is_replaced_and_the_run_ends_bitwise_as_unbroken(stage, kind, runs, made_up, tmp_path):
     words = command(stage, made_up, tmp_path / "cut", *RUNS[2][kind], "--checkpoint-minutes", "0.00001")
-    agent = start([*torchrun(2, "--max-restarts", "1"), "-m", "pfvit", *words])
+    agent = start([*torchrun(2, "--max-restarts", "3"), "-m", "pfvit", *words])
     log = tmp_path / "cut" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") >= 5) and agent.poll() is None:
