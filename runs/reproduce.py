@@ -210,21 +210,31 @@ def ablation(work: Work, seeds: int) -> bool:
 
 
 def table(rows: list[tuple[str, dict]], seeds: int) -> str:
-    """Return the ablation as Markdown: mean and standard deviation over seeds, in percent but for SSIM."""
+    """Return the ablation as Markdown: mean and standard deviation over seeds, in percent but for SSIM.
+
+    What a variant does not train has a dash: no generator in a, b and c, no residue in a and b.
+    """
     columns = {
         "WAR": lambda r: 100 * r["war"],
         "UAR": lambda r: 100 * r["uar"],
         "ECE": lambda r: 100 * r["ece"],
+        "JS": lambda r: r["js_distance"],
         "SSIM": lambda r: r["poker"]["reconstruction_ssim"],
-        "judge: neutral before": lambda r: 100 * r["poker"]["judge_neutral_before"],
-        "after": lambda r: 100 * r["poker"]["judge_neutral_carried"],
+        "judge: neutral as drawn back": lambda r: 100 * r["poker"]["judge_neutral_reconstructed"],
+        "as drawn calm": lambda r: 100 * r["poker"]["judge_neutral_drawn"],
+        "after `poker`": lambda r: 100 * r["poker"]["judge_neutral_carried"],
         "residue probe": lambda r: 100 * r["poker"]["residue_probe"],
     }
+    drawn = [name for name in columns if "neutral" in name or "drawn" in name or "poker" in name] + ["SSIM"]
+    absent = {"a": [*drawn, "residue probe"], "b": [*drawn, "residue probe"], "c": drawn}
     lines = [f"| variant ({seeds} seeds) | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for title in dict(rows):
         reports = [report for name, report in rows if name == title]
         cells = []
-        for figure in columns.values():
+        for name, figure in columns.items():
+            if name in absent.get(title[0], ()):
+                cells.append("–")
+                continue
             values = [figure(report) for report in reports]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             cells.append(f"{statistics.mean(values):.2f} ± {spread:.2f}")

@@ -67,6 +67,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
     )
     scale.rejoin()
     fabric.launch()
+    scale.leave_at_exit()
     return fabric
 
 

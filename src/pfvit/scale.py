@@ -72,8 +72,16 @@ def rejoin() -> None:
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
     )
-    # Fabric leaves a group only if it made it; one that is left to the interpreter's end aborts the process at times.
-    atexit.register(_leave)
+
+
+def leave_at_exit() -> None:
+    """Have this process leave its group before the interpreter ends: gloo's threads abort it there, one time in six.
+
+    Fabric sees to it for NCCL only.
+    """
+    if torch.distributed.is_initialized():
+        atexit.unregister(_leave)  # a process may train more than once
+        atexit.register(_leave)
 
 
 def _leave() -> None:
