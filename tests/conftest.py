@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pfvit.__main__ import main
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 
 SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
@@ -62,6 +63,17 @@ def pfvit(*words: object, cwd: Path | None = None, timeout: float = 300) -> subp
         [sys.executable, "-m", "pfvit", *map(str, words)],
         capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.CompletedProcess:
+    """Run the command line in this process: for what fails or prints at once, where a process would cost the most."""
+    capsys.readouterr()
+    try:
+        status = main([*map(str, words)])
+    except SystemExit as leaving:
+        status = leaving.code
+    told = capsys.readouterr()
+    return subprocess.CompletedProcess(words, status, told.out, told.err)
 
 
 @pytest.fixture(scope="session")

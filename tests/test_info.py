@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from conftest import pfvit
+from conftest import inside
 from torch.utils.flop_counter import FlopCounterMode
 
 from pfvit.build import build_decoder
@@ -27,12 +27,12 @@ def test_training_costs_about_three_forwards_of_what_learns():
     assert 3 * parts["recogniser"]["flops"] < training["stage two"] < 3 * sum(parts[p]["flops"] * 2 for p in parts)
 
 
-def test_info_prints_for_people_and_machines():
-    told = json.loads(pfvit("info", "nano", "--json").stdout)
+def test_info_prints_for_people_and_machines(capsys):
+    told = json.loads(inside(capsys, "info", "nano", "--json").stdout)
     assert told["preset"] == "nano" and told["parts"]["encoder"]["parameters"] > 1000
     assert told["training"]["stage two"] > told["training"]["stage one"] > 0
-    assert "recogniser" in pfvit("info", "compact").stdout
-    listed = pfvit("info", "list").stdout
+    assert "recogniser" in inside(capsys, "info", "compact").stdout
+    listed = inside(capsys, "info", "list").stdout
     assert all(name in listed for name in ARCHITECTURES)
-    done = pfvit("info", "huge")
+    done = inside(capsys, "info", "huge")
     assert done.returncode == 2 and "choose from compact" in done.stderr

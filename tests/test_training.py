@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import pfvit, write_faces
+from conftest import inside, pfvit, write_faces
 from safetensors.torch import load_file
 
 from pfvit import checkpoint
@@ -310,13 +310,13 @@ def test_only_the_recognition_view_skips_layers(tmp_path, made_up):
     assert torch.allclose(alone, skipped, atol=1e-6)
 
 
-def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
+def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path, capsys):
     words = ("train", "nano", "--data", made_up, "--out", tmp_path / "x")
-    done = pfvit(*words, "--game.alone")
+    done = inside(capsys, *words, "--game.alone")
     assert done.returncode == 2 and "--game.alone needs --start" in done.stderr
-    done = pfvit(*words, "--encoder-stays")
+    done = inside(capsys, *words, "--encoder-stays")
     assert done.returncode == 2 and "--start" in done.stderr
-    done = pfvit(*words, "--erase-at", "0.5")
+    done = inside(capsys, *words, "--erase-at", "0.5")
     assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
     for told, settings in (
         ("at most 1 together", {"mixup": 0.6, "cutmix": 0.5}),
@@ -327,14 +327,14 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path):
             check(Train(data=(made_up,), out=tmp_path, **settings))
 
 
-def test_wrong_start_is_named(made_up, nano, tmp_path):
-    done = pfvit("train", "nano", "--data", made_up, "--out", tmp_path / "a", "--start", nano / "nowhere")
+def test_wrong_start_is_named(made_up, nano, tmp_path, capsys):
+    done = inside(capsys, "train", "nano", "--data", made_up, "--out", tmp_path / "a", "--start", nano / "nowhere")
     assert done.returncode == 1 and "is not there" in done.stderr and "Traceback" not in done.stderr
-    done = pfvit("train", "compact", "--data", made_up, "--out", tmp_path / "c", "--start", nano / "one")
+    done = inside(capsys, "train", "compact", "--data", made_up, "--out", tmp_path / "c", "--start", nano / "one")
     assert done.returncode == 1 and "does not hold the weights of this encoder" in done.stderr
 
 
-def test_wrong_command_lines_exit_with_2(tmp_path):
+def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
     for words in (
         ("pretrain",),
         ("train", "nano"),
@@ -342,7 +342,7 @@ def test_wrong_command_lines_exit_with_2(tmp_path):
         ("dance",),
         (),
     ):
-        done = pfvit(*words)
+        done = inside(capsys, *words)
         assert done.returncode == 2, (words, done.stderr)
         assert "Traceback" not in done.stderr
 
@@ -382,11 +382,11 @@ def test_schedule_and_layer_decay():
     assert layer_scale("encoder.norm.weight", 6, 0.5) == layer_scale("classifier.head.weight", 6, 0.5) == 1
 
 
-def test_defaults_are_immutable_and_documented(made_up):
+def test_defaults_are_immutable_and_documented(made_up, capsys):
     with pytest.raises(AttributeError):
         Pretrain(data=(made_up,), out=Path()).batch = 1
     for verb in ("pretrain", "train"):
-        text = pfvit(verb, "compact", "--help").stdout
+        text = inside(capsys, verb, "compact", "--help").stdout
         assert "--minutes" in text and "--resume" in text
 
 
