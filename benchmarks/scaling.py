@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=[64, 32, 16], help="one for each preset")
     parser.add_argument("--steps", type=int, default=16)
     options = parser.parse_args()
+    if len(options.batch) != len(options.presets):
+        parser.error("--batch needs one number for each of --presets")
     kind = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
     faces = len(Faces([options.faces], labelled=False))
     print("| preset, stage | processes x threads | faces/s | GFLOP/s | of the matrix rate | efficiency |")

@@ -239,7 +239,22 @@ def table(rows: list[tuple[str, dict]], seeds: int) -> str:
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
             cells.append(f"{statistics.mean(values):.2f} ± {spread:.2f}")
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + _by_seed(rows)
+
+
+def _by_seed(rows: list[tuple[str, dict]]) -> str:
+    """Return how much WAR each variant has over another with the same seeds, which their spreads alone do not say."""
+    war: dict[str, list[float]] = {}
+    for title, report in rows:
+        war.setdefault(title, []).append(100 * report["war"])
+    a, b, c, d, *rest = war
+    lines = []
+    for one, other in ((b, a), (c, b), (d, b), (d, a), *((d, title) for title in rest)):
+        more = [x - y for x, y in zip(war[one], war[other], strict=True)]
+        spread = statistics.stdev(more) if len(more) > 1 else 0.0
+        each = ", ".join(f"{value:+.1f}" for value in more)
+        lines.append(f"* {one}, over {other}: {statistics.mean(more):+.1f} ± {spread:.1f} points of WAR ({each})")
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def main() -> None:

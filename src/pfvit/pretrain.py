@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
+    start.one_start(config)
     config = scale.taken_up(config)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")

@@ -18,9 +18,14 @@ def _silent(_: str) -> None:
     pass
 
 
+def one_start(config: Pretrain | Train) -> None:
+    """Raise InputError if two settings say what to start from; asked before a run folder is made."""
+    if config.imagenet and config.start is not None:
+        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
+
+
 def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     """Make the autoencoder of stage one; a run to resume gets its weights later."""
-    _check(config)
     torch.manual_seed(config.seed)
     sizes, start = config.model, config.start
     made = Autoencoder(build_encoder(sizes), build_decoder(sizes))
@@ -43,7 +48,6 @@ def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
 
 def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
     """Make both sides of stage two; the model may start as another: encoder and decoder of stage one, or all parts."""
-    _check(config)
     torch.manual_seed(config.seed)
     sizes, start = config.model, config.start
     model = build_pfvit(sizes)
@@ -67,8 +71,3 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             checkpoint.load_into(part, checkpoint.part_of(weights, name), name, start)
     return model, critics
-
-
-def _check(config: Pretrain | Train) -> None:
-    if config.imagenet and config.start is not None:
-        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)

@@ -38,7 +38,7 @@ from pfvit.model import PFViT
 from pfvit.model.erasure import emotional_axes
 from pfvit.pace import Pace
 from pfvit.presets import ARCHITECTURES, SUMMARIES
-from pfvit.start import both_sides
+from pfvit.start import both_sides, one_start
 from pfvit.views import Step, prepare
 
 MAKER_BETAS = (0.9, 0.95)
@@ -249,6 +249,7 @@ class Trainer:
 
 def check(config: Train) -> None:
     """Raise InputError for settings that do not go together."""
+    one_start(config)
     if config.game.batch > config.batch:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):
@@ -257,8 +258,10 @@ def check(config: Train) -> None:
         raise InputError("--encoder-stays needs an encoder to keep: --start RUN", status=2)
     if config.erase_at is not None and (config.model.separator != "subspace" or config.game.alone):
         raise InputError("--erase-at needs --model.separator subspace, and no --game.alone", status=2)
-    if config.labels == "ml" and (config.mixup or config.smoothing):
-        raise InputError("--labels ml needs --mixup 0 --smoothing 0: any emotion above zero counts as right", status=2)
+    if config.labels == "ml" and (config.mixup or config.cutmix or config.smoothing):
+        raise InputError(
+            "--labels ml needs --mixup 0 --cutmix 0 --smoothing 0: any emotion above zero counts as right", status=2
+        )
     if config.mixup + config.cutmix > 1:
         raise InputError(
             f"--mixup {config.mixup:g} and --cutmix {config.cutmix:g} are shares: at most 1 together", status=2

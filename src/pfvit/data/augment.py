@@ -128,17 +128,13 @@ def erase(
     face: Float[Tensor, "batch channels high wide"], draws: Draws, share: float, area: tuple[float, float]
 ) -> Float[Tensor, "batch channels high wide"]:
     """Fill one rectangle of `share` of the faces with their mean (random erasing, Zhong et al., 2020)."""
-    _, _, height, width = face.shape
     size = draws.between(*area)
     ratio = draws.between(math.log(0.5), math.log(2)).exp()
     half_height, half_width = (size * ratio).sqrt() / 2, (size / ratio).sqrt() / 2
     centre_y, centre_x = draws.uniform(), draws.uniform()
     chosen = (draws.uniform() < share).nonzero().flatten()  # the others are not touched
-    y = (torch.arange(height) + 0.5) / height
-    x = (torch.arange(width) + 0.5) / width
-    inside_y = (y - centre_y[chosen, None]).abs() < half_height[chosen, None]
-    inside_x = (x - centre_x[chosen, None]).abs() < half_width[chosen, None]
-    hole = (inside_y[:, :, None] & inside_x[:, None, :])[:, None].to(face.device)
+    box = (half_height, half_width, centre_y, centre_x)
+    hole = _rectangle(face, *(value[chosen] for value in box))[:, None]
     chosen = chosen.to(face.device)
     some = face[chosen]
     return face.index_copy(0, chosen, torch.where(hole, some.mean(dim=(1, 2, 3), keepdim=True), some))
@@ -182,7 +178,8 @@ def mixup(
     after, after_target = face.roll(1, 0), target.roll(1, 0)
     mixed = face * picture + after * (1 - picture)
     if cut:
-        hole = _rectangle(face, (1 - weight).sqrt(), draws.uniform(), draws.uniform())
+        half = (1 - weight).sqrt() / 2
+        hole = _rectangle(face, half, half, draws.uniform(), draws.uniform())
         hole &= pasted.to(face.device)[:, None, None]
         mixed = torch.where(hole[:, None], after, mixed)
         own = own - hole.float().mean(dim=(1, 2)).to(own)
@@ -191,12 +188,15 @@ def mixup(
 
 def _rectangle(
     face: Float[Tensor, "batch channels high wide"],
-    side: Float[Tensor, " batch"],
-    centre_y: Float[Tensor, " batch"],
-    centre_x: Float[Tensor, " batch"],
-) -> Bool[Tensor, "batch high wide"]:
-    """Return which pixels lie in a rectangle of the picture's own shape; all sizes are shares of the picture's."""
+    half_height: Float[Tensor, " rows"],
+    half_width: Float[Tensor, " rows"],
+    centre_y: Float[Tensor, " rows"],
+    centre_x: Float[Tensor, " rows"],
+) -> Bool[Tensor, "rows high wide"]:
+    """Return which pixels of a picture as large as `face`'s lie in each rectangle; all are shares of its sides."""
     _, _, height, width = face.shape
-    y = ((torch.arange(height) + 0.5) / height - centre_y[:, None]).abs() < side[:, None] / 2
-    x = ((torch.arange(width) + 0.5) / width - centre_x[:, None]).abs() < side[:, None] / 2
-    return (y[:, :, None] & x[:, None, :]).to(face.device)
+    y = (torch.arange(height) + 0.5) / height
+    x = (torch.arange(width) + 0.5) / width
+    inside_y = (y - centre_y[:, None]).abs() < half_height[:, None]
+    inside_x = (x - centre_x[:, None]).abs() < half_width[:, None]
+    return (inside_y[:, :, None] & inside_x[:, None, :]).to(face.device)
