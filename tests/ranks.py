@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from pfvit.__main__ import main
+from pfvit.__main__ import main, run
 
 
 def left() -> None:
@@ -20,9 +20,14 @@ def left() -> None:
         os._exit(3)
 
 
-if __name__ == "__main__":
-    atexit.register(left)  # the first to register is the last to run
+def everything() -> int:
+    atexit.register(left)  # before any group, so it runs after all are left, and before `run` ends the process
     for words in json.loads(Path(sys.argv[1]).read_text()):
         status = main(words)
         if status:
-            sys.exit(status)
+            return status
+    return 0
+
+
+if __name__ == "__main__":
+    run(everything)

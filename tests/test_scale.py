@@ -159,6 +159,17 @@ def test_two_nodes_do_what_one_process_does(runs, made_up, tmp_path):
         assert ours == pytest.approx(expected, abs=1e-5, rel=0)
 
 
+@pytest.mark.parametrize("was_in_a_group", [True, False])
+def test_a_process_of_a_group_ends_before_the_interpreter_is_taken_down(was_in_a_group):
+    words = (
+        "import atexit; atexit.register(print, 'taken down'); from pfvit import scale; from pfvit.__main__ import run; "
+        f"scale.has_left = {was_in_a_group}; print('said'); run(lambda: 3)"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == ("said\n" if was_in_a_group else "said\ntaken down\n")
+
+
 def test_a_restart_resumes_only_where_there_is_something(tmp_path, monkeypatch):
     from pfvit.config import Pretrain
 

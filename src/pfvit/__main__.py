@@ -1,8 +1,10 @@
 """The command line: `pfvit VERB ...`. A verb's module is imported only when that verb is called."""
 
+import atexit
 import importlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pfvit import __version__
 from pfvit.errors import InputError
@@ -78,5 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def run(call: Callable[[], int] = main) -> None:
+    """Run the command line as a process of its own."""
+    status: list[int] = []
+    atexit.register(_end, status)  # the first to register is the last to run
+    status.append(call())
+    sys.exit(status[0])
+
+
+def _end(status: list[int]) -> None:
+    """End one of several processes without taking the interpreter down, which gloo's threads do not always survive."""
+    scale = sys.modules.get("pfvit.scale")
+    if status and scale is not None and scale.has_left:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status[0])
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

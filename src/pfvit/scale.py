@@ -74,10 +74,15 @@ def rejoin() -> None:
     )
 
 
+#: Whether this process was one of a group and is about to end.
+has_left = False
+
+
 def leave_at_exit() -> None:
     """Have this process leave its group before the interpreter ends: gloo's threads abort it there, one time in six.
 
-    Fabric sees to it for NCCL only.
+    Fabric sees to it for NCCL only. A sharded model holds on to the group's threads nonetheless, and they abort one
+    process of eight: `pfvit.__main__.run` therefore ends it at once.
     """
     if torch.distributed.is_initialized():
         atexit.unregister(_leave)  # a process may train more than once
@@ -85,8 +90,10 @@ def leave_at_exit() -> None:
 
 
 def _leave() -> None:
+    global has_left
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+        has_left = True
 
 
 def taken_up(config: Config) -> Config:
