@@ -32,13 +32,16 @@ RANKS = Path(__file__).parent / "ranks.py"
 PLAIN: tuple[str, ...] = ()
 PIECES = ("--hardware.accumulate", "2")
 SHARDED = ("--hardware.shard",)
+MUON = ("--optimizer", "muon")
 ALL = (*SHARDED, *PIECES, "--hardware.recompute")
 RUNS = {
-    1: {"plain": PLAIN, "less": (*PIECES, "--hardware.recompute")},
-    2: {"plain": PLAIN, "shard": SHARDED, "all": ALL},
+    1: {"plain": PLAIN, "less": (*PIECES, "--hardware.recompute"), "muon": MUON},
+    2: {"plain": PLAIN, "shard": SHARDED, "all": ALL, "muon-all": (*MUON, *ALL)},
     4: {"plain": PLAIN},
 }
-OTHERS = [(world, kind) for world, kinds in RUNS.items() for kind in kinds if (world, kind) != (1, "plain")]
+#: The run of one process that each is to equal.
+ONE = {(world, kind): "muon" if kind.startswith("muon") else "plain" for world, kinds in RUNS.items() for kind in kinds}
+OTHERS = [(world, kind) for (world, kind), one in ONE.items() if (world, kind) != (1, one)]
 #: Finished runs that are loaded and written again by: (processes, flags).
 AGAIN = {"1-plain": (2, ALL), "2-all": (4, PLAIN)}
 
@@ -98,10 +101,16 @@ def runs(made_up, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(("world", "kind"), OTHERS)
 def test_losses_are_those_of_one_process_on_the_joined_batch(world, kind, stage, runs):
-    one, other = (lines(runs / f"{stage}-{name}") for name in ("1-plain", f"{world}-{kind}"))
+    one, other = (lines(runs / f"{stage}-{name}") for name in (f"1-{ONE[world, kind]}", f"{world}-{kind}"))
     assert len(one) == len(other) == 20
     for expected, ours in zip(one, other, strict=True):
         assert ours == pytest.approx(expected, abs=1e-5, rel=0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_muon_takes_other_steps(stage, runs):
+    adamw, muon = (lines(runs / f"{stage}-1-{name}") for name in ("plain", "muon"))
+    assert adamw[0] == muon[0] and adamw[-1] != muon[-1]
 
 
 def test_sharded_processes_hold_a_share_and_clocks_are_logged(runs):

@@ -34,7 +34,7 @@ STAGES = {
               "--drop-path", "0.2", "--oversample", "0.5"),
 }  # fmt: skip
 STEM = (*STAGES["train"], "--model.patch-size", "8", "--model.stem", "4", "8", "16", "--model.separator", "subspace",
-        "--erase-at", "0.5")  # fmt: skip
+        "--erase-at", "0.5", "--optimizer", "muon")  # fmt: skip
 #: What a clock says differs from run to run.
 TIMED = {"faces_per_second", "loading", "slowest", "slowest_rank"}
 
@@ -283,6 +283,25 @@ def test_what_a_run_starts_from(made_up, nano, tmp_path):
     assert two.keys() == average.keys() and all(torch.equal(two[name], average[name]) for name in two)
 
 
+@pytest.mark.parametrize("classes", [7, 8])
+def test_seven_and_eight_emotions_share_what_they_have_in_common(classes, made_up, nano, tmp_path):
+    tensors, record = checkpoint.load(nano / "two")
+    other = tmp_path / "other.safetensors"
+    if classes == 8:  # the run has eight: make it one of seven
+        for name in ("weight", "bias"):
+            full = f"average.module.classifier.head.{name}"
+            tensors[full] = tensors[full][:7].contiguous()
+    checkpoint.save(other, tensors, record)
+    said: list[str] = []
+    sizes = replace(NANO, classes=classes)
+    model, _ = both_sides(Train(data=(made_up,), out=tmp_path, model=sizes, start=other), said.append)
+    fresh = both_sides(Train(data=(made_up,), out=tmp_path, model=sizes))[0]
+    ours, had = model.classifier.head.weight, tensors["average.module.classifier.head.weight"]
+    assert torch.equal(ours[:7], had[:7]) and len(ours) == classes
+    assert torch.equal(ours[7:], fresh.classifier.head.weight[7:])
+    assert said == [f"the weights tell {15 - classes} emotions apart, this run {classes}: 7 are taken over"]
+
+
 def test_the_discriminator_enters_as_the_encoder_is_then(tmp_path, made_up):
     made, stream = trainer(tmp_path, made_up)
     made.entrance = 2
@@ -318,7 +337,7 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path, capsys)
     assert done.returncode == 2 and "--start" in done.stderr
     done = inside(capsys, *words, "--erase-at", "0.5")
     assert done.returncode == 2 and "--erase-at needs --model.separator subspace" in done.stderr
-    for told, settings in (
+    for told, more in (
         ("at most 1 together", {"mixup": 0.6, "cutmix": 0.5}),
         ("from 0 to below 1", {"drop_path": 1.0}),
         ("must not be negative", {"oversample": -1.0}),
@@ -326,7 +345,7 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path, capsys)
         ("leave one out", {"imagenet": True, "start": made_up}),
     ):
         with pytest.raises(InputError, match=told):
-            check(Train(data=(made_up,), out=tmp_path, **settings))
+            check(Train(data=(made_up,), out=tmp_path, **more))
 
 
 def test_wrong_start_is_named(made_up, nano, tmp_path, capsys):

@@ -15,6 +15,7 @@ def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
         sizes.heads,
         sizes.stem,
         sizes.hybrid,
+        sizes.stem_residual,
     )
     if sizes.positions == "learned":
         encoder.learn_positions()

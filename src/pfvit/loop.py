@@ -26,6 +26,7 @@ from pfvit import checkpoint, scale
 from pfvit.config import Hardware, Pretrain, Train
 from pfvit.data.shards import Batch, Faces, Stream, loader
 from pfvit.errors import InputError
+from pfvit.muon import Muon
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
 FREE_ON_RESUME = {
@@ -43,6 +44,8 @@ FREE_ON_RESUME = {
     "accumulate",
     "recompute",
 }
+MAKER_BETAS = (0.9, 0.95)  # MAE
+HEADS = ("head.weight", "pred.weight")  # the last layers, whose rows stand for classes and pixels: AdamW's (Jordan)
 REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
 
 
@@ -123,13 +126,32 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group.get("scale", 1.0)
 
 
-def groups(named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Any = lambda _: 1.0) -> list[dict]:
-    """Sort parameters into optimizer groups by learning-rate scale and decay; vectors are not decayed (MAE)."""
-    sorted_: dict[tuple[float, float], list[nn.Parameter]] = {}
+def groups(
+    named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Any = lambda _: 1.0, part: bool = False
+) -> list[dict]:
+    """Sort parameters into optimizer groups by learning-rate scale and decay; vectors are not decayed (MAE).
+
+    With `part`, matrices other than a head's have groups of their own, with `matrices` true.
+    """
+    sorted_: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in named:
-        decay = 0.0 if parameter.ndim <= 1 or name.endswith(("token", "no_emotion")) else weight_decay
-        sorted_.setdefault((scale(name), decay), []).append(parameter)
-    return [{"params": p, "scale": s, "weight_decay": d} for (s, d), p in sorted_.items()]
+        vector = parameter.ndim <= 1 or name.endswith(("token", "no_emotion", "pos_embed"))
+        matrix = part and not vector and not name.endswith(HEADS)
+        sorted_.setdefault((scale(name), 0.0 if vector else weight_decay, matrix), []).append(parameter)
+    return [{"params": p, "scale": s, "weight_decay": d, "matrices": m} for (s, d, m), p in sorted_.items()]
+
+
+def optimizer_for(
+    fabric: Fabric, config: Pretrain | Train, named: Sequence[tuple[str, nn.Parameter]], scale: Any = lambda _: 1.0
+) -> torch.optim.AdamW:
+    """Make the optimizer that the settings ask for: AdamW, or Muon for matrices and AdamW for the rest."""
+    fused = fabric.device.type == "cuda"  # one kernel for all weights
+    muon = config.optimizer == "muon"
+    sorted_ = groups(named, config.weight_decay, scale, part=muon)
+    if not muon:
+        return torch.optim.AdamW(sorted_, betas=MAKER_BETAS, fused=fused)
+    dtype = torch.bfloat16 if fabric._precision.precision == "bf16-mixed" else torch.float32
+    return Muon(sorted_, MAKER_BETAS, dtype, fused)
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:

@@ -19,8 +19,8 @@ from pfvit.loop import (
     check_share,
     cosine,
     feed,
-    groups,
     make_fabric,
+    optimizer_for,
     pieces,
     set_rate,
     stop_if_not_finite,
@@ -32,7 +32,6 @@ from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.sheets import save_sheet
 
 SHEET_FACES = 32
-BETAS = (0.9, 0.95)  # MAE
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,8 +58,7 @@ def pretrain(config: Pretrain) -> None:
     sizes = config.model
     autoencoder = start.autoencoder(config, run.say)
     scale.shard(autoencoder, fabric.strategy)
-    learning = groups(list(autoencoder.named_parameters()), config.weight_decay)
-    optimizer = torch.optim.AdamW(learning, betas=BETAS, fused=fabric.device.type == "cuda")
+    optimizer: torch.optim.Optimizer = optimizer_for(fabric, config, list(autoencoder.named_parameters()))
     step = 0
     if config.resume:
         tensors, step = run.resume()

@@ -30,6 +30,7 @@ from pfvit.loop import (
     groups,
     layer_scale,
     make_fabric,
+    optimizer_for,
     pieces,
     set_rate,
     stop_if_not_finite,
@@ -41,7 +42,6 @@ from pfvit.presets import ARCHITECTURES, SUMMARIES
 from pfvit.start import both_sides, one_start
 from pfvit.views import Step, prepare
 
-MAKER_BETAS = (0.9, 0.95)
 CRITIC_BETAS = (0.0, 0.99)  # PAPER 4.3
 CRITIC_WARMUP = 50  # steps: their heads are fresh
 AVERAGE_WARMUP = 10  # the EMA factor starts at 1 / 10 and rises to its value
@@ -84,12 +84,11 @@ class Trainer:
             scale.shard(module, fabric.strategy)
         if config.hardware.recompute:  # not the critics: R1 needs their activations twice
             scale.recompute(makers)
-        fused = fabric.device.type == "cuda"  # one kernel for all weights
         layer = lambda name: layer_scale(name.removeprefix("model."), config.model.depth, config.layer_decay)  # noqa: E731
         learning = [(name, weight) for name, weight in makers.named_parameters() if weight.requires_grad]
-        named = groups(learning, config.weight_decay, layer)
-        maker_optimizer = torch.optim.AdamW(named, betas=MAKER_BETAS, fused=fused)
+        maker_optimizer = optimizer_for(fabric, config, learning, layer)
         critic_named = groups(list(self.bare_critics.named_parameters()), config.weight_decay)
+        fused = fabric.device.type == "cuda"  # one kernel for all weights
         critic_optimizer = torch.optim.AdamW(critic_named, betas=CRITIC_BETAS, fused=fused)
         if config.hardware.compile:
             makers.compile()

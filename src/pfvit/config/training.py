@@ -22,6 +22,8 @@ class Architecture:
     """Side of a patch in pixels."""
     stem: tuple[int, ...] = ()
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
+    stem_residual: int = 1
+    """Residual layers in each later stage of a convolutional stem."""
     hybrid: bool = False
     """A stem of EfficientNet-Lite0 instead, for which public weights exist (--imagenet); patches of 16 pixels."""
     width: int = 192
@@ -86,8 +88,8 @@ class Training:
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
     """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
-    two), an exported NAME.safetensors (stage two), or a public ViT or MAE checkpoint (timm's or facebookresearch's
-    file, Hugging Face's folder)."""
+    two), an exported NAME.safetensors or `shipped`, those in the wheel (stage two), or a public ViT or MAE checkpoint
+    (timm's or facebookresearch's file, Hugging Face's folder)."""
     start_pixels: Literal["auto", "imagenet", "half"] = "auto"
     """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
     (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
@@ -97,8 +99,10 @@ class Training:
     """Times that every face is seen."""
     warmup: float = 1
     """Epochs of linear warm-up."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon for all matrices but the last: more accurate in the same number of steps. Discriminators keep to adamw."""
     weight_decay: float = 0.05
-    """AdamW's decay of matrices."""
+    """Decay of matrices."""
     protocol: Literal["clean", "official"] = "clean"
     """clean leaves out rows whose pixels are also in another split (`also_in`)."""
     seed: int = 0

@@ -25,6 +25,7 @@ class Encoder(nn.Module):
         heads: int,
         stem: Sequence[int] = (),
         hybrid: bool = False,
+        stem_residual: int = 1,
     ):
         super().__init__()
         if image_size % patch_size:
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
         if hybrid:
             self.patch_embed = MobileStem(channels, width)
         elif stem:
-            self.patch_embed = ConvStem(stem, channels, width)
+            self.patch_embed = ConvStem(stem, channels, width, stem_residual)
         else:
             self.patch_embed = PatchEmbed(patch_size, channels, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))

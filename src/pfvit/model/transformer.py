@@ -65,14 +65,14 @@ class ConvStem(nn.Module):
 
     A variant (Xiao et al., "Early convolutions help transformers see better", arXiv 2106.14881): on little data it
     learns faster than cutting out patches. `stages` are the channels, the first at full resolution; tokens come one
-    halving later, so a patch has 2 ** len(stages) pixels a side. Every later stage has a residual layer.
+    halving later, so a patch has 2 ** len(stages) pixels a side. Every later stage has `residual` residual layers.
     """
 
-    def __init__(self, stages: Sequence[int], channels: int, width: int):
+    def __init__(self, stages: Sequence[int], channels: int, width: int, residual: int = 1):
         super().__init__()
         layers = [ConvLayer(channels, stages[0])]
         for inward, outward in pairwise(stages):
-            layers += [ConvLayer(inward, outward, stride=2), ConvLayer(outward, outward)]
+            layers += [ConvLayer(inward, outward, stride=2), *(ConvLayer(outward, outward) for _ in range(residual))]
         self.layers = nn.Sequential(*layers)
         self.proj = nn.Conv2d(stages[-1], width, 3, 2, padding=1)
 
