@@ -13,7 +13,17 @@ from pfvit import checkpoint
 from pfvit.config import Architecture, Train
 from pfvit.data.shards import Faces, everything
 from pfvit.errors import InputError
-from pfvit.export import Drawer, Preprocess, Recogniser, as_bytes, checkpoint_path, fit, generator_path, load_model
+from pfvit.export import (
+    Drawer,
+    Preprocess,
+    Recogniser,
+    as_bytes,
+    checkpoint_path,
+    data_seen,
+    fit,
+    generator_path,
+    load_model,
+)
 from pfvit.loop import settings
 from pfvit.presets import NANO
 from pfvit.start import both_sides
@@ -168,3 +178,18 @@ def test_an_export_without_faces_leaves_no_eight_bits_of_an_earlier_one(nano, tm
     int8_path(tmp_path / "x.onnx").write_bytes(b"old")
     assert pfvit("export", nano / "two", "--out", tmp_path / "x.onnx").returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x-generator.onnx", "x.onnx", "x.safetensors"]
+
+
+def test_a_file_names_all_data_that_its_weights_have_seen(nano, tmp_path):
+    tensors, one = checkpoint.load(nano / "one")
+    _, two = checkpoint.load(nano / "two")
+    one["config"]["data"] = ["/b/unlabelled.parquet", "/b/both.parquet"]
+    two["config"] |= {"data": ["/a/both.parquet", "/a/labelled.parquet"], "start": str(tmp_path / "one")}
+    assert data_seen(two) == ["both.parquet", "labelled.parquet"]  # the earlier run is gone
+    (tmp_path / "one").mkdir()
+    checkpoint.save(tmp_path / "one" / checkpoint.LAST, tensors, one)
+    assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
+    one["config"]["start"] = str(tmp_path / "one")  # names that have been used twice do not go round for ever
+    checkpoint.save(tmp_path / "one" / checkpoint.LAST, tensors, one)
+    assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
+    assert checkpoint.load(checkpoint_path(nano / "nano.onnx"))[1]["config"]["data"] == ["faces.parquet"]

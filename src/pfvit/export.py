@@ -31,6 +31,7 @@ from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.loop import settings
 from pfvit.model import Classifier, Encoder, Generator, PFViT, Separator
+from pfvit.public import is_public
 from pfvit.quantize import quantize
 from pfvit.weights import FORMAT, generator_path, int8_path
 
@@ -156,7 +157,23 @@ def _without_places(record: dict) -> dict:
     config = dict(record["config"])
     for name in ("out", "start", "validation"):
         config[name] = Path(config[name]).name if config.get(name) else None
-    return {**record, "config": {**config, "data": [Path(path).name for path in config["data"]]}}
+    return {**record, "config": {**config, "data": data_seen(record)}}
+
+
+def data_seen(record: dict) -> list[str]:
+    """Return the names of the files that a run learnt from, and that the runs it started from did, if still there."""
+    names: list[str] = []
+    looked_at = set()
+    while True:
+        config = record["config"]
+        names += [Path(path).name for path in config["data"]]
+        before = Path(config.get("start") or "")
+        if before in looked_at or not (before / checkpoint.LAST if before.is_dir() else before).is_file():
+            return list(dict.fromkeys(names))
+        if is_public(before):
+            return list(dict.fromkeys([*names, before.name]))
+        looked_at.add(before)
+        _, record = checkpoint.load(before)
 
 
 def load_model(run: Path) -> tuple[PFViT, dict]:
@@ -196,7 +213,7 @@ def export_run(export: Export) -> Path:
         "pfvit.channels": str(sizes.channels),
         "pfvit.temperature": repr(temperature),
         "pfvit.license": LICENSE,
-        "pfvit.data": f"{', '.join(Path(p).name for p in config['data'])}; {config['protocol']} protocol",
+        "pfvit.data": f"{', '.join(data_seen(record))}; {config['protocol']} protocol",
         "pfvit.emphasis": repr(export.emphasis),
         "pfvit.balance": repr(export.balance),
         "pfvit.mirror": str(export.mirror),

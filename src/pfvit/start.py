@@ -1,8 +1,10 @@
 """What a run begins with: fresh weights, those of an earlier run, or those that others made public."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pfvit import checkpoint, public
 from pfvit.build import build_decoder, build_discriminator, build_encoder, build_pfvit
@@ -10,8 +12,10 @@ from pfvit.config import Pretrain, Train
 from pfvit.errors import InputError
 from pfvit.game import Critics
 from pfvit.model import Autoencoder, Classifier, PFViT
+from pfvit.weights import CHECKPOINT
 
 Say = Callable[[str], None]
+SHIPPED = Path("shipped")  # what --start says for the weights in the wheel
 
 
 def _silent(_: str) -> None:
@@ -27,7 +31,7 @@ def one_start(config: Pretrain | Train) -> None:
 def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     """Make the autoencoder of stage one; a run to resume gets its weights later."""
     torch.manual_seed(config.seed)
-    sizes, start = config.model, config.start
+    sizes, start = config.model, _place(config.start)
     made = Autoencoder(build_encoder(sizes), build_decoder(sizes))
     if config.resume:
         return made
@@ -49,7 +53,7 @@ def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
 def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
     """Make both sides of stage two; the model may start as another: encoder and decoder of stage one, or all parts."""
     torch.manual_seed(config.seed)
-    sizes, start = config.model, config.start
+    sizes, start = config.model, _place(config.start)
     model = build_pfvit(sizes)
     critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
     if config.resume:
@@ -65,9 +69,34 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
     tensors, record = checkpoint.load(start)
     checkpoint.check_sizes(record, sizes, start)
     if record["stage"] == "train":
-        checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", start)
+        weights = checkpoint.part_of(tensors, "average.module")
+        checkpoint.load_into(model, _share_head(weights, model, say), "PF-ViT", start)
     else:
         weights = checkpoint.part_of(tensors, "model")
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             checkpoint.load_into(part, checkpoint.part_of(weights, name), name, start)
     return model, critics
+
+
+def _place(start: Path | None) -> Path | None:
+    """Return where the weights to start from are: `shipped` stands for those in the wheel."""
+    return CHECKPOINT if start == SHIPPED and not SHIPPED.exists() else start
+
+
+def _share_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:
+    """Return weights whose last layer names as many emotions as the model does: the eight are the seven and contempt.
+
+    What was not learnt stays as the fresh model has it.
+    """
+    fresh = model.classifier.head.state_dict()
+    fitted = dict(weights)
+    for name, value in fresh.items():
+        full = f"classifier.head.{name}"
+        had = weights.get(full)
+        if had is None or had.shape == value.shape or had.shape[1:] != value.shape[1:]:
+            continue
+        both = min(len(had), len(value))
+        fitted[full] = torch.cat([had[:both].to(value.dtype), value[both:]])
+        if name == "weight":
+            say(f"the weights tell {len(had)} emotions apart, this run {len(value)}: {both} are taken over")
+    return fitted
