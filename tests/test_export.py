@@ -27,7 +27,7 @@ from pfvit.export import (
 from pfvit.loop import settings
 from pfvit.presets import NANO
 from pfvit.start import both_sides
-from pfvit.weights import int8_path, open_answering, open_whole
+from pfvit.weights import int8_path, open_answering, open_recogniser, open_whole
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,8 @@ def test_eight_bits_of_another_export_are_refused(nano, tmp_path):
 
 def test_an_export_without_faces_leaves_no_eight_bits_of_an_earlier_one(nano, tmp_path):
     int8_path(tmp_path / "x.onnx").write_bytes(b"old")
-    assert pfvit("export", nano / "two", "--out", tmp_path / "x.onnx").returncode == 0
+    assert pfvit("export", nano / "two", "--out", tmp_path / "x.onnx", "--license", "CC0").returncode == 0
+    assert open_recogniser(tmp_path / "x.onnx").about["pfvit.license"] == "CC0"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x-generator.onnx", "x.onnx", "x.safetensors"]
 
 

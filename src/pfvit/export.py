@@ -37,7 +37,6 @@ from pfvit.weights import FORMAT, generator_path, int8_path
 
 OPSET = 20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
-LICENSE = "Weights: research use; trained on FER2013 (no open licence) with FER+ votes (MIT). Code: MIT."
 TEMPERATURES = np.geomspace(0.4, 4, 200)
 
 
@@ -212,7 +211,7 @@ def export_run(export: Export) -> Path:
         "pfvit.size": str(sizes.image_size),
         "pfvit.channels": str(sizes.channels),
         "pfvit.temperature": repr(temperature),
-        "pfvit.license": LICENSE,
+        "pfvit.license": export.license,
         "pfvit.data": f"{', '.join(data_seen(record))}; {config['protocol']} protocol",
         "pfvit.emphasis": repr(export.emphasis),
         "pfvit.balance": repr(export.balance),

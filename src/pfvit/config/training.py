@@ -271,3 +271,5 @@ class Export:
     faces, with `pfvit evaluate --figures`."""
     metrics: Path | None = None
     """JSON of `pfvit evaluate --json` to keep inside the file."""
+    license: str = "as the training data allow"
+    """What others may do with the weights; kept inside the files."""
