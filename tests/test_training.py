@@ -15,14 +15,15 @@ from conftest import inside, pfvit, write_faces
 from safetensors.torch import load_file
 
 from pfvit import checkpoint
-from pfvit.config import Game, Hardware, Pretrain, Train
+from pfvit.config import Architecture, Game, Hardware, Pretrain, Train
 from pfvit.data import augment
 from pfvit.data.shards import Faces, Stream, everything
 from pfvit.errors import InputError
-from pfvit.loop import cosine, layer_scale, make_fabric
+from pfvit.loop import cosine, layer_scale, make_fabric, settings
 from pfvit.presets import NANO
 from pfvit.start import both_sides
 from pfvit.train import Trainer, check
+from pfvit.weights import CHECKPOINT
 
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 GOLDEN = Path(__file__).parent / "golden"
@@ -281,6 +282,16 @@ def test_what_a_run_starts_from(made_up, nano, tmp_path):
     assert torch.equal(one["generator.decoder.pred.weight"], saved["decoder.pred.weight"])
     average = checkpoint.part_of(load_file(nano / "two" / checkpoint.LAST), "average.module")
     assert two.keys() == average.keys() and all(torch.equal(two[name], average[name]) for name in two)
+
+
+def test_a_run_can_start_from_the_weights_in_the_wheel(made_up, tmp_path):
+    tensors, record = checkpoint.load(CHECKPOINT)
+    assert not any("/" in str(value) for value in record["config"].values()), "a place on some machine"
+    sizes = Architecture(**settings(Architecture, record["config"]["model"]))
+    config = Train(data=(made_up,), out=tmp_path, model=sizes, start=Path("shipped"))
+    model, _ = both_sides(config)
+    weights = checkpoint.part_of(tensors, "average.module")
+    assert all(torch.equal(value, weights[name].to(value.dtype)) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("classes", [7, 8])
