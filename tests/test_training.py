@@ -284,7 +284,7 @@ def test_what_a_run_starts_from(made_up, nano, tmp_path):
     assert two.keys() == average.keys() and all(torch.equal(two[name], average[name]) for name in two)
 
 
-def test_a_run_can_start_from_the_weights_in_the_wheel(made_up, tmp_path):
+def test_a_run_can_start_from_the_weights_that_ship(made_up, tmp_path, monkeypatch):
     tensors, record = checkpoint.load(CHECKPOINT)
     assert not any("/" in str(value) for value in record["config"].values()), "a place on some machine"
     sizes = Architecture(**settings(Architecture, record["config"]["model"]))
@@ -292,6 +292,9 @@ def test_a_run_can_start_from_the_weights_in_the_wheel(made_up, tmp_path):
     model, _ = both_sides(config)
     weights = checkpoint.part_of(tensors, "average.module")
     assert all(torch.equal(value, weights[name].to(value.dtype)) for name, value in model.state_dict().items())
+    monkeypatch.setattr("pfvit.start.CHECKPOINT", tmp_path / "pfvit.safetensors")
+    with pytest.raises(InputError, match=r"in the repository, not in the wheel.*--start"):
+        both_sides(config)
 
 
 @pytest.mark.parametrize("classes", [7, 8])

@@ -79,8 +79,15 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
 
 
 def _place(start: Path | None) -> Path | None:
-    """Return where the weights to start from are: `shipped` stands for those in the wheel."""
-    return CHECKPOINT if start == SHIPPED and not SHIPPED.exists() else start
+    """Return where the weights to start from are: `shipped` stands for those that the shipped files were made of."""
+    if start != SHIPPED or SHIPPED.exists():
+        return start
+    if not CHECKPOINT.is_file():
+        raise InputError(
+            f"{CHECKPOINT.name} is in the repository, not in the wheel: give the path of src/pfvit/weights/"
+            f"{CHECKPOINT.name} in a clone to --start, or install with `pip install --editable`"
+        )
+    return CHECKPOINT
 
 
 def _share_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:

@@ -88,7 +88,7 @@ class Training:
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
     """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
-    two), an exported NAME.safetensors or `shipped`, those in the wheel (stage two), or a public ViT or MAE checkpoint
+    two), an exported NAME.safetensors or `shipped`, the one in a clone (stage two), or a public ViT or MAE checkpoint
     (timm's or facebookresearch's file, Hugging Face's folder)."""
     start_pixels: Literal["auto", "imagenet", "half"] = "auto"
     """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half

@@ -20,7 +20,7 @@ from pfvit.errors import InputError
 from pfvit.weights.providers import CPU, check_started, named
 
 SHIPPED = Path(__file__).parent / "pfvit.onnx"
-#: What training can start from: `pfvit train --start shipped`.
+#: What training can start from (`pfvit train --start shipped`); in the repository, not in the wheel.
 CHECKPOINT = SHIPPED.with_suffix(".safetensors")
 #: Where Linux tells a container how many microseconds of processor time it gets in each period.
 CGROUP_SHARE = Path("/sys/fs/cgroup/cpu.max")
