@@ -25,7 +25,6 @@ from pfvit import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {"try": 0.02, "cpu": 1.0, "gpu": 10.0}  # factor
-RESIDENT = "--hardware.resident"
 LICENSE = "research use: trained on FER2013 (no open licence, FER+ votes MIT), UTKFace (non-commercial), LFW"
 EMPHASIS, BALANCE = 1.5, 0.2  # chosen with runs/choose.py, as the lab book says
 
@@ -140,8 +139,7 @@ class Work:
             words += ["--validation", self.data / "ferplus_val.parquet"]
         if stage.start:
             words += ["--start", folder / stage.start]
-        if stage.preset != HYBRID or self.scale == "gpu":  # gray faces fit into any memory
-            words.append(RESIDENT)
+        words.append("--hardware.resident")  # 2 GB at most
         if self.scale == "gpu":
             words.append("--hardware.compile")
         if (run / checkpoint.LAST).exists():
