@@ -1,7 +1,7 @@
 """Every run behind the weights, the ablation table and the figures: in pieces, and it goes on where it stopped.
 
     PFVIT_DATA=/path/to/data python runs/reproduce.py weights  [--scale cpu] [--minutes 9]
-    PFVIT_DATA=/path/to/data python runs/reproduce.py ablation [--scale cpu] [--seeds 3] [--minutes 9]
+    PFVIT_DATA=/path/to/data python runs/reproduce.py ablation [--scale cpu] [--seeds 3] [--variants abd] [--minutes 9]
 
 `weights` leads from the Parquet files to runs/SCALE/weights/pfvit.onnx, its judge, its table (evaluate.json) and its
 figures; copy the .onnx files to src/pfvit/weights to ship them. `colour` does the same for the hybrid that is to follow
@@ -85,21 +85,29 @@ COLOUR = (
           "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, self_labelled=True),
 )  # fmt: skip
 RECIPES = {"weights": WEIGHTS, "colour": COLOUR}
-BRIEF = "--batch 96 --rate 4e-3 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 --smoothing 0"
+BRIEF = (
+    "--batch 96 --optimizer muon --rate 5e-3 --weight-decay 0.1 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 "
+    "--smoothing 0"
+)
 GAME = f"{BRIEF} --game.every 4 --game.batch 32 --game.start 0.4 --game.encoder-share 0.1 --game.reconstruction 5"
+PRE = Stage("pre", "pretrain", 1.5, "--batch 96 --optimizer muon --rate 3e-3 --warmup 0.2", preset=SHIPS)
+
+
+def _variant(name: str, settings: str, start: str | None = "pre") -> tuple[Stage, ...]:
+    last = Stage(name, "train", 6, settings, start=start, preset=SHIPS)
+    return (PRE, last) if start else (last,)
+
+
 ABLATION = {
-    "a: from scratch, classifier only": (Stage("a", "train", 3, f"{BRIEF} --model.separator none --game.every 0"),),
-    "b: + masked pre-training": (
-        Stage("pre", "pretrain", 3, "--batch 96 --rate 2e-3"),
-        Stage("b", "train", 3, f"{BRIEF} --model.separator none --game.every 0", start="pre"),
-    ),
-    "c: + separator, orthogonal": (Stage("c", "train", 3, f"{BRIEF} --game.every 0", start="pre"),),
-    "d: full PF-ViT": (Stage("d", "train", 3, GAME, start="pre"),),
-    "e: d without the adversary": (
-        Stage("e1", "train", 3, f"{GAME} --game.adversary 0 --game.features 0 --game.emotion 0", start="pre"),
-    ),
-    "e: d without orthogonality": (Stage("e2", "train", 3, f"{GAME} --model.separator soft", start="pre"),),
+    "a: from scratch, classifier only": _variant("a", f"{BRIEF} --model.separator none --game.every 0", start=None),
+    "b: + masked pre-training": _variant("b", f"{BRIEF} --model.separator none --game.every 0"),
+    "c: + separator, orthogonal": _variant("c", f"{BRIEF} --game.every 0"),
+    "d: full PF-ViT": _variant("d", GAME),
+    "e: d without the adversary": _variant("e1", f"{GAME} --game.adversary 0 --game.features 0 --game.emotion 0"),
+    "e: d without orthogonality": _variant("e2", f"{GAME} --model.separator soft"),
 }
+#: Which variants' letters are set against which, seed by seed.
+COMPARED = (("b", "a"), ("c", "b"), ("d", "a"), ("d", "b"), ("d", "e"))
 
 
 class Work:
@@ -187,11 +195,12 @@ def weights(work: Work, recipe: str) -> bool:
     return True
 
 
-def ablation(work: Work, seeds: int) -> bool:
-    """Train every variant with every seed and write the table; true when all is done."""
+def ablation(work: Work, seeds: int, variants: str) -> bool:
+    """Train the variants whose letters are given with every seed and write the table; true when all is done."""
     rows = []
+    chosen = {title: stages for title, stages in ABLATION.items() if title[0] in variants}
     for seed in range(seeds):
-        for title, stages in ABLATION.items():
+        for title, stages in chosen.items():
             folder = work.folder / "ablation" / f"seed-{seed}"
             if not all(work.stage(stage, folder, seed) for stage in stages):
                 return False
@@ -247,9 +256,9 @@ def _by_seed(rows: list[tuple[str, dict]]) -> str:
     war: dict[str, list[float]] = {}
     for title, report in rows:
         war.setdefault(title, []).append(100 * report["war"])
-    a, b, c, d, *rest = war
+    pairs = [(one, other) for one in war for other in war if (one[0], other[0]) in COMPARED]
     lines = []
-    for one, other in ((b, a), (c, b), (d, b), (d, a), *((d, title) for title in rest)):
+    for one, other in pairs:
         more = [x - y for x, y in zip(war[one], war[other], strict=True)]
         spread = statistics.stdev(more) if len(more) > 1 else 0.0
         each = ", ".join(f"{value:+.1f}" for value in more)
@@ -262,13 +271,16 @@ def main() -> None:
     parser.add_argument("what", choices=(*RECIPES, "ablation"))
     parser.add_argument("--scale", choices=EPOCHS, default="cpu")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--variants", default="abcde", help="letters of the ablation's table (default: all)")
     parser.add_argument("--minutes", type=float)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("PFVIT_DATA", ROOT.parent / "shared" / "data"))
     )
     options = parser.parse_args()
     work = Work(options.scale, options.minutes, options.data.resolve())
-    done = ablation(work, options.seeds) if options.what == "ablation" else weights(work, options.what)
+    done = (
+        ablation(work, options.seeds, options.variants) if options.what == "ablation" else weights(work, options.what)
+    )
     print("all is done" if done else "out of time: the same command goes on", flush=True)
 
 
