@@ -9,6 +9,7 @@ encoding, and reading does not load the generator.
 
 import hashlib
 import json
+import logging
 import sys
 import tempfile
 import warnings
@@ -271,6 +272,7 @@ def write(
     """Export a module and put `about` into the file's metadata."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # ... and that there is no torchvision, a dozen times
         part = Path(folder) / "part.onnx"
         torch.onnx.export(
             module.eval(), example, part, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
