@@ -277,6 +277,8 @@ def main() -> None:
         "--data", type=Path, default=Path(os.environ.get("PFVIT_DATA", ROOT.parent / "shared" / "data"))
     )
     options = parser.parse_args()
+    if not set(options.variants) or not set(options.variants) <= {title[0] for title in ABLATION}:
+        parser.error(f"--variants {options.variants!r}: give letters out of abcde")
     work = Work(options.scale, options.minutes, options.data.resolve())
     done = (
         ablation(work, options.seeds, options.variants) if options.what == "ablation" else weights(work, options.what)

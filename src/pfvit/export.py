@@ -36,6 +36,9 @@ from pfvit.public import is_public
 from pfvit.quantize import quantize
 from pfvit.weights import FORMAT, generator_path, int8_path
 
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
+    logging.ERROR
+)  # "no torchvision", a dozen times
 OPSET = 20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 TEMPERATURES = np.geomspace(0.4, 4, 200)
@@ -272,7 +275,6 @@ def write(
     """Export a module and put `about` into the file's metadata."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # ... and that there is no torchvision, a dozen times
         part = Path(folder) / "part.onnx"
         torch.onnx.export(
             module.eval(), example, part, dynamo=True, opset_version=OPSET, verbose=False, external_data=False,
