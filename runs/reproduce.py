@@ -26,7 +26,6 @@ from pfvit import checkpoint
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {"try": 0.02, "cpu": 1.0, "gpu": 10.0}  # factor
 LICENSE = "research use: trained on FER2013 (no open licence, FER+ votes MIT), UTKFace (non-commercial), LFW"
-EMPHASIS, BALANCE = 1.5, 0.2  # chosen with runs/choose.py, as the lab book says
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ COLOUR = (
           "--warmup 0.05 --layer-decay 1 --game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.untouched 2 "
           "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, self_labelled=True),
 )  # fmt: skip
-RECIPES = {"weights": WEIGHTS, "colour": COLOUR}
+#: Stages, and what to export with: balance and emphasis as chosen with runs/choose.py (lab book), for colour not yet.
+RECIPES = {"weights": (WEIGHTS, 0.2, 1.5), "colour": (COLOUR, 0.0, 1.0)}
 BRIEF = (
     "--batch 96 --optimizer muon --rate 5e-3 --weight-decay 0.1 --warmup 0.2 --layer-decay 1 --mixup 0 --erase 0.1 "
     "--smoothing 0"
@@ -181,13 +181,13 @@ class Work:
 
 def weights(work: Work, recipe: str) -> bool:
     """From the Parquet files to the weights, their table and figures; true when all is done."""
-    stages, runs = RECIPES[recipe], work.folder / f"{recipe}-runs"
+    (stages, balance, emphasis), runs = RECIPES[recipe], work.folder / f"{recipe}-runs"
     if not all(work.stage(stage, runs) for stage in stages):
         return False
     held_out, out = work.data / "ferplus_val.parquet", work.folder / recipe
     out.mkdir(exist_ok=True)
     work.call("-m", "pfvit", "export", runs / stages[-1].name, "--out", out / "pfvit.onnx",
-              "--calibrate", held_out, "--balance", BALANCE, "--emphasis", EMPHASIS,
+              "--calibrate", held_out, "--balance", balance, "--emphasis", emphasis,
               "--license", LICENSE)  # fmt: skip
     told = work.call("-m", "pfvit", "evaluate", "--data", held_out, "--weights", out / "pfvit.onnx",
                      "--judge", work.judge(), "--figures", out / "figures", "--json", capture=True)  # fmt: skip
