@@ -206,23 +206,24 @@ def ablation(work: Work, seeds: int, variants: str) -> bool:
             folder = work.folder / "ablation" / f"seed-{seed}"
             if not all(work.stage(stage, folder, seed) for stage in stages):
                 return False
-            report = evaluated(work, folder / stages[-1].name)
-            lifted = evaluated(work, folder / stages[-1].name, LIFT)
+            run = folder / stages[-1].name
+            report = evaluated(work, run, faces=title[0] not in "ab")  # without components nothing can be drawn
+            lifted = evaluated(work, run, faces=False, balance=LIFT)
             rows.append((title, {**report, "lifted": lifted}))
     (work.folder / "ablation.md").write_text(table(rows, seeds))
     print(table(rows, seeds))
     return True
 
 
-def evaluated(work: Work, run: Path, balance: float = 0.0) -> dict:
-    """Return what `pfvit evaluate` says of a run, exported with this balance; with one, of its answers alone."""
+def evaluated(work: Work, run: Path, faces: bool, balance: float = 0.0) -> dict:
+    """Return what `pfvit evaluate` says of a run, exported with this balance; of drawn faces too, if asked."""
     out = run / f"lifted-{balance}" if balance else run
     figures, held_out = out / "evaluate.json", work.data / "ferplus_val.parquet"
     if not figures.exists():
         work.call("-m", "pfvit", "export", run, "--out", out / "pfvit.onnx", "--calibrate", held_out,
                   "--balance", balance)  # fmt: skip
         told = work.call("-m", "pfvit", "evaluate", "--data", held_out, "--weights", out / "pfvit.onnx", "--json",
-                         *(["--no-faces"] if balance else ["--judge", work.judge()]), capture=True)  # fmt: skip
+                         *(["--judge", work.judge()] if faces else ["--no-faces"]), capture=True)  # fmt: skip
         figures.write_text(told)
     return json.loads(figures.read_text())
 
