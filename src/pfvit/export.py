@@ -36,9 +36,8 @@ from pfvit.public import is_public
 from pfvit.quantize import quantize
 from pfvit.weights import FORMAT, generator_path, int8_path
 
-logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
-    logging.ERROR
-)  # "no torchvision", a dozen times
+# It says "no torchvision" a dozen times.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 OPSET = 20
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 TEMPERATURES = np.geomspace(0.4, 4, 200)
