@@ -97,6 +97,20 @@ class ConvLayer(nn.Module):
         return grid + out if self.residual else out
 
 
+def attend(
+    q: Float[Tensor, "batch heads tokens part"],
+    k: Float[Tensor, "batch heads others part"],
+    v: Float[Tensor, "batch heads others part"],
+) -> Float[Tensor, "batch heads tokens part"]:
+    """Return softmax(q k^T / sqrt(part)) v, the scaled dot-product attention of Vaswani et al. (2017).
+
+    On processors it is written out: torch's fused kernel has a backward pass many times slower in bfloat16.
+    """
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1).to(v.dtype) @ v
+
+
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
@@ -111,7 +125,7 @@ class Attention(nn.Module):
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # each: batch, heads, tokens, width / heads
-        seen = F.scaled_dot_product_attention(q, k, v)
+        seen = attend(q, k, v)
         return self.proj(seen.transpose(1, 2).reshape(batch, count, width))
 
 
@@ -133,7 +147,7 @@ class CrossAttention(nn.Module):
         q = self.q(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2)
         kv = self.kv(other).reshape(batch, other.shape[1], 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind()
-        seen = F.scaled_dot_product_attention(q, k, v)
+        seen = attend(q, k, v)
         return self.proj(seen.transpose(1, 2).reshape(batch, count, width))
 
 
