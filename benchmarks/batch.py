@@ -20,8 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pfvit.data import pictures
-from pfvit.weights import cores, open_answering
+from pfvit.data import images
+from pfvit.inference.network import open_answering
+from pfvit.utils.cores import cores
 
 AT_ONCE = 32
 BARE_FACES = 6400  # for each process
@@ -59,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     table = pq.read_table(options.data, columns=["image"])
     size = open_answering(None, 1).size
-    crops = [pictures.decode_cell(cell, "a face") for cell in table.column("image").to_pylist()[:1024]]
+    crops = [images.decode_cell(cell, "a face") for cell in table.column("image").to_pylist()[:1024]]
     if any(crop.shape != (size, size, 3) for crop in crops):
         sys.exit(f"the faces must be crops of {size}x{size} pixels")
     stacked = np.stack(crops)

@@ -84,10 +84,10 @@ def timed(batches, rows: int, augment: bool = True) -> float:
 
 
 def ours(folder: Path, size: int, rows: int, augment: bool) -> float:
-    from pfvit import scale
-    from pfvit.data.shards import Faces, Stream, loader
+    from pfvit.data.dataset import Faces, Stream, loader
+    from pfvit.training import distributed
 
-    scale.keep_memory()  # as training does
+    distributed.keep_memory()  # as training does
     faces = Faces([folder / "parquet"], labelled=False)
     stream = Stream(faces, BATCH, size, 3, seed=0)
     return timed((batch.image for batch in loader(stream, PROCESSES, pin=False)), rows, augment)

@@ -21,7 +21,7 @@ from ray.cluster_utils import Cluster
 from serving import Load, crop_request
 
 from pfvit.config import Serve
-from pfvit.service.replicas import NAME, replicated
+from pfvit.service.ray_serve import NAME, replicated
 
 PORT = 8767
 WORKERS = 2

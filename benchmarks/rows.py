@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pfvit.data.shards import Faces, Stream
+from pfvit.data.dataset import Faces, Stream
 
 GROUP, GROUPS = 1000, 100  # rows of a row group, row groups of a shard
 CLASSES = 8

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from pfvit.data.shards import Faces
-from pfvit.info import training_cost
+from pfvit.commands.info import training_cost
+from pfvit.data.dataset import Faces
 
 SIDE = 1024
 FULL_SWING = ("--game.start", "0", "--game.ramp", "0")

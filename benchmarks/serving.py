@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image
 
 from pfvit import Reader
-from pfvit.weights import cores
+from pfvit.utils.cores import cores
 
 BATCH, OVERLOAD = 32, 4
 START = 20  # seconds

@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pfvit import losses
-from pfvit.build import build_decoder, build_encoder
 from pfvit.config import Game, Hardware, Pretrain, Train
-from pfvit.data.shards import Faces, Stream, loader
-from pfvit.game import critic_terms, maker_terms
-from pfvit.loop import make_fabric
+from pfvit.config.presets import architecture
+from pfvit.data.dataset import Faces, Stream, loader
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.model.transformer import patchify
-from pfvit.presets import architecture
-from pfvit.pretrain import fit
-from pfvit.train import Trainer
+from pfvit.training import losses
+from pfvit.training.build import build_decoder, build_encoder
+from pfvit.training.gan import critic_terms, maker_terms
+from pfvit.training.loop import make_fabric
+from pfvit.training.pretrainer import fit
+from pfvit.training.trainer import Trainer
 
 STEPS = 6  # of each loop per round; a whole number of games
 

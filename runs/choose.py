@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from pfvit import metrics
-from pfvit.carry import carry_over, change_of, due
 from pfvit.config import Architecture, Export
 from pfvit.data.labelled import Labelled
 from pfvit.emotions import EIGHT, NEUTRAL
-from pfvit.export import export_run, fit, held_out_faces, load_model, logits_of
-from pfvit.loop import settings
-from pfvit.reading import Artist
-from pfvit.weights import open_recogniser
+from pfvit.evaluation import metrics
+from pfvit.export.calibration import fit, held_out_faces, logits_of
+from pfvit.export.onnx import export_run, load_model
+from pfvit.inference.face_edit import carry_over, change_of, due
+from pfvit.inference.network import open_recogniser
+from pfvit.inference.reading import Artist
+from pfvit.training.run import settings
 
 BALANCES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 EMPHASES = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0)

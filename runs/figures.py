@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pfvit import Reader
-from pfvit.picture import heat_over, panels
+from pfvit.rendering import heat_over, panels
 
 SIDE, GAP, HEAD = 160, 6, 26
 PORTRAITS = (

@@ -19,8 +19,8 @@ from PIL import Image
 from rich.progress import track
 
 from pfvit import Reader
+from pfvit.data.images import Pixels
 from pfvit.data.labelled import Labelled
-from pfvit.data.pictures import Pixels
 from pfvit.emotions import EIGHT, NEUTRAL
 
 CHIP = 150  # pixels: what dlib's network was trained on

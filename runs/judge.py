@@ -18,10 +18,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from pfvit.data import augment
-from pfvit.data.shards import Faces, everything
+from pfvit.data.dataset import Faces, everything
 from pfvit.emotions import EIGHT
-from pfvit.export import Preprocess, write_recogniser
-from pfvit.weights import FORMAT
+from pfvit.export.onnx import Preprocess, write_recogniser
+from pfvit.inference.network import FORMAT
 
 SIZE, SEED, BATCH = 44, 101, 128
 RATE, DECAY = 0.004, 0.05

@@ -17,8 +17,8 @@ from identity import Recogniser, cosine
 from PIL import Image
 
 from pfvit import Reader
-from pfvit.data.pictures import small
-from pfvit.metrics import ssim
+from pfvit.data.images import small
+from pfvit.evaluation.metrics import ssim
 
 COLUMNS, SIDE = 6, 96
 PEOPLE = ("018", "034", "069", "112", "119", "121")

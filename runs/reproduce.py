@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfvit import checkpoint
+from pfvit.training import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = {"try": 0.02, "cpu": 1.0, "gpu": 10.0}  # factor

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pfvit.data import pictures, tables
-from pfvit.data.faces import LibFaceDetection
+from pfvit.data import images, parquet
+from pfvit.detection.detector import LibFaceDetection
 
 SIDE, BORDER = 192, 96
 
@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--faces", type=int, default=1000)
     options = parser.parse_args()
-    cells = [row["image"] for row in tables.rows(options.data, ["image"])]
+    cells = [row["image"] for row in parquet.rows(options.data, ["image"])]
     detector = LibFaceDetection()
     points, boxes = [], []
     for number in range(0, len(cells), max(1, len(cells) // options.faces)):
-        face = Image.fromarray(pictures.decode_cell(cells[number], f"row {number}"))
+        face = Image.fromarray(images.decode_cell(cells[number], f"row {number}"))
         large = np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         found = detector.detect(np.pad(large, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge"))
         if len(found) == 1 and found[0].points is not None:

@@ -4,7 +4,7 @@
     python scripts/measure_margins.py ferplus_val.parquet [--faces 1000]
 
 Each labelled face is enlarged to 192 px, framed by 96 px of repeated border and turned by some degrees as a head would
-be; the detector's points then say which square to cut, `margin` times as wide as `pfvit.data.faces.frame` says. What
+be; the detector's points then say which square to cut, `margin` times as wide as `detection.alignment.frame` says. What
 lies outside the original crop is repeated border, so margins above 1 are seen as worse than they are in a photo.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from pfvit import Reader
-from pfvit.data import pictures, tables
-from pfvit.data.faces import LibFaceDetection, cut, frame
+from pfvit.data import images, parquet
+from pfvit.detection.alignment import cut, frame
+from pfvit.detection.detector import LibFaceDetection
 from pfvit.emotions import FERPLUS_VOTES
 
 SIDE, BORDER = 192, 96
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--faces", type=int, default=1000)
     options = parser.parse_args()
-    rows = list(tables.rows(options.data, ["image", "also_in", *FERPLUS_VOTES]))
+    rows = list(parquet.rows(options.data, ["image", "also_in", *FERPLUS_VOTES]))
     reader, detector = Reader(), LibFaceDetection()
     labels = reader.recogniser.labels
     clean = [row for row in rows if not row["also_in"]]
@@ -45,7 +46,7 @@ def main() -> None:
     for degrees in TURNS:
         right: dict[str, list[bool]] = {}
         for number in known:
-            crop = pictures.decode_cell(clean[number]["image"], f"row {number}")
+            crop = images.decode_cell(clean[number]["image"], f"row {number}")
             large = np.asarray(Image.fromarray(crop).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
             around = np.pad(large, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge")
             around = np.asarray(Image.fromarray(around).rotate(-degrees, Image.Resampling.BICUBIC))

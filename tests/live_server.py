@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from pfvit.commands.serve import settings
 from pfvit.config import Serve
-from pfvit.serve import settings
 from pfvit.service.app import create_app
 
 

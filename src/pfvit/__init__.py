@@ -4,15 +4,18 @@
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pfvit.errors import InputError
 
 if TYPE_CHECKING:
-    from pfvit.predict import Reader, Reading, read, transfer
+    from pfvit.inference.reader import Reader, read
+    from pfvit.inference.reading import Reading, transfer
 
-# onnxruntime's own builds look up a host of Microsoft's and write a device id and events into the user's home. It reads
-# this variable when it is loaded, so it must be set before; child processes inherit it. PFVIT_ORT_TELEMETRY=1 leaves it.
+# onnxruntime's own builds look up a host of Microsoft's and write a device id and events into the user's home. It
+# reads this variable when it is loaded, so it must be set before; child processes inherit it. To keep the telemetry:
+# PFVIT_ORT_TELEMETRY=1.
 if os.environ.get("PFVIT_ORT_TELEMETRY") != "1":
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -20,9 +23,16 @@ __version__ = "0.1.0"
 __all__ = ["InputError", "Reader", "Reading", "__version__", "read", "transfer"]
 
 
-def __getattr__(name: str) -> object:
-    if name in ("Reader", "Reading", "read", "transfer"):
-        from pfvit import predict
+#: Name -> module that has it; loaded when first asked for, as reading a picture takes numpy and onnxruntime.
+_LAZY = {
+    "Reader": "pfvit.inference.reader",
+    "Reading": "pfvit.inference.reading",
+    "read": "pfvit.inference.reader",
+    "transfer": "pfvit.inference.reading",
+}
 
-        return getattr(predict, name)
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'pfvit' has no attribute {name!r}")

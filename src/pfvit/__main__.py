@@ -11,19 +11,19 @@ from pfvit.errors import InputError
 
 #: verb -> (module, what it does). Each module has `main(arguments) -> exit status`.
 VERBS = {
-    "predict": ("pfvit.predict", "find faces in pictures and read their expressions"),
-    "video": ("pfvit.video", "follow faces through a video, and take their expressions off"),
-    "batch": ("pfvit.batch", "read a great many pictures on all cores or a Ray cluster"),
-    "poker": ("pfvit.poker", "take the expression off faces in pictures"),
-    "serve": ("pfvit.serve", "a page in the browser and an API over HTTP"),
-    "evaluate": ("pfvit.evaluate", "measure recognition and poker faces on labelled faces"),
-    "prepare": ("pfvit.prepare", "turn a data set's official download into checked Parquet files"),
-    "info": ("pfvit.info", "print the size and cost of a preset"),
-    "pretrain": ("pfvit.pretrain", "stage one: masked autoencoding of unlabelled faces"),
-    "train": ("pfvit.train", "stage two: recognition and the poker-face game"),
-    "reproduce": ("pfvit.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
-    "export": ("pfvit.export", "turn a training run into the .onnx files that predict and poker read"),
-    "convert": ("pfvit.convert", "write stage one's weights in Hugging Face's format"),
+    "predict": ("pfvit.commands.predict", "find faces in pictures and read their expressions"),
+    "video": ("pfvit.commands.video", "follow faces through a video, and take their expressions off"),
+    "batch": ("pfvit.commands.batch", "read a great many pictures on all cores or a Ray cluster"),
+    "poker": ("pfvit.commands.poker", "take the expression off faces in pictures"),
+    "serve": ("pfvit.commands.serve", "a page in the browser and an API over HTTP"),
+    "evaluate": ("pfvit.commands.evaluate", "measure recognition and poker faces on labelled faces"),
+    "prepare": ("pfvit.commands.prepare", "turn a data set's official download into checked Parquet files"),
+    "info": ("pfvit.commands.info", "print the size and cost of a preset"),
+    "pretrain": ("pfvit.commands.pretrain", "stage one: masked autoencoding of unlabelled faces"),
+    "train": ("pfvit.commands.train", "stage two: recognition and the poker-face game"),
+    "reproduce": ("pfvit.commands.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
+    "export": ("pfvit.commands.export", "turn a training run into the .onnx files that predict and poker read"),
+    "convert": ("pfvit.commands.convert", "write stage one's weights in Hugging Face's format"),
 }
 #: Modules that only come with an extra, `pip install "pfvit[EXTRA]"`; of two extras with a module, the verb's own.
 EXTRAS = {
@@ -90,7 +90,7 @@ def run(call: Callable[[], int] = main) -> None:
 
 def _end(status: list[int]) -> None:
     """End one of several processes without taking the interpreter down, which gloo's threads do not always survive."""
-    scale = sys.modules.get("pfvit.scale")
+    scale = sys.modules.get("pfvit.training.distributed")
     if status and scale is not None and scale.has_left:
         sys.stdout.flush()
         sys.stderr.flush()

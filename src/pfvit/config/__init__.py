@@ -1,11 +1,13 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
-from pfvit.config.batch import Batch
+from pfvit.config.architecture import Architecture
+from pfvit.config.convert import Convert
 from pfvit.config.data import Prepare, Reproduce
-from pfvit.config.reading import Evaluate, Info, Poker, Predict, Video
-from pfvit.config.scale import Convert
+from pfvit.config.export import Export
+from pfvit.config.inference import Evaluate, Info, Poker, Predict, Video
+from pfvit.config.inference_batch import Batch
 from pfvit.config.serving import Limits, Serve
-from pfvit.config.training import Architecture, Export, Game, Hardware, Precision, Pretrain, Train
+from pfvit.config.training import Game, Hardware, Precision, Pretrain, Train
 
 __all__ = [
     "Architecture",

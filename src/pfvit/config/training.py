@@ -4,53 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from pfvit.config.architecture import Architecture
 
 DataPaths = tuple[Path, ...]
 Precision = Literal["auto", "32", "bf16"]
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of the five parts of PF-ViT and of the masked autoencoder that starts them."""
-
-    image_size: int = 48
-    """Side of the square face in pixels."""
-    channels: int = 1
-    """3 for colour, 1 for gray: other pictures are converted on the way in."""
-    patch_size: int = 6
-    """Side of a patch in pixels."""
-    stem: tuple[int, ...] = ()
-    """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
-    stem_residual: int = 1
-    """Residual layers in each later stage of a convolutional stem."""
-    hybrid: bool = False
-    """A stem of EfficientNet-Lite0 instead, for which public weights exist (--imagenet); patches of 16 pixels."""
-    width: int = 192
-    """Width of the encoder's tokens."""
-    depth: int = 6
-    """Blocks in the encoder."""
-    heads: int = 3
-    """Attention heads in the encoder."""
-    separator: Literal["projection", "subspace", "soft", "none"] = "projection"
-    """How emotion and residue are parted (PAPER 1.3): per-token projection, shared subspace, free, not at all."""
-    decoder_width: int = 128
-    """Width of the generator's tokens."""
-    decoder_depth: int = 4
-    """Blocks in the generator; every second one also attends to the emotion."""
-    decoder_heads: int = 4
-    """Attention heads in the generator."""
-    critic_depth: int = 4
-    """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
-    classes: int = 8
-    """Emotions told apart: 7 or 8."""
-    positions: Literal["fixed", "learned"] = "fixed"
-    """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
-
-    @property
-    def tokens(self) -> int:
-        """Patches of one face, without the class token."""
-        return (self.image_size // self.patch_size) ** 2
 
 
 @dataclass(frozen=True)
@@ -247,29 +204,3 @@ class Train(Training):
     evaluate_every: int = 400
     """Look at the validation faces and write a sample sheet every so many steps."""
     game: Game = field(default_factory=Game)
-
-
-@dataclass(frozen=True)
-class Export:
-    """Turn a training run into the .onnx files that predict and poker read."""
-
-    run: Positional[Path]
-    """Run folder of `pfvit train`."""
-    out: Path
-    """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
-    `pfvit train --start`, NAME.safetensors."""
-    calibrate: Path | None = None
-    """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
-    written too, which answers twice as fast."""
-    mirror: bool = False
-    """Let the recogniser also look at the mirrored face and answer with the mean: more accurate, twice the time."""
-    balance: float = 0.0
-    """Share of the log prior taken off the logits, so that rare emotions are answered more often: 0 for the highest
-    accuracy, towards 1 for the highest mean recall."""
-    emphasis: float = 1.0
-    """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
-    faces, with `pfvit evaluate --figures`."""
-    metrics: Path | None = None
-    """JSON of `pfvit evaluate --json` to keep inside the file."""
-    license: str = "as the training data allow"
-    """What others may do with the weights; kept inside the files."""

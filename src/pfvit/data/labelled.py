@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pfvit.data import pictures, tables
-from pfvit.data.pictures import Pixels
+from pfvit.data import images, parquet
+from pfvit.data.images import Pixels
 from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError, printable
 
@@ -48,18 +48,18 @@ class Labelled:
                 self._fail(problem)
 
     def _rows(self, path: Path) -> Iterator[Sample]:
-        there = tables.column_names(path)
+        there = parquet.column_names(path)
         if "image" not in there:
             raise InputError(f"{path} has no image column, only {', '.join(there)}", status=2)
         voted = set(FERPLUS_VOTES) <= set(there)
         if not voted and "label" not in there:
             raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column", status=2)
-        own = tables.emotions_of(path)
+        own = parquet.emotions_of(path)
         if own is not None and self.order != "ferplus":
             raise InputError(f"{path} has its labels in our order already: leave --order {self.order} out", status=2)
         self.classes |= set(own or (EIGHT if voted else ORDERS[self.order]))
         wanted = ["image", *(FERPLUS_VOTES if voted else ("label",)), *(c for c in ("also_in",) if c in there)]
-        for number, row in enumerate(tables.rows(path, wanted)):
+        for number, row in enumerate(parquet.rows(path, wanted)):
             if self.clean and row.get("also_in"):
                 self.leaked += 1
                 continue
@@ -68,7 +68,7 @@ class Labelled:
                 self.unlabelled += 1
                 continue
             try:
-                image = pictures.decode_cell(row["image"], f"{path}#{number}")
+                image = images.decode_cell(row["image"], f"{path}#{number}")
             except InputError as problem:
                 self._fail(problem)
                 continue

@@ -19,16 +19,17 @@ from starlette.staticfiles import StaticFiles
 
 from pfvit import __version__
 from pfvit.config import Serve
-from pfvit.data.pictures import Pixels
-from pfvit.reader import Reading
-from pfvit.service import contract, documents, measures
-from pfvit.service.bodies import Room, Upload, uploads
-from pfvit.service.drawings import View, accepted, drawing
-from pfvit.service.engine import Engine, Job
-from pfvit.service.guard import Guard
-from pfvit.service.problems import Problem, overloaded, to_json
+from pfvit.data.images import Pixels
+from pfvit.inference.reading import Reading
+from pfvit.service import api_docs, metrics, schemas
+from pfvit.service.batching import Engine, Job
+from pfvit.service.errors import Problem, overloaded, to_json
+from pfvit.service.images import View, accepted, drawing
+from pfvit.service.middleware import Guard
 from pfvit.service.routes import LeanRoute
-from pfvit.weights import SHIPPED, cores
+from pfvit.service.uploads import Room, Upload, uploads
+from pfvit.utils.cores import cores
+from pfvit.weights import SHIPPED
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class PokerQuery(BaseModel):
 def create_app(config: Serve) -> FastAPI:
     """Return the ASGI app; it loads its weights here, and is ready when its lifespan has started."""
     engine = Engine(config.weights, max(1, (config.threads or cores()) // config.workers), config.limits)
-    counted = measures.Measures(several=measures.FOLDER in os.environ)
+    counted = metrics.Measures(several=metrics.FOLDER in os.environ)
     room = Room(config.limits)
     key = os.environ.get(KEY, "").strip() or None
 
@@ -77,22 +78,22 @@ def create_app(config: Serve) -> FastAPI:
     app = FastAPI(
         title="pfvit",
         version=__version__,
-        description=contract.ABOUT,
+        description=schemas.ABOUT,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.router.route_class = LeanRoute
-    contract.document(app, locked=key is not None)
+    schemas.document(app, locked=key is not None)
     _answer_problems(app, counted)
 
     async def answers(request: Request, sent: list[Upload], job: partial[Job]) -> list[Any]:
         return await while_wanted(request, engine.run([job(one) for one in sent]), config.limits.seconds, len(sent))
 
     @app.post(
-        "/v1/read", responses={**contract.answer(contract.ReadAnswer), **contract.REFUSALS}, response_class=Response,
-        openapi_extra=contract.body(several=True),
+        "/v1/read", responses={**schemas.answer(schemas.ReadAnswer), **schemas.REFUSALS}, response_class=Response,
+        openapi_extra=schemas.body(several=True),
     )  # fmt: skip
     async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
         """Find the faces in one or many pictures, and read the expression of each."""
@@ -117,8 +118,8 @@ def create_app(config: Serve) -> FastAPI:
         return Response(to_json({"model": engine.reader.recogniser.name, "images": images}), media_type=JSON)
 
     @app.post(
-        "/v1/poker", responses={200: contract.pictures(), **contract.problems(406), **contract.REFUSALS},
-        response_class=Response, openapi_extra=contract.body(several=False),
+        "/v1/poker", responses={200: schemas.pictures(), **schemas.problems(406), **schemas.REFUSALS},
+        response_class=Response, openapi_extra=schemas.body(several=False),
     )  # fmt: skip
     async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
         """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
@@ -137,8 +138,8 @@ def create_app(config: Serve) -> FastAPI:
     @app.get(
         "/v1/model",
         responses={
-            200: {"model": contract.ModelAnswer, "description": "The answer"},
-            **contract.problems(401, 403, 421),
+            200: {"model": schemas.ModelAnswer, "description": "The answer"},
+            **schemas.problems(401, 403, 421),
         },
     )
     async def model(request: Request) -> Response:
@@ -147,7 +148,7 @@ def create_app(config: Serve) -> FastAPI:
 
     @app.get(
         "/healthz",
-        responses={**contract.answer(contract.Status), **contract.problems(403, 421)},
+        responses={**schemas.answer(schemas.Status), **schemas.problems(403, 421)},
     )
     async def health(request: Request) -> Response:
         """Tell that the process lives."""
@@ -155,7 +156,7 @@ def create_app(config: Serve) -> FastAPI:
 
     @app.get(
         "/readyz",
-        responses={**contract.answer(contract.Status), **contract.problems(403, 421, 503)},
+        responses={**schemas.answer(schemas.Status), **schemas.problems(403, 421, 503)},
     )
     async def ready(request: Request) -> Response:
         """Tell whether it can answer now."""
@@ -164,17 +165,17 @@ def create_app(config: Serve) -> FastAPI:
         return Response(to_json({"status": "ok"}), media_type=JSON)
 
     @app.get("/metrics", include_in_schema=False)
-    async def metrics(request: Request) -> Response:
+    async def metrics_text(request: Request) -> Response:
         counted.depth.set(engine.depth)
-        return Response(counted.text(), media_type=measures.MEDIA_TYPE)
+        return Response(counted.text(), media_type=metrics.MEDIA_TYPE)
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return HTMLResponse(documents.page(app.openapi()))
+        return HTMLResponse(api_docs.page(app.openapi()))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style(request: Request) -> Response:
-        return Response(documents.STYLE, media_type="text/css")
+        return Response(api_docs.STYLE, media_type="text/css")
 
     # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
     app.router.default = StaticFiles(directory=PAGE, html=True, check_dir=False)
@@ -212,7 +213,7 @@ async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pic
         gone.cancel()
 
 
-def _answer_problems(app: FastAPI, counted: measures.Measures) -> None:
+def _answer_problems(app: FastAPI, counted: metrics.Measures) -> None:
     """Answer everything that goes wrong with problem details."""
 
     def tell(problem: Problem) -> Response:

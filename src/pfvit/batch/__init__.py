@@ -1,0 +1,1 @@
+"""A great many pictures: cut into parts, each read by one process."""

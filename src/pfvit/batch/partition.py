@@ -1,0 +1,227 @@
+"""Many pictures cut into parts, each small enough to be lost: what `pfvit batch` hands out and resumes by.
+
+A part is a run of rows of one Parquet file, or some picture files. Which parts there are depends on the inputs alone,
+so a part that is done stays done whoever goes on, and however many work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pfvit.data import images, sources
+from pfvit.data.filesystem import Place, place
+from pfvit.data.images import Pixels
+from pfvit.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Rows decoded at a time.
+ROWS_AT_A_TIME = 64
+COLUMNS = ("image", "name")
+
+
+class Part(NamedTuple):
+    """Some pictures; it crosses to other processes and machines, so it holds names, not pictures."""
+
+    number: int
+    file: str
+    """A Parquet file, or "" for picture files."""
+    start: int
+    stop: int
+    """Its rows, from `start` up to but not including `stop`."""
+    names: tuple[str, ...] = ()
+    """The picture files."""
+    problem: str = ""
+    """Why an input cannot be read at all; then there is nothing else."""
+
+    @property
+    def rows(self) -> int:
+        """How many pictures it has."""
+        return self.stop - self.start
+
+
+class Cell(NamedTuple):
+    """One picture of a part, or why it cannot be read."""
+
+    file: str
+    row: int
+    source: str
+    content: Pixels | InputError
+
+
+def parts_of(paths: Sequence[str], rows: int) -> tuple[list[Part], str]:
+    """Return the parts, of at most so many rows, that paths and URLs stand for, and a fingerprint of the inputs.
+
+    Folders are searched for Parquet files and pictures, as `pfvit predict` does it. Opens each Parquet file's footer.
+    """
+    parts: list[Part] = []
+    seen = hashlib.sha256()
+    loose: list[str] = []
+
+    def close() -> None:
+        for start in range(0, len(loose), rows):
+            some = tuple(loose[start : start + rows])
+            parts.append(Part(len(parts), "", 0, len(some), some))
+        loose.clear()
+
+    for path in paths:
+        for name, size, problem in _files(path):
+            seen.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+            count = 0
+            if not problem and name.lower().endswith(".parquet"):
+                count, problem = _count(name)
+            elif not problem:
+                loose.append(name)
+                continue
+            close()
+            if problem:
+                parts.append(Part(len(parts), name, 0, 1, problem=problem))
+            for start in range(0, count, rows):
+                parts.append(Part(len(parts), name, start, min(start + rows, count)))
+        close()
+    return parts, seen.hexdigest()[:16]
+
+
+class Pictures:
+    """Gives the pictures of one part after the other. It stays where it is in a file, so parts should come in order."""
+
+    def __init__(self) -> None:
+        self.file, self.at = "", 0
+        self.starts: list[int] = []  # first rows of its row groups
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.left: list[dict[str, Any]] = []
+
+    def of(self, part: Part) -> Iterator[Cell]:
+        """Yield every picture of a part, exactly once and in order."""
+        if part.problem:
+            yield Cell(part.file, 0, part.file, InputError(part.problem))
+        elif not part.file:
+            for name in part.names:
+                yield Cell(name, 0, name, _load(name))
+        else:
+            yield from self._rows(part)
+
+    def _rows(self, part: Part) -> Iterator[Cell]:
+        """Yield the rows of a part; where a row group is damaged, its other rows with the error."""
+        row = part.start
+        while row < part.stop:
+            end, why = part.stop, f"{part.file} is shorter than it was"
+            try:
+                for values in self._table(part.file, row, part.stop):
+                    yield _cell(part.file, row, values)
+                    row += 1
+            except (OSError, ValueError) as problem:  # pyarrow's errors
+                end = min([start for start in self.starts if start > row], default=end)
+                why = f"{part.file} cannot be read as Parquet from row {row} on: {problem}"
+                self.file = ""
+            for lost in range(row, min(end, part.stop)):
+                yield Cell(part.file, lost, f"{part.file}#{lost}", InputError(why))
+            row = max(row, min(end, part.stop))
+
+    def _table(self, file: str, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        """Yield some rows of a file; what is decoded beyond them is kept for the next part."""
+        group = bisect_right(self.starts, start)
+        if self.file != file or self.at > start or bisect_right(self.starts, self.at) < group:
+            self._open(file, start)
+        row = self.at
+        while row < stop:
+            if not self.left:
+                batch = next(self.batches, None)
+                if batch is None:
+                    return
+                if row + batch.num_rows <= start:
+                    row = self.at = row + batch.num_rows
+                    continue
+                self.left = batch.to_pylist()[::-1]
+            values = self.left.pop()
+            row = self.at = row + 1
+            if row > start:
+                yield values
+
+    def _open(self, name: str, row: int) -> None:
+        """Begin to read at the row group that holds a row."""
+        from pyarrow import parquet
+
+        self.file, self.starts, self.left = "", [], []
+        there = place(name)
+        file = parquet.ParquetFile(there.files.open_input_file(there.path))
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        self.starts = list(accumulate(sizes, initial=0))[:-1]
+        group = bisect_right(self.starts, row) - 1
+        wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
+        # One group at a time, as the rows of a damaged one would take those of its neighbours with them.
+        groups = (
+            file.iter_batches(ROWS_AT_A_TIME, row_groups=[one], columns=wanted) for one in range(group, len(sizes))
+        )
+        self.batches = chain.from_iterable(groups)
+        self.file, self.at = name, self.starts[group]
+
+
+def _cell(file: str, row: int, values: dict[str, Any]) -> Cell:
+    told = f"{file}#{row}"
+    name = values.get("name")
+    source = name if isinstance(name, str) and name else told
+    try:
+        return Cell(file, row, source, images.decode_cell(values["image"], told))
+    except InputError as problem:
+        return Cell(file, row, source, problem)
+
+
+def _load(name: str) -> Pixels | InputError:
+    try:
+        there = place(name)
+        with there.files.open_input_stream(there.path) as stream:
+            return images.decode(stream.read(), name)
+    except InputError as problem:
+        return problem
+    except (OSError, ValueError) as problem:
+        return InputError(f"{name} cannot be opened: {problem}")
+
+
+def _count(name: str) -> tuple[int, str]:
+    """Return how many rows a Parquet file has, and what is wrong with it."""
+    from pyarrow import parquet
+
+    there = place(name)
+    try:
+        with there.files.open_input_file(there.path) as opened:
+            file = parquet.ParquetFile(opened)
+            if "image" not in file.schema_arrow.names:
+                return 0, f"{name} has no image column, only {', '.join(file.schema_arrow.names)}"
+            return file.metadata.num_rows, ""
+    except (OSError, ValueError) as problem:
+        return 0, f"{name} cannot be read as Parquet: {problem}"
+
+
+def _files(url: str) -> Iterator[tuple[str, int, str]]:
+    """Yield (name, bytes, problem) of each file that a path or URL stands for, sorted."""
+    from pyarrow.fs import FileSelector, FileType
+
+    there = place(url)
+    try:
+        info = there.files.get_file_info(there.path)
+        if info.type == FileType.File:
+            yield url, info.size, ""
+        elif info.type == FileType.NotFound:
+            yield url, 0, f"{url} is not there"
+        else:
+            found = there.files.get_file_info(FileSelector(there.path, recursive=True))
+            below = [(one.path, one.size) for one in found if one.type == FileType.File and _wanted(one.path, there)]
+            for path, size in sorted(below):
+                yield f"{url.rstrip('/')}{path[len(there.path) :]}", size, ""
+            if not below:
+                yield url, 0, f"{url} is a folder without pictures"
+    except OSError as problem:
+        yield url, 0, f"{url} cannot be looked at: {problem}"
+
+
+def _wanted(path: str, folder: Place) -> bool:
+    inside = PurePosixPath(path[len(folder.path) :].lstrip("/"))
+    hidden = any(name.startswith(".") for name in inside.parts)
+    return not hidden and inside.suffix.lower() in sources.SUFFIXES

@@ -1,0 +1,225 @@
+"""`pfvit batch`: a great many pictures through the reader, on all cores of one machine or on a Ray cluster.
+
+The pictures are cut into parts (`pfvit.batch.partition`), each part becomes one Parquet file under its own number, and
+that file appears whole or not at all. So every row is there exactly once however often a part is begun, the order is
+that of the numbers, and a run that was killed goes on with the parts that are missing.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, closing
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+
+import tyro
+from rich.console import Console
+
+from pfvit.batch.partition import Part, parts_of
+from pfvit.batch.worker import Done, Worker
+from pfvit.config import Batch
+from pfvit.data.filesystem import Place, place
+from pfvit.errors import InputError, printable
+from pfvit.inference.reader import Reader
+from pfvit.utils.console import progress_bar
+from pfvit.utils.cores import cores
+from pfvit.utils.files import lock
+
+PLAN = "plan.json"
+FORMAT = 1
+#: Parts handed out to a process ahead of the one that it works on.
+AHEAD = 1
+#: Without a terminal a line of progress is printed so often, in seconds.
+REPORT_EVERY = 60
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit batch` and return its exit status."""
+    return batch(tyro.cli(Batch, prog="pfvit batch", args=arguments))
+
+
+def batch(config: Batch) -> int:
+    """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
+    check(config)
+    console = Console(stderr=True)
+    out = place(config.out)
+    parts, inputs = parts_of(config.paths, config.rows)
+    pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
+    plan = {"format": FORMAT, "inputs": inputs, "rows": config.rows, "whole": config.whole, "weights": pair}
+    with ExitStack() as held:
+        _take(out, plan, config.resume, held)
+        ready = _done(out)
+        left = [part for part in parts if part.number not in ready]
+        total, began = sum(part.rows for part in parts), time.monotonic()
+        rows = total - sum(part.rows for part in left)
+        reported = began
+        with progress_bar(console, hidden=not console.is_terminal) as progress:
+            task = progress.add_task("reading", total=total, completed=rows)
+            with closing(_on_ray(config, left) if config.ray else _here(config, left)) as work:
+                for done in work:
+                    rows += done.rows
+                    progress.advance(task, done.rows)
+                    if not console.is_terminal and time.monotonic() - reported > REPORT_EVERY:
+                        reported = time.monotonic()
+                        speed = (rows - total + sum(part.rows for part in left)) / (reported - began)
+                        _say(console, f"{rows:,} of {total:,}, {speed:.3g}/s, {(total - rows) / speed:.0f} s left")
+    return _report(console, out, total, len(left), time.monotonic() - began)
+
+
+def check(config: Batch) -> None:
+    """Refuse settings that mean nothing."""
+    if not config.paths:
+        raise InputError("name at least one Parquet file, picture or folder", status=2)
+    for name in ("rows", "processes", "threads"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be 1 or more, not {value}", status=2)
+    if config.address is not None and not config.ray:
+        raise InputError("--address is that of a Ray cluster: add --ray", status=2)
+
+
+def _here(config: Batch, parts: Sequence[Part]) -> Generator[Done]:
+    """Read parts in processes of this machine."""
+    if not parts:
+        return
+    count = min(config.processes or max(1, cores() // config.threads), len(parts))
+    if count <= 1:
+        yield from map(Worker(config).work, parts)
+        return
+    # Not forked: the threads of the model's library would not come along.
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (config,))
+    try:
+        waiting: set[Future[Done]] = set()
+        for part in parts:
+            waiting.add(pool.submit(_work, part))
+            if len(waiting) >= count * (1 + AHEAD):
+                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in ended)
+        yield from (future.result() for future in waiting)
+    except BrokenProcessPool as problem:
+        raise InputError("a process was ended from outside, perhaps for its memory; --resume goes on") from problem
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: Worker | None = None
+
+
+def _begin(config: Batch) -> None:
+    """Make a process ready to work, and to end when the one that started it is killed."""
+    global _worker  # a process pool has no other place to keep it
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    _worker = Worker(config)
+    gc.freeze()  # what is loaded now stays: it need not be looked through at every collection
+
+
+def _work(part: Part) -> Done:
+    if _worker is None:
+        raise RuntimeError("this process was not made ready")
+    return _worker.work(part)
+
+
+class Actor:
+    """A worker as Ray Data calls it: a part in, what came of it out. Ray starts it anew if its machine is lost."""
+
+    def __init__(self, config: Batch) -> None:
+        self.worker = Worker(config)
+
+    def __call__(self, row: dict[str, str]) -> dict[str, int]:
+        """Read one part."""
+        number, file, start, stop, names, problem = json.loads(row["part"])
+        return self.worker.work(Part(number, file, start, stop, tuple(names), problem))._asdict()
+
+
+def _on_ray(config: Batch, parts: Sequence[Part]) -> Generator[Done]:
+    """Read parts in Ray Data actors."""
+    ray, ray_data = import_module("ray"), import_module("ray.data")  # by name: types are checked without the extra
+    if not parts:
+        return
+    try:
+        ray.init(address=config.address, ignore_reinit_error=True, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as problem:
+        raise InputError(f"no Ray cluster answers at {config.address}: {problem}") from problem
+    try:
+        there = int(ray.cluster_resources().get("CPU", 1))
+        count = min(config.processes or max(1, there // config.threads), len(parts))
+        ray_data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        table = ray_data.from_items([{"part": json.dumps(part)} for part in parts], override_num_blocks=len(parts))
+        needs = {"num_cpus": config.threads, "num_gpus": int(config.provider == "cuda")}
+        pool = ray_data.ActorPoolStrategy(size=count)
+        work = table.map(Actor, fn_constructor_args=(config,), compute=pool, **needs)
+        for row in work.iter_rows():
+            yield Done(**row)
+    finally:
+        ray.shutdown()
+
+
+def _take(out: Place, plan: Mapping[str, object], resume: bool, held: ExitStack) -> None:
+    """Take the folder, new or with what an earlier run of the same plan left, and keep other processes off."""
+    from pyarrow.fs import FileType
+
+    file = out.below(PLAN)
+    try:
+        if out.files.get_file_info(out.path).type == FileType.File:
+            raise InputError(f"{out.url} is a file; --out names a folder")
+        for name in ("faces", "failed"):
+            out.files.create_dir(out.below(name).path)
+        if out.local:  # other file systems have no locks
+            lock(held.enter_context(Path(out.path, ".lock").open("a")), Path(out.url))  # noqa: SIM115 (held holds it)
+        if out.files.get_file_info(file.path).type != FileType.File:
+            file.put(json.dumps(plan, indent=1).encode())
+        elif not resume:
+            raise InputError(f"{file.url} is from an earlier run: --resume goes on with it, or choose another --out")
+        else:
+            with out.files.open_input_stream(file.path) as stream:
+                _same(json.loads(stream.read()), plan, out)
+    except OSError as problem:
+        raise InputError(f"{out.url} cannot be written: {problem.strerror or problem}") from problem
+    except ValueError as problem:
+        raise InputError(f"{file.url} is not what an earlier run left; choose another --out") from problem
+
+
+def _same(before: Mapping[str, object], plan: Mapping[str, object], out: Place) -> None:
+    """Refuse to go on with other pictures or settings: the parts would not fit."""
+    if other := [name for name, value in plan.items() if before.get(name) != value]:
+        raise InputError(f"{out.url} was begun with other {', '.join(other)}: give the same, or another --out")
+
+
+def _done(out: Place) -> set[int]:
+    """Return the numbers of the parts that are there."""
+    from pyarrow.fs import FileSelector
+
+    names = [info.base_name for info in out.files.get_file_info(FileSelector(out.below("faces").path))]
+    return {int(name[5:-8]) for name in names if name.startswith("part-") and name.endswith(".parquet")}
+
+
+def _report(console: Console, out: Place, total: int, parts: int, seconds: float) -> int:
+    """Say what came of it; return the exit status."""
+    from pyarrow import parquet
+    from pyarrow.fs import FileSelector
+
+    failed = 0
+    for info in out.files.get_file_info(FileSelector(out.below("failed").path)):
+        if info.base_name.startswith("part-"):
+            with out.files.open_input_file(info.path) as file:
+                failed += parquet.ParquetFile(file).metadata.num_rows
+    _say(console, f"{total:,} pictures are read: {out.url}/faces ({parts} parts now, in {seconds:.1f} s)")
+    if failed:
+        _say(console, f"{failed:,} could not be read: {out.url}/failed says why")
+    return 1 if failed else 0
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

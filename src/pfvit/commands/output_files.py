@@ -1,0 +1,105 @@
+"""Pictures and tables out: names that overwrite nothing they should not, and files that are whole or not there."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from pfvit.commands.image_inputs import Inputs
+from pfvit.errors import InputError
+from pfvit.inference.reading import Reading
+
+#: Columns when a table goes to a file or a pipe: nothing must be cut.
+WIDE = 200
+LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
+
+
+class Namer:
+    """Gives each face its file in a folder: `<source stem>_<face>.png`.
+
+    Never the same name for two faces, nor that of an input: then the stem gets `~2`, `~3`, ..., and it is said so.
+    Files of an earlier run are replaced, and it is said how many.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs):
+        self.folder, self.inputs = folder, inputs
+        self.written = 0
+        self.replaced = 0
+        self.taken: set[str] = set()
+        self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
+        self.stem = ""
+        self.source: str | None = None
+
+    def name(self, reading: Reading, numbered: bool = True) -> Path:
+        """Return where the picture of a face goes; to be called once per face, in the order of reading.
+
+        Not `numbered` it is the file of the whole photo: `<source stem>.png`.
+        """
+        end = f"_{reading.face}.png" if numbered else ".png"
+        if not numbered or reading.face == 0 or self.source != reading.source:
+            self.source = reading.source
+            self.stem = self._free(reading.source)
+        path = self.folder / f"{self.stem}{end}"
+        while path.resolve() in self.protected:
+            self.stem = self._free(reading.source)
+            path = self.folder / f"{self.stem}{end}"
+        self.written += 1
+        self.replaced += path.exists()
+        return path
+
+    def report(self) -> None:
+        """Say what was written."""
+        files = "picture" if self.written == 1 else "pictures"
+        older = f" ({self.replaced} replaced)" if self.replaced else ""
+        self.inputs.say(f"{self.written} {files} in {self.folder}{older}")
+
+    def _free(self, source: str) -> str:
+        stem = stem_of(source)
+        count, chosen = 1, stem
+        while chosen.casefold() in self.taken:  # some file systems do not tell A from a
+            count += 1
+            chosen = f"{stem}~{count}"
+        self.taken.add(chosen.casefold())
+        if count > 1:
+            self.inputs.say(f"{source}: {stem}_*.png is another picture's; this one is written as {chosen}_*.png")
+        return chosen
+
+
+def stem_of(source: str) -> str:
+    """Return a source's name without folders and ending, fit for a file name; `file#row` keeps its row."""
+    name = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    base, mark, row = name.rpartition("#")
+    stem = f"{Path(base).stem}#{row}" if mark and base and row.isdigit() else Path(name).stem
+    stem = "".join(c if c.isprintable() and c not in '/:*?"<>|' else "_" for c in stem)
+    stem = stem.encode("utf-8", "replace")[:LONGEST_STEM].decode("utf-8", "ignore")
+    return stem or "picture"
+
+
+def wide_console() -> Console:
+    """Return a console for tables on stdout: as wide as the terminal, or wide enough where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder to write into; InputError if it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as problem:
+        raise InputError(f"{folder} cannot be a folder: a file is in the way") from problem
+    except OSError as problem:
+        raise InputError(f"{folder} cannot be made: {problem.strerror}") from problem
+    return folder
+
+
+def save(picture: Image.Image | np.ndarray, path: Path) -> None:
+    """Write a PNG whole or not at all; InputError if the disk does not take it."""
+    part = path.with_name(f".{path.name}.part")
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    try:
+        image.save(part, "PNG")
+        part.replace(path)
+    except OSError as problem:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from problem

@@ -1,0 +1,39 @@
+"""`pfvit poker`: take the expression off every face, and write what remains at the size of the face."""
+
+import math
+from collections.abc import Sequence
+
+import tyro
+
+from pfvit.commands.image_inputs import Inputs
+from pfvit.commands.output_files import Namer, make_folder, save
+from pfvit.config import Poker
+from pfvit.errors import InputError
+from pfvit.inference.reader import Reader
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit poker` and return its exit status."""
+    return poker(tyro.cli(Poker, prog="pfvit poker", args=arguments))
+
+
+def poker(config: Poker) -> int:
+    """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
+    if not math.isfinite(config.strength) or not -1 <= config.strength <= 1:
+        raise InputError(f"--strength must be from -1 to 1, not {config.strength}", status=2)
+    inputs = Inputs(config.paths)
+    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
+    # A generator that is missing should be known before the first picture is read.
+    _ = reader.artist.generator
+    namer = Namer(make_folder(config.out), inputs)
+    for result in inputs.results(reader, config.whole):
+        if config.in_photo and result.image is not None and result.faces:
+            photo = result.image
+            for reading in result.faces:
+                photo = reading.put_back(photo, config.strength)
+            save(photo, namer.name(result.faces[0], numbered=False))
+            continue
+        for reading in result.faces:
+            save(reading.poker_face(config.strength), namer.name(reading))
+    namer.report()
+    return inputs.status

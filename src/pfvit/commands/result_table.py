@@ -1,0 +1,168 @@
+"""The tables that `pfvit predict --output` and `pfvit video` write: one row per face, whole or not there, resumable.
+
+While the work goes on, rows gather as JSON lines in `NAME.part` beside the file; at the end they become the JSON
+lines, CSV or Parquet file that was asked for, which appears at once. A picture without faces and one that could not be
+read have a row too, so that a resumed run knows what is done.
+"""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from pfvit.errors import InputError
+from pfvit.inference.reading import Reading
+from pfvit.utils.files import lock
+
+FORMS = (".jsonl", ".csv", ".parquet")
+ROWS_AT_A_TIME = 4096
+#: Columns before the probabilities, with their Parquet type.
+COLUMNS = {
+    "source": "utf8", "face": "int32", "left": "int32", "top": "int32", "width": "int32", "height": "int32",
+    "score": "float32", "emotion": "utf8", "unsure": "bool", "entropy": "float32", "error": "utf8",
+}  # fmt: skip
+
+
+class Table:
+    """A table being written; `columns` are names with their Parquet types."""
+
+    #: What to do when the disk was full, if anything helps.
+    remedy = ""
+
+    def __init__(self, path: Path, columns: dict[str, str], resume: bool = False):
+        """Begin, or go on with what an earlier run left; InputError if that is not possible or not asked for."""
+        if path.suffix.lower() not in FORMS:
+            raise InputError(f"--output must end in {', '.join(FORMS)}, not {path.name}", status=2)
+        if path.exists():
+            what = "is a folder" if path.is_dir() else "exists already; choose another name, or move it away"
+            raise InputError(f"{path} {what}")
+        self.path, self.columns = path, columns
+        self.part = path.with_name(f"{path.name}.part")
+        if self.part.exists() and not resume:
+            raise InputError(f"{self.part} is left from an earlier run: --resume goes on with it, or delete it")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.part.open("r+" if self.part.exists() else "w+", encoding="utf-8", newline="\n")
+        except OSError as problem:
+            raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
+        try:
+            lock(self.file, self.part)
+            self._take_up()
+        except InputError:
+            self.file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.file.close()
+
+    def write(self, rows: Sequence[dict]) -> None:
+        """Write some rows, so that a kill now loses none of them."""
+        try:
+            self.file.write("".join(json.dumps(row) + "\n" for row in rows))
+            self.file.flush()
+        except OSError as problem:
+            raise InputError(f"{self.part} cannot be written ({problem.strerror}){self.remedy}") from problem
+
+    def drop(self) -> None:
+        """Leave nothing behind."""
+        self.file.close()
+        self.part.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Turn the rows into the file that was asked for."""
+        self.file.flush()
+        beside = self.path.with_name(f".{self.path.name}.new")
+        try:
+            if self.path.suffix.lower() == ".jsonl":
+                self.file.close()
+                self.part.replace(self.path)
+                return
+            write = self._csv if self.path.suffix.lower() == ".csv" else self._parquet
+            write(beside)
+            beside.replace(self.path)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise InputError(f"{self.path} cannot be written ({problem.strerror}){self.remedy}") from problem
+        self.file.close()
+        self.part.unlink()
+
+    def _take_up(self) -> None:
+        """Look through what an earlier run left."""
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        self.file.seek(0)
+        for line in self.file:
+            row = json.loads(line)
+            left, top, width, height = row.pop("box", (None,) * 4)
+            shares = row.pop("probabilities", {})
+            flat = {**row, "left": left, "top": top, "width": width, "height": height, **shares}
+            yield {name: flat.get(name) for name in self.columns}
+
+    def _parquet(self, path: Path) -> None:
+        from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+        from arro3.io import write_parquet
+
+        types = {name: getattr(DataType, kind)() for name, kind in self.columns.items()}
+        schema = Schema([Field(name, kind) for name, kind in types.items()])
+
+        def batches() -> Iterator[RecordBatch]:
+            rows = self._rows()
+            while some := list(islice(rows, ROWS_AT_A_TIME)):
+                columns = [Array([row[name] for row in some], kind) for name, kind in types.items()]
+                yield RecordBatch.from_arrays(columns, schema=schema)
+
+        write_parquet(RecordBatchReader.from_batches(schema, batches()), path)
+
+    def _csv(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(self._rows())
+
+
+class Records(Table):
+    """The table of `pfvit predict`: a row per face, or one for a picture without."""
+
+    remedy = "; --resume goes on with it"
+
+    def __init__(self, path: Path, labels: Sequence[str], resume: bool):
+        self.done: Counter[str] = Counter()
+        super().__init__(path, COLUMNS | dict.fromkeys(labels, "float32"), resume)
+
+    def skip(self, source: str) -> bool:
+        """Say whether a picture is done already; each call counts one off, as names may repeat."""
+        if not self.done[source]:
+            return False
+        self.done[source] -= 1
+        return True
+
+    def add(self, source: str, faces: Sequence[Reading] | InputError) -> None:
+        """Write a picture's rows, so that a kill now loses none of them."""
+        if isinstance(faces, InputError):
+            self.write([{"source": source, "error": str(faces)}])
+        else:
+            self.write([face.to_dict() for face in faces] or [{"source": source}])
+
+    def _take_up(self) -> None:
+        """Count what is done. The last picture is done anew: some of its rows may not have come through."""
+        begun: list[tuple[str, int]] = []  # source of each picture, and where its first row stands
+        place = 0
+        while line := self.file.readline():
+            try:
+                row = json.loads(line) if line.endswith("\n") else {"source": ""}
+                if not row.get("face"):  # the first face of a picture, or the row of one without faces
+                    begun.append((row["source"], place))
+            except (ValueError, KeyError, AttributeError) as problem:
+                raise InputError(f"{self.part} is not what an earlier run left; delete it to start anew") from problem
+            place = self.file.tell()
+        if begun:
+            _, last = begun.pop()
+            self.file.seek(last)
+            self.file.truncate()
+        self.done.update(source for source, _ in begun)

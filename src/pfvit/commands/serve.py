@@ -1,0 +1,142 @@
+"""`pfvit serve`: the page and the API on one address."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from threading import Event
+from typing import Any
+
+import tyro
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from pfvit.config import Serve
+from pfvit.errors import InputError
+from pfvit.service.app import KEY, LOOPBACK, create_app
+from pfvit.service.http_protocol import PatientProtocol
+from pfvit.service.metrics import FOLDER
+
+BACKLOG = 1024
+KEEP_ALIVE = 30  # seconds that a connection may be idle between requests
+#: Seconds without a sign of life after which a worker is replaced. uvicorn's five are fewer than a start on a busy
+#: machine takes, and then no worker ever starts.
+HUNG = 30
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pfvit serve` until it is told to stop; what was taken is finished first."""
+    return serve(tyro.cli(Serve, prog="pfvit serve", args=arguments))
+
+
+def serve(config: Serve) -> int:
+    """Listen, and answer until the process is told to stop."""
+    check(config)
+    if config.host not in LOOPBACK and not os.environ.get(KEY):
+        say(f"whoever reaches {config.host} may use it: set {KEY} to ask for a key")
+    if config.ray:
+        return serve_replicas(config)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    with listen(config.host, config.port) as opened:
+        host, port = opened.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if config.workers == 1:
+            Announced(settings(config, create_app(config)), address).run([opened])
+            return 0
+        with tempfile.TemporaryDirectory(prefix="pfvit-metrics-") as folder:
+            os.environ.setdefault(FOLDER, folder)
+            say(f"serving on {address} with {config.workers} workers; Ctrl-C stops it")
+            several = settings(config, partial(create_app, config))
+            Multiprocess(several, [opened]).run()
+    return 0
+
+
+def serve_replicas(config: Serve) -> int:
+    """Run under Ray Serve until the process is told to stop."""
+    import ray  # here, as one process needs none of it
+    from ray import serve as replicas
+
+    from pfvit.service.ray_serve import NAME, replicated
+
+    ray.init(log_to_driver=False, logging_level=logging.WARNING, include_dashboard=False)
+    try:
+        replicas.start(http_options={"host": config.host, "port": config.port})
+        replicas.run(replicated(config), name=NAME, route_prefix="/")
+        with stopping() as stop:  # after Ray, which has a handler of its own that leaves replicas behind
+            say(f"serving on http://{config.host}:{config.port} with up to {config.replicas} replicas; Ctrl-C stops it")
+            stop.wait()
+        replicas.delete(NAME)
+    finally:
+        replicas.shutdown()
+        ray.shutdown()
+    return 0
+
+
+@contextmanager
+def stopping() -> Iterator[Event]:
+    """Give an event that Ctrl-C and a request to stop set."""
+    stop = Event()
+    old = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for one, handler in old.items():
+            signal.signal(one, handler)
+
+
+def check(config: Serve) -> None:
+    """Raise InputError for settings that cannot be."""
+    if config.workers < 1:
+        raise InputError(f"--workers must be 1 or more, not {config.workers}", status=2)
+    if config.replicas < 1:
+        raise InputError(f"--replicas must be 1 or more, not {config.replicas}", status=2)
+    if not 0 <= config.port <= 65535:
+        raise InputError(f"--port must be from 0 to 65535, not {config.port}", status=2)
+    limits = vars(config.limits)
+    for name, value in limits.items():
+        if not value > 0 and name != "gather":
+            raise InputError(f"--limits.{name} must be more than 0, not {value}", status=2)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the socket; InputError if the address is taken or not this machine's."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as problem:
+        raise InputError(
+            f"{host}:{port} cannot be listened on ({problem.strerror}): choose another --port"
+        ) from problem
+
+
+def settings(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
+    """Return uvicorn's settings; an app that is not made yet is made by each worker."""
+    return uvicorn.Config(
+        app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none", loop="auto",
+        log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(config.limits.seconds) + 1, timeout_worker_healthcheck=HUNG, backlog=BACKLOG,
+    )  # fmt: skip
+
+
+class Announced(uvicorn.Server):
+    """A server that says where it is once it is ready."""
+
+    def __init__(self, config: uvicorn.Config, address: str):
+        super().__init__(config)
+        self.address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            say(f"serving on {self.address}; Ctrl-C stops it")
+
+
+def say(message: str) -> None:
+    """Write one line to stderr."""
+    print(f"pfvit: {message}", file=sys.stderr, flush=True)  # noqa: T201

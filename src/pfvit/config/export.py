@@ -1,0 +1,32 @@
+"""Settings of `pfvit export`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True)
+class Export:
+    """Turn a training run into the .onnx files that predict and poker read."""
+
+    run: Positional[Path]
+    """Run folder of `pfvit train`."""
+    out: Path
+    """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
+    `pfvit train --start`, NAME.safetensors."""
+    calibrate: Path | None = None
+    """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
+    written too, which answers twice as fast."""
+    mirror: bool = False
+    """Let the recogniser also look at the mirrored face and answer with the mean: more accurate, twice the time."""
+    balance: float = 0.0
+    """Share of the log prior taken off the logits, so that rare emotions are answered more often: 0 for the highest
+    accuracy, towards 1 for the highest mean recall."""
+    emphasis: float = 1.0
+    """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
+    faces, with `pfvit evaluate --figures`."""
+    metrics: Path | None = None
+    """JSON of `pfvit evaluate --json` to keep inside the file."""
+    license: str = "as the training data allow"
+    """What others may do with the weights; kept inside the files."""

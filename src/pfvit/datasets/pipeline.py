@@ -1,0 +1,278 @@
+"""`pfvit prepare`: from a data set's official download to checked Parquet files, their twins marked."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pfvit import __version__
+from pfvit.config import Prepare
+from pfvit.data.images import SMALLEST_SIDE
+from pfvit.datasets import SETS, duplicates, manifest, parts
+from pfvit.datasets.base import Bad, Item, Layout
+from pfvit.datasets.crop import Cutter
+from pfvit.errors import InputError, printable
+from pfvit.utils.parallel import spread
+
+PARTS = ".parts"
+MOST_NEAR = 31  # bits: more and the bands are too short to sort by
+#: Settings that do not change what comes out.
+FREE = {"jobs", "strict", "source", "out"}
+
+
+def prepare(config: Prepare) -> dict[str, Any]:
+    """Prepare a data set, or go on with it, or check it if it is done; return the manifest."""
+    layout = _checked(config)
+    console = Console(stderr=True)
+
+    def say(text: str) -> None:
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    if (config.out / manifest.NAME).exists():
+        told = manifest.load(config.out)
+        manifest.verify(config.out, told)
+        if told["settings"] != _settings(config):
+            raise InputError(f"{config.out} was prepared with other settings; choose another folder, or delete it")
+        rmtree(config.out / PARTS, ignore_errors=True)  # left if it was killed at the very end
+        say(f"{config.out} is prepared already, and its files are as {manifest.NAME} says")
+        return told
+    say(f"{layout.title}: {layout.source}")
+    say(f"Licence: {layout.licence}")
+    folder = config.out / PARTS
+    with _alone(config, folder):
+        done, bad = _cut(config, layout, folder, console)
+        if not any(summary["rows"] for summaries in done.values() for summary in summaries):
+            first = f"; the first: {bad[0]}" if bad else ""
+            raise InputError(f"no usable face in {config.source}: {len(bad)} rows were set aside{first}")
+        told = _report(config, layout, done, bad)
+        if config.strict and told["differs"]:
+            raise InputError(f"--strict: {'; '.join(told['differs'])}")
+        told["splits"] = _join(config, done, folder, told["emotions"], console)
+        _write_bad(config.out / manifest.BAD, bad)
+        _write(config.out / manifest.NAME, json.dumps(told, indent=1) + "\n")
+    rmtree(folder)
+    for line in manifest.lines(told, [str(row) for row in bad]):
+        say(line)
+    return told
+
+
+def _checked(config: Prepare) -> Layout:
+    """Return the set's layout; InputError for settings that make no sense."""
+    if config.name not in SETS:
+        raise InputError(f"there is no data set {config.name!r}; choose from {', '.join(SETS)}", status=2)
+    if not config.source.is_dir():
+        raise InputError(f"{config.source} is no folder; give the one that the download unpacks to")
+    if not 0 <= config.near <= MOST_NEAR:
+        raise InputError(f"--near is 0 to {MOST_NEAR} bits, not {config.near}", status=2)
+    if not 0 < config.held_out < 1:
+        raise InputError(f"--held-out is a share between 0 and 1, not {config.held_out}", status=2)
+    if config.size < SMALLEST_SIDE or (config.jobs is not None and config.jobs < 1):
+        raise InputError(f"--size must be {SMALLEST_SIDE} or more, and --jobs 1 or more", status=2)
+    if config.out.resolve().is_relative_to(config.source.resolve()):
+        raise InputError(f"{config.out} lies in {config.source}; choose a folder elsewhere", status=2)
+    return SETS[config.name]
+
+
+def _settings(config: Prepare) -> dict[str, Any]:
+    every = json.loads(json.dumps(asdict(config), default=str))
+    return {name: value for name, value in every.items() if name not in FREE}
+
+
+@contextmanager
+def _alone(config: Prepare, folder: Path) -> Iterator[None]:
+    """Own the output folder: made if it is not there, left off by a run with the same settings, nobody else's."""
+    record = folder / "settings.json"
+    if record.is_file():
+        if json.loads(record.read_text()) != _settings(config):
+            raise InputError(f"{config.out} was begun with other settings; choose another folder, or delete it")
+    elif config.out.exists() and any(config.out.iterdir()) and not folder.exists():
+        raise InputError(f"{config.out} is not empty and not from pfvit prepare; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{config.out} cannot be made: {problem.strerror}") from problem
+    with (folder / "lock").open("w") as lock:
+        with suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as problem:
+                raise InputError(f"{config.out} is being prepared by another process") from problem
+        _write(record, json.dumps(_settings(config)))
+        yield
+
+
+def _cut(
+    config: Prepare, layout: Layout, folder: Path, console: Console
+) -> tuple[dict[str, list[dict[str, Any]]], list[Bad]]:
+    """Cut out all faces; return the summaries of each split's parts, and the bad rows in order."""
+    cutter = Cutter(config.crop, config.size, config.smallest, config.sharpness, every_face=not layout.emotions)
+    done: dict[str, list[dict[str, Any]]] = {}
+    listed_bad: list[Bad] = []
+    found_bad: list[Bad] = []
+    with _progress(console) as progress:
+        task = progress.add_task("faces", total=None)
+
+        def pieces() -> Iterator[parts.Part]:
+            listed = 0
+            for part in _parts(config, layout, folder, cutter, listed_bad):
+                listed += len(part.items)
+                yield part
+            progress.update(task, total=listed)
+
+        for told in spread(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
+            done.setdefault(told["split"], []).append(told)
+            found_bad += [Bad(**row) for row in told["bad"]]
+            if config.strict and (bad := listed_bad + found_bad):
+                raise InputError(f"--strict: {bad[0]}")
+            progress.advance(task, told["listed"])
+    if config.strict and listed_bad:
+        raise InputError(f"--strict: {listed_bad[0]}")
+    return done, listed_bad + found_bad
+
+
+def _parts(config: Prepare, layout: Layout, folder: Path, cutter: Cutter, bad: list[Bad]) -> Iterator[parts.Part]:
+    """Yield the listed rows in parts, each of one split; what the list says wrongly goes to `bad`."""
+    waiting: dict[str, list[Item]] = {}
+    numbers: Counter[str] = Counter()
+
+    def part(split: str) -> parts.Part:
+        numbers[split] += 1
+        return parts.Part(folder, split, numbers[split] - 1, tuple(waiting.pop(split)), cutter)
+
+    for item in layout.listing(config.source, config):
+        if isinstance(item, Bad):
+            bad.append(item)
+            continue
+        waiting.setdefault(item.split, []).append(item)
+        if len(waiting[item.split]) == parts.ROWS_PER_PART:
+            yield part(item.split)
+    for split in sorted(waiting):
+        yield part(split)
+
+
+def _join(
+    config: Prepare, done: dict[str, list[dict[str, Any]]], folder: Path, emotions: tuple[str, ...], console: Console
+) -> dict[str, Any]:
+    """Find the twins of all parts, and write the shards; return what the manifest says of each split."""
+    splits = [split for split in parts.SPLITS if split in done]
+    codes = {
+        split: np.concatenate([np.load(folder / f"{told['stem']}.npy") for told in done[split]]) for split in splits
+    }
+    others = [(f"{path.name}:{file.stem.removeprefix('codes-')}", np.load(file))
+              for path in config.apart_from for file in _codes_of(path)]  # fmt: skip
+    names = [*splits, *(name for name, _ in others)]
+    every = [*codes.values(), *(values for _, values in others)]
+    together = np.concatenate(every)
+    part = np.repeat(np.arange(len(every)), [len(values) for values in every])
+    found = duplicates.marks(together, part, config.near)
+    repeated = np.zeros(len(together), dtype=bool)
+    if not emotions:  # nothing but faces: each is wanted once
+        repeated[part == 0] = duplicates.repeats(codes[splits[0]], config.near)
+    told: dict[str, Any] = {}
+    shards: list[parts.Shard] = []
+    for number, split in enumerate(splits):
+        mine = part == number
+        exact, near, drop = found.exact[mine], found.near[mine], repeated[mine]
+        masks, marks = np.unique(exact | near, return_inverse=True)
+        also_in = tuple("+".join(name for bit, name in enumerate(names) if mask >> bit & 1) for mask in masks.tolist())
+        marks = np.where(drop, -1, marks.reshape(-1))
+        twin = np.where(exact > 0, 2, np.where(near > 0, 1, 0)).astype(np.int8)
+        _save(config.out / f"codes-{split}.npy", codes[split][~drop])
+        stems = [folder / f"{summary['stem']}.parquet" for summary in done[split]]
+        files = []
+        for paths, rows in parts.shards_of(stems, [summary["rows"] for summary in done[split]]):
+            if (marks[rows] >= 0).any():
+                path = config.out / f"{split}-{len(files):05d}.parquet"
+                shards.append(parts.Shard(path, paths, emotions, also_in, marks[rows], twin[rows]))
+                files.append({"name": path.name, "rows": int((marks[rows] >= 0).sum())})
+        told[split] = {
+            "rows": int((~drop).sum()), "files": files, "repeated": int(drop.sum()),
+            "also_in": {
+                name: {"exact": _held(exact[~drop], bit), "near": _held(near[~drop], bit)}
+                for bit, name in enumerate(names) if bit != number
+            },
+        }  # fmt: skip
+    with _progress(console) as progress:
+        task = progress.add_task("files", total=len(shards))
+        for _ in spread(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
+            progress.advance(task)
+    for split in told.values():
+        for file in split["files"]:
+            path = config.out / file["name"]
+            file |= {"bytes": path.stat().st_size, "sha256": manifest.digest(path)}
+    return told
+
+
+def _held(masks: np.ndarray, bit: int) -> int:
+    return int((masks >> bit & 1).sum())
+
+
+def _codes_of(folder: Path) -> list[Path]:
+    """Return the files that hold the codes of a prepared folder's faces."""
+    manifest.load(folder)
+    files = sorted(folder.glob("codes-*.npy"))
+    if not files:
+        raise InputError(f"{folder} has no codes-*.npy to compare with; prepare it again")
+    return files
+
+
+def _report(config: Prepare, layout: Layout, done: dict[str, list[dict[str, Any]]], bad: list[Bad]) -> dict[str, Any]:
+    """Return the manifest without its files: what was found, and where it is not what was published."""
+    every = [told for summaries in done.values() for told in summaries]
+    counts = {split: dict(_sum(told["counts"] for told in summaries)) for split, summaries in done.items()}
+    seen = {name for split in counts.values() for name in split}
+    rows, gray = (sum(told[name] for told in every) for name in ("rows", "gray"))
+    first = {colour: place for told in reversed(every) for colour, place in told["first"].items()}
+    emotions = layout.emotions if layout.published else tuple(name for name in layout.emotions if name in seen)
+    return {
+        "format": manifest.FORMAT, "name": layout.name, "title": layout.title, "source": layout.source,
+        "licence": layout.licence, "note": layout.note, "made_by": f"pfvit {__version__}",
+        "settings": _settings(config), "emotions": emotions, "labels": layout.labels or {}, "counts": counts,
+        "published": layout.published, "differs": manifest.differences(layout.published, counts), "bad": len(bad),
+        "dropped": dict(_sum(told["dropped"] for told in every)), "gray": gray, "colour": rows - gray, "first": first,
+    }  # fmt: skip
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    return sum(map(Counter, counts), Counter[str]())
+
+
+def _progress(console: Console) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
+def _save(path: Path, codes: np.ndarray) -> None:
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            np.save(file, codes)
+        new.replace(path)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
+def _write_bad(path: Path, bad: Sequence[Bad]) -> None:
+    if bad:
+        _write(path, "".join(json.dumps(row._asdict()) + "\n" for row in bad))

@@ -1,0 +1,1 @@
+"""Figures: recognition, poker faces, one data set against another."""

@@ -1,0 +1,126 @@
+"""Train on one set, test on another: every recogniser on every data set, over the emotions that both tell apart.
+
+Emotions are matched by name, never by number: each set's own labels were named when it was prepared. A face that shows
+an emotion which the recogniser does not know is left out and counted, and a recogniser does not answer what the data
+do not tell apart; merging (contempt with disgust, say) is only done where it is asked for.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from pfvit.data.labelled import Labelled, batches
+from pfvit.datasets import manifest
+from pfvit.emotions import EIGHT
+from pfvit.errors import InputError
+from pfvit.evaluation import metrics
+from pfvit.inference.network import Network
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A data set to test on: its name, its files, and what its labels mean, if that is known."""
+
+    name: str
+    files: tuple[Path, ...]
+    labels: Mapping[str, str]
+
+
+def test_set(path: Path) -> TestSet:
+    """Return what `--data` names: a prepared folder stands for its test part (or else its validation part)."""
+    if not path.is_dir():
+        return TestSet(path.stem, (path,), {})
+    told = manifest.load(path)
+    for split in ("test", "val"):
+        if split in told["splits"]:
+            return TestSet(f"{told['name']} ({split})", tuple(manifest.shards(path, split)), told["labels"])
+    raise InputError(f"{path} has no test part, only {', '.join(told['splits'])}; name the Parquet files")
+
+
+def merging(words: Sequence[str]) -> dict[str, str]:
+    """Return {emotion: what it counts as} of words like contempt=disgust."""
+    told = {old: new for old, _, new in (word.partition("=") for word in words)}
+    for old, new in told.items():
+        if old not in EIGHT or new not in EIGHT or new in told:
+            raise InputError(f"--merge takes EMOTION=EMOTION of {', '.join(EIGHT)}, not {old}={new}", status=2)
+    return told
+
+
+def compare(
+    network: Network, data: TestSet, order: str, clean: bool, merge: Mapping[str, str], batch: int
+) -> tuple[dict[str, Any], int]:
+    """Return the figures of one recogniser on one set, and how many rows were unreadable."""
+    faces = Labelled(data.files, EIGHT, order, clean)
+    truth: list[str] = []
+    answers: list[NDArray[np.float64]] = []
+    left: Counter[str] = Counter()
+    known = {merge.get(name, name) for name in network.labels}
+    for some in batches(faces, batch):
+        named = [merge.get(sample.truth, sample.truth) for sample in some]
+        left.update(name for name in named if name not in known)
+        kept = [place for place, name in enumerate(named) if name in known]
+        truth += [named[place] for place in kept]
+        answers += network.probabilities([some[place].image for place in kept]).astype(np.float64).tolist()
+    told = {merge.get(name, name) for name in faces.classes}
+    shared = [name for name in EIGHT if name in known & told]
+    report: dict[str, Any] = {
+        "weights": network.path.name, "data": data.name, "n": len(truth), "emotions": shared,
+        "faces_left_out": dict(left), "not_answered": sorted(known - told), "labels": dict(data.labels),
+        "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
+    }  # fmt: skip
+    if not truth:
+        return report | {"war": None, "uar": None, "war_ci": None}, faces.unreadable
+    given = np.array(answers)
+    probabilities = np.zeros((len(truth), len(shared)))
+    for column, name in enumerate(network.labels):
+        if (counts_as := merge.get(name, name)) in shared:
+            probabilities[:, shared.index(counts_as)] += given[:, column]
+    probabilities /= np.maximum(probabilities.sum(1, keepdims=True), np.finfo(float).tiny)
+    index = np.array([shared.index(name) for name in truth])
+    confusion = metrics.confusion_matrix(index, probabilities.argmax(1), len(shared))
+    report |= {
+        "war": metrics.war(confusion), "uar": metrics.uar(confusion), "confusion": confusion.tolist(),
+        "war_ci": list(metrics.bootstrap(index, probabilities)["war"]),
+    }  # fmt: skip
+    return report, faces.unreadable
+
+
+def show(reports: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means."""
+    sets = list(dict.fromkeys(report["data"] for report in reports))
+    table = Table(box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data",
+                  title_justify="left")  # fmt: skip
+    table.add_column("")
+    for name in sets:
+        table.add_column(name, justify="right")
+    for weights in dict.fromkeys(report["weights"] for report in reports):
+        cells = {report["data"]: _cell(report) for report in reports if report["weights"] == weights}
+        table.add_row(weights, *(cells[name] for name in sets))
+    console.print(table)
+    for line in _notes(reports):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _cell(report: dict[str, Any]) -> str:
+    return "-" if report["war"] is None else f"{100 * report['war']:.1f} / {100 * report['uar']:.1f}"
+
+
+def _notes(reports: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for report in reports:
+        told = [f"{report['n']:,} faces, {len(report['emotions'])} emotions"]
+        left = report["faces_left_out"].items()
+        told += [f"{count:,} of {name} left out, unknown to the weights" for name, count in left]
+        told += [f"{name} never answered, not told apart there" for name in report["not_answered"]]
+        if leaked := report["left_out"]["leaked"]:
+            told.append(f"{leaked:,} left out that are also in another part")
+        yield f"{report['weights']} on {report['data']}: {'; '.join(told)}"
+    for name, labels in {report["data"]: report["labels"] for report in reports}.items():
+        if labels:
+            yield f"labels of {name}: " + ", ".join(f"{label} {emotion}" for label, emotion in labels.items())

@@ -1,0 +1,229 @@
+"""Measure recognition and poker faces on labelled faces: what `pfvit evaluate` reports."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from pfvit.config import Evaluate
+from pfvit.data.images import Pixels, small
+from pfvit.data.labelled import Labelled, Sample, batches
+from pfvit.emotions import EIGHT, NEUTRAL
+from pfvit.errors import InputError
+from pfvit.evaluation import cross_dataset, metrics
+from pfvit.evaluation.figures import reliability
+from pfvit.inference import network
+from pfvit.inference.face_edit import carry_over, change_of, due
+from pfvit.inference.reading import Artist
+from pfvit.rendering import heat_over, save_sheet
+
+SHEET_WIDE = 8  # faces to a line
+SHEET_SIDE = 96
+
+
+@dataclass
+class Tally:
+    """What is kept of each face: numbers, so that memory does not grow with the size of the pictures."""
+
+    truth: list[int] = field(default_factory=list)
+    votes: list[np.ndarray | None] = field(default_factory=list)
+    figures: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, **figures: np.ndarray) -> None:
+        """Keep some figures of a batch of faces, first axis the face."""
+        for name, values in figures.items():
+            self.figures.setdefault(name, []).append(values)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.concatenate(self.figures[name])
+
+
+def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
+    """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable."""
+    recogniser = network.open_answering(config.weights)
+    artist = Artist(recogniser, None)
+    if config.faces:
+        _ = artist.generator  # that it is missing should be known before minutes of work
+    judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
+    files = [file for path in config.data for file in cross_dataset.test_set(path).files]
+    faces = Labelled(files, recogniser.labels, config.order, config.protocol == "clean")
+    if config.shown < 1:
+        raise InputError(f"--shown must be 1 or more, not {config.shown}", status=2)
+    sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
+    tally = Tally()
+    for batch in track(
+        batches(faces, config.batch), "evaluating", console=Console(stderr=True), transient=True,
+        disable=not sys.stderr.isatty(),
+    ):  # fmt: skip
+        measure(batch, artist, judge, config.faces, tally, sheet)
+    if not tally.truth:
+        raise InputError(f"no labelled face in {', '.join(map(str, config.data))} that {recogniser.path} could name")
+    known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
+    report: dict[str, Any] = {
+        "data": [path.name for path in config.data],
+        "protocol": config.protocol,
+        "weights": recogniser.path.name,
+        "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
+        **recognition(tally, recogniser.labels, known),
+    }
+    if config.faces:
+        report["poker"] = poker(tally, artist, judge)
+    if sheet is not None and config.figures is not None:
+        sheet.save(config.figures)
+        picture = reliability(tally["probabilities"], np.array(tally.truth), report["ece"])
+        picture.save(config.figures / "reliability.png")
+    return report, faces.unreadable
+
+
+def measure(
+    batch: list[Sample], artist: Artist, judge: network.Network | None, faces: bool, tally: Tally,
+    sheet: "Sheet | None",
+) -> None:  # fmt: skip
+    """Read, draw and judge some faces, and keep the figures."""
+    recogniser = artist.recogniser
+    images = [sample.image for sample in batch]
+    tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
+    tally.votes += [sample.votes for sample in batch]
+    shares = recogniser.probabilities(images)
+    tally.add(probabilities=shares)
+    if not faces and sheet is None:
+        return
+    emotion, residue = map(np.stack, zip(*artist.components(images), strict=True))
+    expressive, calm = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
+    emphasis = artist.generator.emphasis
+    dues = map(due, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
+    drawn = zip(images, expressive, calm, dues, strict=True)
+    carried = [carry_over(image, change_of(image, old, new, emphasis).times(part)) for image, old, new, part in drawn]
+    if sheet is not None:
+        sheet.add(batch, expressive, carried, calm)
+    if not faces:
+        return
+    target = np.stack([small(image, recogniser.size, recogniser.channels) for image in images])
+    tally.add(
+        reconstruction=np.abs(expressive - target).mean((1, 2, 3)),
+        similarity=np.mean([metrics.ssim(expressive[..., c], target[..., c]) for c in range(recogniser.channels)], 0),
+        change=np.array(
+            [np.abs(new.astype(float) - old).mean() / 255 for new, old in zip(carried, images, strict=True)]
+        ),
+        emotion=features(emotion),
+        residue=features(residue),
+        own_after=recogniser.probabilities(carried).argmax(1),
+    )
+    if judge is None:
+        return
+    shown = {"before": images, "drawn": _bytes(calm), "reconstructed": _bytes(expressive), "carried": carried}
+    for name, pixels in shown.items():
+        answers = judge.probabilities(pixels).argmax(1)
+        tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
+
+
+def features(component: np.ndarray) -> np.ndarray:
+    """Return what a linear probe sees of a component [batch, 1 + patches, width]: class token and mean patch."""
+    return np.concatenate([component[:, 0], component[:, 1:].mean(1)], axis=1)
+
+
+def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> dict[str, Any]:
+    """Return the figures of recognition; emotions that the data do not tell apart are not answered."""
+    names = [labels[index] for index in known]
+    probabilities = tally["probabilities"][:, known].astype(np.float64)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    truth = np.array([known.index(index) for index in tally.truth])
+    confusion = metrics.confusion_matrix(truth, probabilities.argmax(1), len(known))
+    report: dict[str, Any] = {
+        "n": len(truth),
+        "labels": names,
+        "war": metrics.war(confusion),
+        "uar": metrics.uar(confusion),
+        "macro_f1": metrics.macro_f1(confusion),
+        "ece": metrics.calibration_error(probabilities, truth),
+        "confusion": confusion.tolist(),
+        "recall": _named(names, metrics.recalls(confusion)),
+        "f1": _named(names, metrics.f1_scores(confusion)),
+    }
+    report |= {f"{name}_ci": list(ends) for name, ends in metrics.bootstrap(truth, probabilities).items()}
+    voted = [(index, votes) for index, votes in enumerate(tally.votes) if votes is not None]
+    if voted:
+        rows = [index for index, _ in voted]
+        votes = np.stack([votes for _, votes in voted])[:, [EIGHT.index(name) for name in names]]
+        votes /= votes.sum(1, keepdims=True)
+        report["js_distance"] = float(metrics.js_distance(probabilities[rows], votes).mean())
+    return report
+
+
+def poker(tally: Tally, artist: Artist, judge: network.Network | None) -> dict[str, Any]:
+    """Return the figures of the drawn and the carried faces. L1 is the mean |difference| of pixels in [0, 1]."""
+    labels, emphasis = artist.recogniser.labels, artist.generator.emphasis
+    truth = np.array(tally.truth)
+    neutral = labels.index(NEUTRAL)
+    calm, expressive = truth == neutral, truth != neutral
+    report: dict[str, Any] = {
+        "expressive": int(expressive.sum()),
+        "reconstruction_l1": float(tally["reconstruction"].mean()),
+        "reconstruction_ssim": float(tally["similarity"].mean()),
+        "emphasis": emphasis,
+        "neutral_change_l1": _mean(tally["change"][calm]),
+        "expression_change_l1": _mean(tally["change"][expressive]),
+        "own_neutral_before": _mean(tally["probabilities"].argmax(1)[expressive] == neutral),
+        "own_neutral_after": _mean(tally["own_after"][expressive] == neutral),
+        "emotion_probe": metrics.linear_probe(tally["emotion"], truth, len(labels)),
+        "residue_probe": metrics.linear_probe(tally["residue"], truth, len(labels)),
+        "majority_rate": float(np.bincount(truth).max() / len(truth)),
+    }
+    if judge is None:
+        return report
+    said = {name: tally[f"judge_{name}"] for name in ("before", "reconstructed", "drawn", "carried")}
+    report["judge"] = judge.path.name
+    report["judge_war"] = _mean(said["before"] == np.array(labels)[truth])
+    for name, answers in said.items():
+        report[f"judge_neutral_{name}"] = _mean(answers[expressive] == NEUTRAL)
+    gain = (said["carried"] == NEUTRAL).astype(float) - (said["before"] == NEUTRAL)
+    report["judge_neutral_gain"] = _mean(gain[expressive])
+    report["judge_neutral_gain_ci"] = list(metrics.bootstrap_mean(gain[expressive]))
+    return report
+
+
+class Sheet:
+    """The first faces of each emotion, unpicked: face, reconstruction, poker face, expression map."""
+
+    def __init__(self, labels: Sequence[str], shown: int):
+        self.shown = shown
+        self.cells: dict[str, list[list[Pixels]]] = {name: [] for name in labels}
+
+    def add(self, batch: list[Sample], expressive: np.ndarray, carried: list[Pixels], calm: np.ndarray) -> None:
+        """Take what is still wanted of a batch."""
+        for index, sample in enumerate(batch):
+            if len(self.cells[sample.truth]) == self.shown:
+                continue
+            change = np.abs(calm[index] - expressive[index]).mean(2)
+            heated = np.asarray(heat_over(sample.image, change))
+            faces = [sample.image, _bytes(expressive[index : index + 1])[0], carried[index], heated]
+            self.cells[sample.truth].append([_square(face) for face in faces])
+
+    def save(self, folder: Path) -> None:
+        """Write EMOTION.png for each emotion that occurs."""
+        for name, cells in self.cells.items():
+            if cells:
+                columns = [np.stack(column) for column in zip(*cells, strict=True)]
+                save_sheet(folder / f"{name}.png", columns, min(SHEET_WIDE, len(cells)), zoom=1)
+
+
+def _square(face: Pixels) -> Pixels:
+    return np.rint(small(face, SHEET_SIDE, 3) * 255).astype(np.uint8)
+
+
+def _bytes(drawn: np.ndarray) -> list[Pixels]:
+    pixels = np.rint(drawn * 255).astype(np.uint8)
+    return list(np.repeat(pixels, 3 // pixels.shape[3], axis=3))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

@@ -1,0 +1,1 @@
+"""From a training run to files for onnxruntime, and for other software."""

@@ -1,0 +1,1 @@
+"""Read faces, and take their expressions off, with onnxruntime and numpy alone."""

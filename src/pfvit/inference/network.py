@@ -1,0 +1,186 @@
+"""The self-describing .onnx files that ship with the package, or that a person names, opened for reading.
+
+`NAME.onnx` is the recogniser and `NAME-generator.onnx` beside it the generator; `NAME-int8.onnx`, if it is there, gives
+the same answers in 8 bits, twice as fast, but no components to draw from. What they need to know (labels, size,
+temperature, licence, training data) is inside them, written by `pfvit export`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.errors import InputError
+from pfvit.inference.providers import CPU, check_started, named
+from pfvit.utils.cores import cores
+from pfvit.weights import SHIPPED
+
+FORMAT = "1"
+INT8 = "-int8"
+#: What goes in and comes out of each kind of file.
+INPUTS = {"recogniser": {"image"}, "generator": {"emotion", "residue", "strength"}}
+ANSWERS = {"logits", "probabilities"}
+OUTPUTS = {"recogniser": ANSWERS | {"emotion", "residue"}, "generator": {"face"}}
+#: Faces that go through a recogniser together: more are no faster on a processor, and take memory.
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Network:
+    """One opened weight file and what it says of itself."""
+
+    path: Path
+    kind: str
+    """recogniser or generator."""
+    name: str
+    labels: tuple[str, ...]
+    """Names of the emotions in the order of the probabilities."""
+    size: int
+    """Side in pixels of the faces that the model sees and draws."""
+    channels: int
+    """1 for gray, 3 for colour."""
+    pair: str
+    """Equal in a recogniser and the generator that was trained with it."""
+    emphasis: float
+    """Of a generator: how many times its change is applied to a face (`pfvit.inference.reader.carry_over`)."""
+    about: Mapping[str, str] = field(repr=False)
+    """All that the file says: licence, training data, metrics, temperature."""
+    session: Any = field(repr=False)
+
+    @property
+    def gives(self) -> set[str]:
+        """The names of what it can return."""
+        return {output.name for output in self.session.get_outputs()}
+
+    def run(self, outputs: Sequence[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs by name: all of them if not given.
+
+        A recogniser takes `image`, uint8 [batch, height, width, 3] of any size, and gives `logits` and
+        `probabilities` [batch, labels] and `emotion` and `residue` [batch, tokens, width]. A generator takes the
+        last two and `strength` [batch] from 0 (reconstruction) to 1 (poker face) and gives `face`, float32
+        [batch, size, size, channels] from 0 to 1.
+        """
+        names = sorted(self.gives) if outputs is None else outputs
+        return dict(zip(names, self.session.run(names, inputs), strict=True))
+
+    def each(self, images: Sequence[NDArray[np.uint8]], outputs: Sequence[str]) -> list[tuple[np.ndarray, ...]]:
+        """Return these outputs of a recogniser for each uint8 [height, width, 3], in order; equal sizes go together."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            alike.setdefault(image.shape, []).append(index)
+        answers: dict[int, tuple[np.ndarray, ...]] = {}
+        for same in alike.values():
+            for start in range(0, len(same), AT_ONCE):
+                some = same[start : start + AT_ONCE]
+                out = self.run(outputs, image=np.stack([images[index] for index in some]))
+                answers |= dict(zip(some, zip(*(out[name] for name in outputs), strict=True), strict=True))
+        return [answers[index] for index in range(len(images))]
+
+    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return what a recogniser answers to each face, float32 [faces, labels]."""
+        answers = [answer for (answer,) in self.each(images, ("probabilities",))]
+        return np.stack(answers) if answers else np.zeros((0, len(self.labels)), np.float32)
+
+
+def open_recogniser(
+    path: Path | None = None, threads: int | None = None, components: bool = True, providers: Sequence[str] = ()
+) -> Network:
+    """Open a recogniser (the shipped one if not given); InputError if it is not there or is none.
+
+    Without `components` it need not give emotion and residue: enough for one that only judges. `providers` are what it
+    runs on, first choice first (`pfvit.inference.providers`); the processor if not given.
+    """
+    wanted = OUTPUTS["recogniser"] if components else ANSWERS
+    return _open(SHIPPED if path is None else path, "recogniser", threads, wanted, providers)
+
+
+def open_generator(recogniser: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
+    """Open the generator beside a recogniser; InputError if it is not there or was not trained with it."""
+    path = generator_path(recogniser.path)
+    generator = _open(path, "generator", threads, OUTPUTS["generator"], providers)
+    if generator.pair != recogniser.pair:
+        raise InputError(f"{path} was not trained with {recogniser.path}: take both files from one export")
+    return generator
+
+
+def open_answering(path: Path | None = None, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
+    """Open what answers for a recogniser (the shipped one if not given): its 8-bit form if that is beside it.
+
+    The 8-bit form is made for processors; anything else takes the full precision.
+    """
+    full = SHIPPED if path is None else path
+    if not int8_path(full).is_file() or any(word != CPU for word in providers):
+        return open_recogniser(full, threads, providers=providers)
+    return open_recogniser(int8_path(full), threads, components=False)
+
+
+def open_whole(answering: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
+    """Return the recogniser with components that an answering one stands for; InputError if it is not beside it."""
+    if answering.gives >= OUTPUTS["recogniser"]:
+        return answering
+    full = answering.path.with_name(f"{answering.path.stem.removesuffix(INT8)}.onnx")
+    whole = open_recogniser(full, threads, providers=providers)
+    if whole.pair != answering.pair:
+        raise InputError(f"{answering.path} is not the 8-bit form of {full}: take both files from one export")
+    return whole
+
+
+def int8_path(recogniser: Path) -> Path:
+    """Return where the 8-bit form of a recogniser stands."""
+    return recogniser.parent / f"{recogniser.stem}{INT8}.onnx"
+
+
+def generator_path(recogniser: Path) -> Path:
+    """Return where the generator of a recogniser stands."""
+    return recogniser.with_name(f"{recogniser.stem.removesuffix(INT8)}-generator.onnx")
+
+
+def _open(path: Path, kind: str, threads: int | None, wanted: set[str], providers: Sequence[str]) -> Network:
+    if not path.is_file():
+        if path.parent == SHIPPED.parent:
+            raise InputError(f"this build of pfvit ships without {path.name}; name an exported .onnx with --weights")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; `pfvit export {path} --out NAME.onnx` makes a weight file of a run")
+        raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
+    session = _session(path, threads, providers)
+    about = session.get_modelmeta().custom_metadata_map
+    form = about.get("pfvit.format")
+    if form is None:
+        raise InputError(f"{path} is an ONNX file of something else: give one that `pfvit export` wrote")
+    if form != FORMAT:
+        raise InputError(f"{path} has format {form}; this pfvit reads format {FORMAT}: update pfvit, or export anew")
+    said = about.get("pfvit.kind")
+    if said != kind:
+        raise InputError(f"{path} is a {said}, not a {kind}")
+    ins = {value.name for value in session.get_inputs()}
+    try:
+        labels = tuple(map(str, json.loads(about["pfvit.labels"])))
+        network = Network(
+            path, kind, about.get("pfvit.name", path.stem), labels, int(about["pfvit.size"]),
+            int(about["pfvit.channels"]), about["pfvit.pair"], float(about.get("pfvit.emphasis", "1")), about, session,
+        )  # fmt: skip
+    except (KeyError, ValueError, TypeError) as problem:
+        raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
+    if ins != INPUTS[kind] or not network.gives >= wanted or not labels or network.channels not in (1, 3):
+        raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
+    return network
+
+
+def _session(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
+    import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
+
+    names = named(providers)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, and said in our words
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=names)
+    except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
+        raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
+    check_started(names, session.get_providers())
+    return session

@@ -1,0 +1,197 @@
+"""What is read in a face: its emotion and, when asked for, the face with less of it. Needs no torch."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pfvit.data.images import Pixels, at_size
+from pfvit.detection.alignment import Frame
+from pfvit.emotions import NEUTRAL
+from pfvit.errors import InputError
+from pfvit.inference import network
+from pfvit.inference.face_edit import Change, carry_over, change_of, due, put_back
+from pfvit.rendering import heat_over, panels
+
+#: An answer below this share, or with so little between the two best, is no name for an expression.
+FLAT, CLOSE = 0.4, 0.1
+
+
+class Artist:
+    """Draws faces from the components that the encoder finds in them; both networks are loaded when first needed."""
+
+    def __init__(self, recogniser: network.Network, threads: int | None, providers: Sequence[str] = ()):
+        self.recogniser, self.threads, self.providers = recogniser, threads, providers
+
+    @cached_property
+    def encoder(self) -> network.Network:
+        """The recogniser with its components, in full precision."""
+        return network.open_whole(self.recogniser, self.threads, self.providers)
+
+    @cached_property
+    def generator(self) -> network.Network:
+        """The generator that was trained with the recogniser; InputError if it is not beside it."""
+        return network.open_generator(self.recogniser, self.threads, self.providers)
+
+    def components(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the emotional component and the residue of each crop, float32 [tokens, width] each."""
+        found = self.encoder.each([at_size(crop, self.encoder.size) for crop in crops], ("emotion", "residue"))
+        return [(emotion, residue) for emotion, residue in found]
+
+    def draw(self, emotion: np.ndarray, residue: np.ndarray, strength: float) -> NDArray[np.float32]:
+        """Return faces, float32 [batch, size, size, channels] in [0, 1], of components [batch, tokens, width]."""
+        share = np.full(len(emotion), strength, dtype=np.float32)
+        return self.generator.run(emotion=emotion, residue=residue, strength=share)["face"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One face in a picture, and what is read in it."""
+
+    source: str
+    """Where the picture comes from, as it was named."""
+    face: int
+    """Which of the picture's faces, from 0, left to right."""
+    box: tuple[int, int, int, int]
+    """Left, top, width and height of the face in pixels of the picture."""
+    score: float
+    """How sure the detector is that this is a face, from 0 to 1."""
+    points: NDArray[np.float64] | None = field(repr=False)
+    """[5, 2]: x and y of the eyes, nose and mouth corners in pixels of the picture, each pair from left to right as
+    seen; None if the detector does not find them, or with `whole`."""
+    square: Frame | None = field(repr=False)
+    """Which square of the picture was cut out: centre, side, roll; None with `whole`."""
+    emotion: str
+    """The most probable emotion."""
+    probabilities: dict[str, float]
+    """Of every emotion; they sum to 1."""
+    crop: Pixels = field(repr=False)
+    """uint8 [height, width, 3]: the face as it was cut out, upright."""
+    artist: Artist = field(repr=False)
+    drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    """What the generator has drawn so far, by strength."""
+
+    @cached_property
+    def components(self) -> tuple[np.ndarray, np.ndarray]:
+        """The emotional component and the residue, float32 [tokens, width] each; looked for when first needed."""
+        return self.artist.components([self.crop])[0]
+
+    @property
+    def entropy(self) -> float:
+        """How spread the probabilities are: 0 when one emotion is certain, 1 when all are equally probable."""
+        shares = np.array([share for share in self.probabilities.values() if share > 0])
+        return float(-(shares * np.log(shares)).sum() / np.log(len(self.probabilities)))
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the probabilities are too flat for a name: the two best are nearly equal, or none reaches 40%."""
+        best, second = sorted(self.probabilities.values())[:-3:-1]
+        return best < FLAT or best - second < CLOSE
+
+    @property
+    def embedding(self) -> NDArray[np.float32]:
+        """The face in numbers, float32 [2 * width]: class token and mean patch of emotion and residue together."""
+        whole = self.components[0] + self.components[1]
+        return np.concatenate([whole[0], whole[1:].mean(0)])
+
+    def poker_face(self, strength: float = 1.0) -> Pixels:
+        """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
+
+        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. The more
+        certainly a face is neutral already, the less it changes (`pfvit.inference.face_edit.due`).
+        Resolution and colour are the crop's own: see `pfvit.inference.face_edit`.
+        """
+        _check_strength(strength)
+        if strength == 0:
+            return self.crop.copy()
+        return carry_over(self.crop, self._change(strength))
+
+    def put_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
+        """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
+
+        The photo is the one that was read, or one that came from it by putting back another of its faces.
+        """
+        _check_strength(strength)
+        if strength == 0:
+            return photo.copy()
+        change = self._change(strength)
+        return carry_over(photo, change) if self.square is None else put_back(photo, change, self.square)
+
+    def drawn(self, strength: float) -> Pixels:
+        """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
+        _check_strength(strength)
+        face = np.rint(self.draw(strength) * 255).astype(np.uint8)
+        return np.repeat(face, 3 // face.shape[2], axis=2)
+
+    @property
+    def reconstruction(self) -> Pixels:
+        """The face drawn with its expression, uint8 [size, size, 3]: what the model saw of it."""
+        return self.drawn(0.0)
+
+    @property
+    def expression_map(self) -> NDArray[np.float32]:
+        """Where taking the expression off changes the face: float32 [size, size], 0 unchanged, 1 black to white."""
+        return np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
+        return {
+            "source": self.source,
+            "face": self.face,
+            "box": list(self.box),
+            "score": round(self.score, 4),
+            "landmarks": None if self.points is None else np.round(self.points, 1).tolist(),
+            "emotion": self.emotion,
+            "unsure": self.unsure,
+            "entropy": round(self.entropy, 4),
+            "probabilities": {name: round(share, 6) for name, share in self.probabilities.items()},
+        }
+
+    def to_pil(self) -> Image.Image:
+        """Return one picture of all that is read: face, reconstruction, poker face, expression map, probabilities."""
+        shown = [
+            (Image.fromarray(self.crop), "face"),
+            (Image.fromarray(self.reconstruction), "reconstruction"),
+            (Image.fromarray(self.poker_face()), "poker face"),
+            (heat_over(self.crop, self.expression_map), "expression map"),
+        ]
+        return panels(shown, self.probabilities, self.emotion)
+
+    def _repr_png_(self) -> bytes:
+        """Show `to_pil` in notebooks."""
+        file = io.BytesIO()
+        self.to_pil().save(file, "PNG")
+        return file.getvalue()
+
+    def _change(self, strength: float) -> Change:
+        change = change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
+        return change.times(due(self.probabilities[NEUTRAL]))
+
+    def draw(self, strength: float) -> NDArray[np.float32]:
+        """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
+        strength = float(strength)
+        if strength not in self.drawings:
+            emotion, residue = self.components
+            self.drawings[strength] = self.artist.draw(emotion[None], residue[None], strength)[0]
+        return self.drawings[strength]
+
+
+def transfer(giver: Reading, taker: Reading) -> Pixels:
+    """Put one face's expression on another: uint8 [height, width, 3], the taker's crop with the giver's expression.
+
+    The giver's emotional component takes the place of the taker's, and the residue stays. Both must be readings of the
+    same weights, or InputError. What it can do is what the poker face can: see the model card.
+    """
+    if giver.artist.recogniser.pair != taker.artist.recogniser.pair:
+        raise InputError("the two faces were read with different weights: read both with one Reader")
+    drawn = taker.artist.draw(giver.components[0][None], taker.components[1][None], 0.0)[0]
+    return carry_over(taker.crop, change_of(taker.crop, taker.draw(0.0), drawn, taker.artist.generator.emphasis))
+
+
+def _check_strength(strength: float) -> None:
+    if not -1 <= strength <= 1:
+        raise InputError(f"strength must be from -1 to 1, not {strength}", status=2)

@@ -1,0 +1,240 @@
+"""Dynamic batching: pictures of all requests wait in one bounded queue, and a thread per core reads what is there.
+
+While every thread is busy, pictures gather, and go through the model together when one is free. A thread that is free
+waits for more only while requests are still arriving, and at most `Limits.gather`: a lone caller never waits.
+"""
+
+import asyncio
+import gc
+import logging
+import math
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pfvit.config import Limits
+from pfvit.data.images import Pixels
+from pfvit.detection.detector import LibFaceDetection
+from pfvit.errors import InputError
+from pfvit.inference.network import AT_ONCE
+from pfvit.inference.reader import CutOut, Reader
+from pfvit.inference.reading import Reading
+from pfvit.service.errors import Problem, overloaded
+from pfvit.service.images import decoded
+from pfvit.service.uploads import Upload
+
+log = logging.getLogger("pfvit.commands.serve")
+
+#: What a job weighs: a crop that is only read is 1, and a batch is full at AT_ONCE.
+DETECTION, DRAWING, BYTES_PER_UNIT = 15, 5, 100_000
+#: More than so many crops together are hardly faster each, so a free thread waits for no more.
+ENOUGH = 8
+#: What one request may have in the queue: its other pictures wait their turn, so that small requests pass it by.
+WINDOW = 2 * AT_ONCE
+WARM = 64  # pixels a side of the picture that is read at the start
+
+Finish = Callable[[Pixels, list[Reading]], Any]
+
+
+class Job:
+    """One picture to be read, and what is to be made of its readings."""
+
+    def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False):
+        self.source, self.content = upload
+        self.whole, self.finish = whole, finish
+        weight = 1 + (0 if whole else DETECTION) + (DRAWING if draws else 0) + len(self.content) // BYTES_PER_UNIT
+        self.weight = min(weight, AT_ONCE)
+        self.arrived = math.inf
+        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+
+class Engine:
+    """Reads pictures for many callers with one Reader; `threads` of it work at once."""
+
+    def __init__(self, weights: Path | None, threads: int, limits: Limits):
+        self.limits = limits
+        # Each thread runs the model on its own core: no threads that spin while they wait for each other.
+        self.reader = Reader(weights, threads=1)
+        _ = self.reader.artist.generator  # one that is missing should be known now
+        self.waiting: deque[Job] = deque()
+        self.arriving = self.idle = self.working = 0
+        self.closed = False
+        self.change = threading.Condition()
+        self.lanes = [threading.Thread(target=self._work, name=f"lane-{n}", daemon=True) for n in range(threads)]
+
+    def start(self) -> None:
+        """Load what is only loaded when needed by reading a picture, and start the threads."""
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
+        warm = np.zeros((WARM, WARM, 3), np.uint8)
+        _ = self.reader.read(warm, whole=True)[0].poker_face()
+        with suppress(InputError):  # where no detector is installed, faces that are cropped already can still be read
+            self.reader.read(warm)
+            if isinstance(self.reader.detector, LibFaceDetection):
+                # Its library is not safe for threads in its first call only, which was just made.
+                self.reader.detector.lock = nullcontext()
+        for lane in self.lanes:
+            lane.start()
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
+
+    def stop(self) -> None:
+        """Finish what was taken, then end the threads."""
+        with self.change:
+            self.closed = True
+            self.change.notify_all()
+        for lane in self.lanes:
+            lane.join(self.limits.seconds)
+
+    @property
+    def ready(self) -> bool:
+        """Whether pictures can be read now."""
+        return not self.closed and all(lane.is_alive() for lane in self.lanes)
+
+    @property
+    def depth(self) -> int:
+        """Pictures that wait or are being worked on."""
+        return len(self.waiting) + self.working
+
+    @property
+    def full(self) -> bool:
+        """Whether another picture must be turned away."""
+        return len(self.waiting) >= self.limits.waiting
+
+    @contextmanager
+    def expecting(self) -> Iterator[None]:
+        """Say that a request is arriving: what already waits may be read together with it."""
+        self.arriving += 1
+        try:
+            yield
+        finally:
+            self.arriving -= 1
+
+    async def run(self, jobs: Sequence[Job]) -> list[Any]:
+        """Return the answer of each job, or the Problem why it has none; raise Problem if the queue is full.
+
+        If the caller is cancelled, what has not begun is never begun.
+        """
+        if self.closed or self.full:
+            raise overloaded()
+        left = deque(jobs)
+        flying: dict[asyncio.Future[Any], int] = {}
+        try:
+            while left or flying:
+                turn = []
+                while left and (not flying or sum(flying.values()) + left[0].weight <= WINDOW):
+                    turn.append(left.popleft())
+                    flying[turn[-1].answer] = turn[-1].weight
+                self._put(turn)
+                if len(jobs) == 1:
+                    return [await jobs[0].answer]
+                done, _ = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
+                for answer in done:
+                    del flying[answer]
+            return [job.answer.result() for job in jobs]
+        finally:
+            for job in jobs:
+                job.answer.cancel()
+
+    def _put(self, jobs: Sequence[Job]) -> None:
+        now = time.monotonic()
+        for job in jobs:
+            job.arrived = now
+        with self.change:
+            self.waiting.extend(jobs)
+            self.change.notify(len(jobs))
+
+    def _work(self) -> None:
+        while jobs := self._take():
+            wanted = [job for job in jobs if not job.answer.cancelled()]
+            try:
+                answers = self._answers(wanted)
+            except Exception as error:
+                answers = [(job, as_problem(error)) for job in wanted]
+            if answers:  # one wake-up of the event loop for all of them
+                with suppress(RuntimeError):  # it may be closed by now: nobody waits any more
+                    answers[0][0].answer.get_loop().call_soon_threadsafe(_deliver, answers)
+            with self.change:
+                self.working -= len(jobs)
+
+    def _take(self) -> list[Job]:
+        """Return the next jobs to be done together; none when the service is closed."""
+        with self.change:
+            self.idle += 1
+            while not self._enough():
+                if self.closed and not self.waiting:
+                    self.idle -= 1
+                    return []
+                self.change.wait(self._patience())
+            share = math.ceil(len(self.waiting) / self.idle)  # other free threads take theirs
+            self.idle -= 1
+            taken = [self.waiting.popleft()]
+            weight = taken[0].weight
+            while self.waiting and len(taken) < share and weight + self.waiting[0].weight <= AT_ONCE:
+                taken.append(self.waiting.popleft())
+                weight += taken[-1].weight
+            self.working += len(taken)
+            return taken
+
+    def _enough(self) -> bool:
+        """Tell whether to begin with what waits."""
+        patience = self._patience()
+        if patience is None:
+            return False
+        return self.closed or not self.arriving or len(self.waiting) >= ENOUGH or patience <= 0
+
+    def _patience(self) -> float | None:
+        """Return how much longer the picture that waits longest may; None if none does."""
+        if not self.waiting:
+            return None
+        return max(0.0, self.waiting[0].arrived + self.limits.gather - time.monotonic())
+
+    def _answers(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
+        """Return each job with its answer, which is a Problem where there is none."""
+        answers: list[tuple[Job, Any]] = []
+        ready: list[tuple[Job, Pixels, list[CutOut]]] = []
+        for job in jobs:
+            try:
+                pixels = decoded(job.content, self.limits)
+                ready.append((job, pixels, self._found(pixels, job.whole)))
+            except Exception as error:
+                answers.append((job, as_problem(error)))
+        read = self.reader.read_found([found for _, _, found in ready], [job.source for job, _, _ in ready])
+        for (job, pixels, _), readings in zip(ready, read, strict=True):
+            try:
+                answers.append((job, job.finish(pixels, readings)))
+            except Exception as error:
+                answers.append((job, as_problem(error)))
+        return answers
+
+    def _found(self, pixels: Pixels, whole: bool) -> list[CutOut]:
+        try:
+            return self.reader.find(pixels, whole)
+        except InputError as error:
+            raise Problem("no-detector", str(error)) from None
+
+
+def as_problem(error: Exception) -> Problem:
+    """Return the problem that callers are told; one of ours is logged by its kind and place, never with its data."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, MemoryError):
+        return overloaded()
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "?" if place is None else f"{place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"
+    log.error("a picture failed in the service: %s in %s", type(error).__name__, where)
+    return Problem("internal")
+
+
+def _deliver(answers: Sequence[tuple[Job, Any]]) -> None:
+    for job, answer in answers:
+        if not job.answer.done():
+            job.answer.set_result(answer)

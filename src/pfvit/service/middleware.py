@@ -1,0 +1,121 @@
+"""What surrounds every request: security headers, who may call, and a refusal before any work when there is no room."""
+
+import hmac
+import ipaddress
+import time
+from base64 import b64decode
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pfvit.service.batching import as_problem
+from pfvit.service.errors import KINDS, Problem
+from pfvit.service.metrics import Measures
+
+#: The page's own files, pictures that it makes itself, the webcam, and nothing else; no inline script or style.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SECURITY = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+#: Paths that need the key: not the page itself, the documents, or what a machine asks to see whether it lives.
+KEPT = ("/v1/", "/metrics")
+STORED, UNSTORED = (b"cache-control", b"no-cache"), (b"cache-control", b"no-store")
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pfvit", Basic realm="pfvit", charset="UTF-8"'}
+
+
+class Guard:
+    """The outermost layer. `refusal` gives a Problem when there is no room, `hosts` is None where any name will do."""
+
+    def __init__(self, app: ASGIApp, counted: Measures, refusal: Callable[[], Problem | None],
+                 key: str | None, hosts: tuple[str, ...] | None):  # fmt: skip
+        self.app, self.counted, self.refusal, self.hosts = app, counted, refusal, hosts
+        self.key = None if key is None else key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with a problem; count it either way."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                kept = STORED if not scope["path"].startswith(KEPT) else UNSTORED
+                message["headers"] = [*message.get("headers", ()), *SECURITY, kept]
+            await send(message)
+
+        async def tell(problem: Problem) -> None:
+            self.counted.problem(problem.kind)
+            if not status:
+                await problem.response()(scope, receive, guarded)
+
+        try:
+            self.check(scope)
+            await self.app(scope, receive, guarded)
+        except Problem as problem:
+            await tell(problem)
+        except ClientDisconnect:
+            self.counted.problem("hung-up")
+            status = KINDS["hung-up"][0]
+        except Exception as error:
+            await tell(as_problem(error))
+        finally:
+            self.counted.answered(scope["path"], status, time.perf_counter() - began)
+
+    def check(self, scope: Scope) -> None:
+        """Raise Problem for a request that may not pass."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.hosts is not None and not _named(host, self.hosts):
+            raise Problem("wrong-host", "allow this name with --hosts")
+        # Browsers name the origin of every call between sites; other clients send none.
+        origin = headers.get("origin")
+        if origin is not None and _netloc(origin) != host.lower():
+            raise Problem("cross-origin", "call it from its own page, or from a program")
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"].startswith(KEPT):
+            raise Problem("cross-origin", "call it from its own page, or from a program")
+        if self.key is not None and scope["path"].startswith(KEPT) and not self._has_key(headers):
+            raise Problem("unauthorized", "send it as Authorization: Bearer KEY, or X-API-Key: KEY", CHALLENGE)
+        if scope["method"] == "POST" and (refusal := self.refusal()) is not None:
+            raise refusal
+
+    def _has_key(self, headers: Headers) -> bool:
+        scheme, _, told = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":  # browsers ask people for it; the name does not matter
+            try:
+                told = b64decode(told, validate=True).decode().partition(":")[2]
+            except ValueError:
+                return False
+        elif scheme.lower() != "bearer":
+            told = headers.get("x-api-key", "")
+        return hmac.compare_digest(told.strip().encode("utf-8", "surrogateescape"), self.key or b"")
+
+
+def _named(host: str, hosts: tuple[str, ...]) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name in ("localhost", *hosts) or ipaddress.ip_address(name).is_loopback
+    except ValueError:  # neither a name of ours nor an address
+        return False
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

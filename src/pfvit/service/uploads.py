@@ -1,0 +1,137 @@
+"""Bodies in: raw or multipart, cut as soon as they are too large, too many or too slow; nothing touches the disk."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
+from starlette.requests import Request
+
+from pfvit.config import Limits
+from pfvit.errors import printable
+from pfvit.service.errors import Problem, overloaded
+
+#: Content types of a body that is one picture; a missing one is taken for the first.
+BINARY = "application/octet-stream"
+FORM = "multipart/form-data"
+FIELD = "image"
+MEGA = 1_000_000
+#: Headers of one part of a form: a name, a file name, a type.
+MOST_HEADERS, LONGEST_HEADER, LONGEST_BOUNDARY = 8, 2048, 70
+LONGEST_NAME = 200
+UNNAMED = "image"
+
+
+#: Requests of the largest size that may be held at once.
+HELD = 8
+
+
+class Room:
+    """The memory that the bodies of all requests together may take."""
+
+    def __init__(self, limits: Limits):
+        self.most = HELD * limits.megabytes * MEGA
+        self.held = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that takes so many bytes for a request, to be given back at its end; Problem if full."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self.held + size > self.most:
+                raise overloaded()
+            self.held += size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self.held -= mine
+
+
+class Upload(NamedTuple):
+    """A picture as it was sent."""
+
+    source: str
+    content: bytes
+
+
+async def uploads(request: Request, limits: Limits, most: int, take: Callable[[int], None]) -> list[Upload]:
+    """Return the pictures in a request, at least one and at most `most`; Problem for anything else.
+
+    `take` is told of every byte that is held.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", BINARY))
+    kind = kind.strip().lower()
+    if kind not in (BINARY, FORM) and not kind.startswith("image/"):
+        raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}")
+    told = request.headers.get("content-length", "0")
+    if not told.isdigit() or int(told) > limits.megabytes * MEGA:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            if kind == FORM:
+                return await _form(_chunks(request, limits, take), options.get("boundary", ""), most)
+            content = bytearray()
+            async for chunk in _chunks(request, limits, take):
+                content += chunk
+    except TimeoutError:
+        raise Problem("too-slow", f"a request must arrive within {limits.seconds:g} s") from None
+    if not content:
+        raise Problem("no-image", "the body is empty")
+    return [Upload(UNNAMED, bytes(content))]
+
+
+async def _chunks(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limits.megabytes * MEGA:
+            raise _too_large(limits)
+        take(len(chunk))
+        yield chunk
+
+
+async def _form(chunks: AsyncIterator[bytes], boundary: str, most: int) -> list[Upload]:
+    if not 0 < len(boundary) <= LONGEST_BOUNDARY or not boundary.isascii():
+        raise Problem("bad-multipart", "the content type names no boundary")
+    found: list[tuple[str, bytearray]] = []
+    content: bytearray | None = None
+    try:
+        with PushMultipartParser(
+            boundary, max_header_size=LONGEST_HEADER, max_header_count=MOST_HEADERS, strict=True
+        ) as parser:
+            async for chunk in chunks:
+                for event in parser.parse(chunk):
+                    if event is None:
+                        content = None
+                    elif isinstance(event, (bytes, bytearray)):
+                        if content is not None:
+                            content += event
+                    elif event.name != FIELD:
+                        raise Problem("bad-multipart", f"every part must be named {FIELD}")
+                    elif len(found) == most:
+                        raise Problem("too-many-images", f"at most {most} in one request")
+                    else:
+                        content = bytearray()
+                        found.append((name_of(event.filename), content))
+    except ParserLimitReached:
+        raise Problem("bad-multipart", "the headers of a part are too long") from None
+    except (MultipartError, ValueError):
+        raise Problem("bad-multipart", "it does not follow RFC 7578") from None
+    if not found:
+        raise Problem("no-image", f"the form has no part named {FIELD}")
+    return [Upload(name, bytes(content)) for name, content in found]
+
+
+def name_of(told: str | None) -> str:
+    """Return a file name to echo: without folders, printable, short."""
+    name = printable((told or "").replace("\\", "/").rpartition("/")[2]).strip()
+    return name[:LONGEST_NAME] if name.strip(".") else UNNAMED
+
+
+def _too_large(limits: Limits) -> Problem:
+    return Problem("too-large", f"at most {limits.megabytes:g} MB")

@@ -1,0 +1,174 @@
+"""What lets a run outgrow one device: weights sharded over processes (FSDP2), blocks that are recomputed, restarts.
+
+A checkpoint is the same file whatever the world: weights are gathered before they are written and parted after they
+are read, so that a run goes on with more processes or fewer, sharded or not.
+"""
+
+import atexit
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
+
+from pfvit.config import Hardware, Pretrain, Train
+from pfvit.model import PFViT
+from pfvit.model.transformer import Block
+from pfvit.training import checkpoint
+from pfvit.training.gan import Critics, Makers
+
+Config = TypeVar("Config", Pretrain, Train)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+KEPT_BYTES = 1 << 30
+#: What torchrun and SLURM set for a process that takes the place of one that died.
+RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+
+
+def world(hardware: Hardware) -> tuple[int, int]:
+    """Return processes per node and nodes: torchrun's if it started us, else those of the settings."""
+    if not torch.distributed.is_torchelastic_launched():
+        return hardware.devices, 1
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
+
+
+def strategy(hardware: Hardware) -> Any:
+    """Return Fabric's strategy: a whole model per process, or (`shard`) a share of it."""
+    here, nodes = world(hardware)
+    if hardware.shard:
+        return ModelParallelStrategy(_as_it_is, data_parallel_size=here * nodes, tensor_parallel_size=1)
+    # A step without the game leaves generator and probe without gradients, which plain DDP refuses.
+    return DDPStrategy(find_unused_parameters=True) if here * nodes > 1 else "auto"
+
+
+def _as_it_is(module: nn.Module, _: Any) -> nn.Module:
+    return module  # sharded already, because the optimizer must be made of the shards
+
+
+def restarted() -> bool:
+    """Say whether torchrun or SLURM started this process again after a rank or a node was lost."""
+    return any(int(os.environ.get(name) or 0) > 0 for name in RESTARTS)
+
+
+def rejoin() -> None:
+    """After a restart, meet the others in a place of this attempt's own: torchrun's still has the dead's addresses."""
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    store = torch.distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    torch.distributed.init_process_group(
+        "nccl" if torch.cuda.is_available() else "gloo",
+        store=torch.distributed.PrefixStore(f"attempt-{attempt}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
+
+
+#: Whether this process was one of a group and is about to end.
+has_left = False
+
+
+def leave_at_exit() -> None:
+    """Have this process leave its group before the interpreter ends: gloo's threads abort it there, one time in six.
+
+    Fabric sees to it for NCCL only. A sharded model holds on to the group's threads nonetheless, and they abort one
+    process of eight: `pfvit.__main__.run` therefore ends it at once.
+    """
+    if torch.distributed.is_initialized():
+        atexit.unregister(_leave)  # a process may train more than once
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    global has_left
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        has_left = True
+
+
+def taken_up(config: Config) -> Config:
+    """Return the settings, with `resume` if this is a restart and there is something to resume."""
+    there = (Path(config.out) / checkpoint.LAST).is_file()
+    return replace(config, resume=True) if restarted() and there else config
+
+
+def keep_memory() -> None:
+    """Let freed memory stay with the process: getting a batch's megabytes from Linux anew costs more than filling them.
+
+    A no-op where the C library is not glibc.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        for setting in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            library.mallopt(setting, KEPT_BYTES)
+
+
+def recompute(module: nn.Module) -> None:
+    """Let every transformer block forget its activations and compute them again on the way back."""
+    for block in module.modules():
+        if isinstance(block, Block):
+            block.forward = partial(recomputed, block.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+def shard(module: nn.Module, strategy: Any) -> None:
+    """Part the weights of a stage's module, in place, over the processes of a sharding strategy."""
+    if not isinstance(strategy, ModelParallelStrategy):
+        return
+    from torch.distributed.fsdp import fully_shard
+
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # nobody writes into them
+    mesh = strategy.device_mesh["data_parallel"]
+    if isinstance(module, Critics):
+        # Whole from forward to backward: R1 takes a gradient inside the forward, where no weights may come and go.
+        fully_shard(module.discriminator, mesh=mesh, reshard_after_forward=False)
+        fully_shard(module.probe, mesh=mesh, reshard_after_forward=False)
+        return
+    for block in module.modules():
+        if isinstance(block, Block):
+            fully_shard(block, mesh=mesh)
+    model = module.model if isinstance(module, Makers) else module
+    units = [model.encoder, model.separator, model.generator, model.classifier] if isinstance(model, PFViT) else [model]
+    for unit in units:
+        if any(True for _ in unit.parameters()):
+            fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # also after a forward without a backward
+
+
+def learn(module: nn.Module, flag: bool) -> None:
+    """Let a module's weights have gradients or not; FSDP2 keeps shards and whole weights apart, so both are told."""
+    if all(weight.requires_grad == flag for weight in module.parameters()):
+        return
+    if hasattr(module, "unshard"):
+        cast(Any, module).unshard()
+        module.requires_grad_(flag)
+        cast(Any, module).reshard()
+    module.requires_grad_(flag)
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return sharded tensors whole; every process must call this."""
+    return {name: cast(Any, t).full_tensor() if hasattr(t, "full_tensor") else t for name, t in tensors.items()}
+
+
+def local(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return what this process holds of each tensor, sharing its memory."""
+    return [cast(Any, tensor).detach().to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+
+
+def told(module: nn.Module, processes: int) -> str:
+    """Say how many of a module's weights, in millions, one process holds."""
+    weights = list(module.parameters())
+    here, all_ = (sum(weight.numel() for weight in some) / 1e6 for some in (local(weights), weights))
+    share = f"{here:.3f} of " if here != all_ else ""
+    return f"{share}{all_:.3f} M weights in each of {processes} processes" if processes > 1 else f"{all_:.3f} M weights"

@@ -1,0 +1,109 @@
+"""What a run begins with: fresh weights, those of an earlier run, or those that others made public."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pfvit.config import Pretrain, Train
+from pfvit.errors import InputError
+from pfvit.model import Autoencoder, Classifier, PFViT
+from pfvit.training import checkpoint, pretrained
+from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
+from pfvit.training.gan import Critics
+from pfvit.weights import CHECKPOINT
+
+Say = Callable[[str], None]
+SHIPPED = Path("shipped")  # what --start says for the weights in the wheel
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def one_start(config: Pretrain | Train) -> None:
+    """Raise InputError if two settings say what to start from; asked before a run folder is made."""
+    if config.imagenet and config.start is not None:
+        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
+
+
+def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
+    """Make the autoencoder of stage one; a run to resume gets its weights later."""
+    torch.manual_seed(config.seed)
+    sizes, start = config.model, _place(config.start)
+    made = Autoencoder(build_encoder(sizes), build_decoder(sizes))
+    if config.resume:
+        return made
+    if config.imagenet:
+        pretrained.start_stem(made.encoder)
+    if start is None:
+        return made
+    if pretrained.is_public(start):
+        say(pretrained.start(start, sizes, made.encoder, made.decoder, config.start_pixels, config.normalise))
+        return made
+    tensors, record = checkpoint.load(start)
+    if record["stage"] != "pretrain":
+        raise InputError(f"{start} is a run of stage {record['stage']!r}; stage one starts from stage one")
+    checkpoint.check_sizes(record, sizes, start)
+    checkpoint.load_into(made, checkpoint.part_of(tensors, "model"), "autoencoder", start)
+    return made
+
+
+def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
+    """Make both sides of stage two; the model may start as another: encoder and decoder of stage one, or all parts."""
+    torch.manual_seed(config.seed)
+    sizes, start = config.model, _place(config.start)
+    model = build_pfvit(sizes)
+    critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
+    if config.resume:
+        return model, critics
+    encoder, decoder = model.encoder, model.generator.decoder
+    if config.imagenet:
+        pretrained.start_stem(encoder)
+    if start is None:
+        return model, critics
+    if pretrained.is_public(start):
+        say(pretrained.start(start, sizes, encoder, decoder, config.start_pixels, normalised=False))
+        return model, critics
+    tensors, record = checkpoint.load(start)
+    checkpoint.check_sizes(record, sizes, start)
+    if record["stage"] == "train":
+        weights = checkpoint.part_of(tensors, "average.module")
+        checkpoint.load_into(model, _share_head(weights, model, say), "PF-ViT", start)
+    else:
+        weights = checkpoint.part_of(tensors, "model")
+        for name, part in (("encoder", encoder), ("decoder", decoder)):
+            checkpoint.load_into(part, checkpoint.part_of(weights, name), name, start)
+    return model, critics
+
+
+def _place(start: Path | None) -> Path | None:
+    """Return where the weights to start from are: `shipped` stands for those that the shipped files were made of."""
+    if start != SHIPPED or SHIPPED.exists():
+        return start
+    if not CHECKPOINT.is_file():
+        raise InputError(
+            f"{CHECKPOINT.name} is in the repository, not in the wheel: give the path of src/pfvit/weights/"
+            f"{CHECKPOINT.name} in a clone to --start, or install with `pip install --editable`"
+        )
+    return CHECKPOINT
+
+
+def _share_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:
+    """Return weights whose last layer names as many emotions as the model does: the eight are the seven and contempt.
+
+    What was not learnt stays as the fresh model has it.
+    """
+    fresh = model.classifier.head.state_dict()
+    fitted = dict(weights)
+    for name, value in fresh.items():
+        full = f"classifier.head.{name}"
+        had = weights.get(full)
+        if had is None or had.shape == value.shape or had.shape[1:] != value.shape[1:]:
+            continue
+        both = min(len(had), len(value))
+        fitted[full] = torch.cat([had[:both].to(value.dtype), value[both:]])
+        if name == "weight":
+            say(f"the weights tell {len(had)} emotions apart, this run {len(value)}: {both} are taken over")
+    return fitted

@@ -1,0 +1,66 @@
+"""Optimizers, parameter groups and learning-rate schedules of both stages."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from pfvit.config import Pretrain, Train
+from pfvit.training import distributed
+from pfvit.training.muon import Muon
+
+MAKER_BETAS = (0.9, 0.95)  # MAE
+HEADS = ("head.weight", "pred.weight")  # the last layers, whose rows stand for classes and pixels: AdamW's (Jordan)
+REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
+
+
+def cosine(step: int, total: int, warmup: int) -> float:
+    """Return the share of the peak learning rate: linear warm-up from 0, then half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set every group to `rate` times its own `scale`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+
+
+def groups(
+    named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Any = lambda _: 1.0, part: bool = False
+) -> list[dict]:
+    """Sort parameters into optimizer groups by learning-rate scale and decay; vectors are not decayed (MAE).
+
+    With `part`, matrices other than a head's have groups of their own, with `matrices` true.
+    """
+    sorted_: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        vector = parameter.ndim <= 1 or name.endswith(("token", "no_emotion", "pos_embed"))
+        matrix = part and not vector and not name.endswith(HEADS)
+        sorted_.setdefault((scale(name), 0.0 if vector else weight_decay, matrix), []).append(parameter)
+    return [{"params": p, "scale": s, "weight_decay": d, "matrices": m} for (s, d, m), p in sorted_.items()]
+
+
+def optimizer_for(
+    fabric: Fabric, config: Pretrain | Train, named: Sequence[tuple[str, nn.Parameter]], scale: Any = lambda _: 1.0
+) -> torch.optim.AdamW:
+    """Make the optimizer that the settings ask for: AdamW, or Muon for matrices and AdamW for the rest."""
+    fused = fabric.device.type == "cuda"  # one kernel for all weights
+    muon = config.optimizer == "muon"
+    sorted_ = groups(named, config.weight_decay, scale, part=muon)
+    if not muon:
+        return torch.optim.AdamW(sorted_, betas=MAKER_BETAS, fused=fused)
+    dtype = torch.bfloat16 if fabric._precision.precision == "bf16-mixed" else torch.float32
+    return Muon(sorted_, MAKER_BETAS, dtype, fused)
+
+
+def layer_scale(name: str, depth: int, decay: float) -> float:
+    """Return the learning-rate scale of an encoder parameter: `decay` per layer below the top (BEiT, MAE)."""
+    if not name.startswith("encoder."):
+        return 1.0
+    layer = int(name.split(".")[2]) + 1 if name.startswith("encoder.blocks.") else 0
+    return 1.0 if name.startswith("encoder.norm.") else decay ** (depth + 1 - layer)

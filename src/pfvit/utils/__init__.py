@@ -1,0 +1,1 @@
+"""What has nothing to do with faces: files, progress, threads and processes."""

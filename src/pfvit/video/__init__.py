@@ -1,0 +1,1 @@
+"""Read and write films, and follow faces through them."""

@@ -1,0 +1,263 @@
+"""Videos in and out: frames with their times as they come, sound kept as it is, damage passed over."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import av
+import av.error
+import numpy as np
+from av.audio import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video import VideoFrame, VideoStream
+
+from pfvit.data.images import Pixels
+from pfvit.errors import InputError
+
+WEBCAM = "webcam"
+#: Sound that an MP4 file takes as it is; with any other the video becomes a Matroska file, which takes all.
+MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "opus"}
+CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
+USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
+ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
+#: A device answers "not yet" this often at most before it counts as gone.
+PATIENCE = 1000
+#: Frames and packets that may wait for the thread that writes them.
+WRITTEN_BEHIND = 6
+
+
+class Shot(NamedTuple):
+    """A frame of a video."""
+
+    number: int
+    """From 0."""
+    time: float
+    """Seconds since the start; it grows from frame to frame."""
+    image: Pixels
+    """uint8 [height, width, 3], upright."""
+
+
+class Film:
+    """A video file or a webcam, open; `shots` yields its frames, and its sound if asked to."""
+
+    def __init__(self, source: str):
+        """Open a file, or `webcam`, `webcam:NUMBER`, `webcam:NAME`; InputError if it cannot be, or has no video."""
+        self.source = source
+        self.live = source == WEBCAM or source.startswith(f"{WEBCAM}:")
+        self.container = _open_webcam(source) if self.live else _open_file(source)
+        streams = [s for s in self.container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
+        if not streams:
+            kinds = _kinds(self.container)
+            self.container.close()
+            raise InputError(f"{source} has no video in it, only {kinds}")
+        self.video: VideoStream = streams[0]
+        self.video.thread_type = "AUTO"
+        self.audio: AudioStream | None = next(iter(self.container.streams.audio), None)
+        self.damaged = 0
+        """Packets that could not be decoded; what they held is left out."""
+        self.broken: str | None = None
+        """Why the file ended before its end."""
+
+    def close(self) -> None:
+        """Close the file or give the webcam back."""
+        self.container.close()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on the average."""
+        return self.video.average_rate or self.video.guessed_rate or USUAL_RATE
+
+    @property
+    def length(self) -> float | None:
+        """Seconds, if the file says so."""
+        if self.live:
+            return None
+        if self.video.duration and self.video.time_base:
+            return float(self.video.duration * self.video.time_base)
+        return self.container.duration / av.time_base if self.container.duration else None
+
+    def shots(self, sound: bool = False) -> Iterator[Shot | Packet]:
+        """Yield the frames, and with `sound` the packets of sound between them, undecoded."""
+        number, last = 0, -float("inf")
+        begin = (self.container.start_time or 0) / av.time_base  # recordings of broadcasts begin at any hour
+        size: tuple[int, int] | None = None
+        for packet in self._packets(sound):
+            if packet.stream.type == "audio":
+                if packet.dts is not None and packet.pts is not None and packet.time_base:
+                    shift = round(begin / packet.time_base)
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    yield packet
+                continue
+            for frame in self._frames(packet):
+                step = float(1 / self.rate)
+                time = frame.time - begin if frame.time is not None else number * step
+                # A break in the numbering must not send time backwards.
+                time = time if time > last else last + step
+                last = time
+                size = size or (frame.width, frame.height)
+                yield Shot(number, time, _upright(frame, size))
+                number += 1
+
+    def _packets(self, sound: bool) -> Iterator[Packet]:
+        streams = [self.video, self.audio] if sound and self.audio is not None else [self.video]
+        packets = self.container.demux(*streams)
+        waited = 0
+        while True:
+            try:
+                yield next(packets)
+                waited = 0
+            except StopIteration:
+                return
+            except av.error.BlockingIOError:  # a webcam without a new frame
+                waited += 1
+                if waited > PATIENCE:
+                    self.broken = "it gives no more frames"
+                    return
+            except (av.error.FFmpegError, OSError) as problem:
+                self.broken = _reason(problem)
+                return
+
+    def _frames(self, packet: Packet) -> list[VideoFrame]:
+        try:
+            return [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
+        except (av.error.FFmpegError, ValueError):
+            self.damaged += 1
+            return []
+
+
+class FilmWriter:
+    """Writes a video with H.264 frames and the sound of another; it appears under its name when it is whole.
+
+    A thread of its own encodes while the model reads on; what goes wrong there is raised by a later call.
+    """
+
+    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], audio: AudioStream | None):
+        """Begin a video of frames of `size` (width, height); InputError if it cannot be written."""
+        self.path, self.part = path, path.with_name(f".{path.stem}.part{path.suffix}")
+        self.hand = ThreadPoolExecutor(1)
+        self.waiting: deque[Future[None]] = deque()
+        # H.264 stores colour for every second pixel, so the sides must be even.
+        self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        try:
+            self.container: OutputContainer = av.open(str(self.part), "w")
+            codec = next(name for name in ("libx264", "h264", "mpeg4") if name in av.codecs_available)
+            quality = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {}
+            self.video = cast(VideoStream, self.container.add_stream(codec, rate=rate, options=quality))
+            self.video.width, self.video.height = self.size
+            self.video.pix_fmt = "yuv420p"
+            self.video.codec_context.time_base = CLOCK
+            self.audio = None if audio is None else self.container.add_stream_from_template(audio)
+        except (av.error.FFmpegError, OSError, ValueError) as problem:
+            self.part.unlink(missing_ok=True)
+            raise InputError(f"{path} cannot be written: {_reason(problem)}") from problem
+
+    def show(self, image: Pixels, time: float) -> None:
+        """Write a frame, uint8 [height, width, 3], that is seen from this second on."""
+        self._later(self._show, image, time)
+
+    def sound(self, packet: Packet) -> None:
+        """Write a packet of sound; it is copied, so that several writers can take it."""
+        self._later(self._sound, packet)
+
+    def finish(self) -> None:
+        """Write what is left, and give the file its name."""
+        while self.waiting:
+            self.waiting.popleft().result()
+        self._write(self.video.encode(None))
+        try:
+            self.container.close()
+            self.part.replace(self.path)
+        except (av.error.FFmpegError, OSError) as problem:
+            raise InputError(f"{self.path} cannot be written: {_reason(problem)}") from problem
+        self.hand.shutdown()
+
+    def discard(self) -> None:
+        """Leave nothing unfinished behind."""
+        self.hand.shutdown(cancel_futures=True)
+        with suppress(av.error.FFmpegError, OSError):
+            self.container.close()
+        self.part.unlink(missing_ok=True)
+
+    def _later(self, work: Callable[..., None], *arguments: object) -> None:
+        self.waiting.append(self.hand.submit(work, *arguments))
+        while len(self.waiting) > WRITTEN_BEHIND or (self.waiting and self.waiting[0].done()):
+            self.waiting.popleft().result()
+
+    def _show(self, image: Pixels, time: float) -> None:
+        height, width = image.shape[:2]
+        if (width, height) != self.size:
+            missing = ((0, self.size[1] - height), (0, self.size[0] - width), (0, 0))
+            image = np.pad(image, missing, mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts, frame.time_base = round(time / CLOCK), CLOCK
+        self._write(self.video.encode(frame))
+
+    def _sound(self, packet: Packet) -> None:
+        if self.audio is None:
+            return
+        copy = Packet(bytes(packet))
+        copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+        copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+        copy.stream = self.audio
+        self._write([copy])
+
+    def _write(self, packets: list[Packet]) -> None:
+        try:
+            for packet in packets:
+                self.container.mux(packet)
+        except (av.error.FFmpegError, OSError) as problem:
+            raise InputError(f"{self.path} cannot be written: {_reason(problem)}") from problem
+
+
+def suffix_for(audio: AudioStream | None) -> str:
+    """Return the ending of a video that keeps this sound."""
+    return ".mp4" if audio is None or audio.codec_context.name in MP4_SOUND else ".mkv"
+
+
+def _open_file(source: str) -> InputContainer:
+    path = Path(source)
+    if not path.exists():
+        raise InputError(f"{source} is not there")
+    if path.is_dir():
+        raise InputError(f"{source} is a folder; `pfvit video` takes one video, `pfvit predict` folders of pictures")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as problem:
+        raise InputError(f"{source} cannot be read as a video: {_reason(problem)}") from problem
+
+
+def _open_webcam(source: str) -> InputContainer:
+    which = source.partition(":")[2] or "0"
+    if sys.platform == "linux":
+        form, name = "v4l2", f"/dev/video{which}" if which.isdigit() else which
+    elif sys.platform == "darwin":
+        form, name = "avfoundation", which
+    elif which.isdigit():
+        raise InputError("on Windows a webcam goes by its name, as the Device Manager has it: webcam:NAME")
+    else:
+        form, name = "dshow", f"video={which}"
+    try:
+        return av.open(name, format=form)
+    except (av.error.FFmpegError, OSError, ValueError) as problem:
+        raise InputError(f"there is no webcam {name}: {_reason(problem)}") from problem
+
+
+def _upright(frame: VideoFrame, size: tuple[int, int]) -> Pixels:
+    # A film whose frames change their size keeps the size of the first: what is written has one size.
+    image = cast(Pixels, frame.reformat(*size, format="rgb24").to_ndarray())
+    quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def _kinds(container: InputContainer) -> str:
+    return ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+
+
+def _reason(problem: Exception) -> str:
+    return str(getattr(problem, "strerror", None) or problem)

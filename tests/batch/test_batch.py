@@ -1,0 +1,265 @@
+"""`pfvit batch`: every row exactly once and in order, whatever fails, is killed or comes twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import fake_weights
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import png
+
+from pfvit import InputError
+from pfvit.__main__ import main
+from pfvit.batch.partition import Pictures, parts_of
+from pfvit.commands.batch import Actor
+from pfvit.config import Batch
+from pfvit.data.filesystem import place
+from pfvit.detection.base import Face
+from pfvit.emotions import EIGHT
+
+
+def flat(brightness: float) -> bytes:
+    return png(np.full((20, 20, 3), brightness, np.uint8))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    (tmp_path / "weights").mkdir()
+    return fake_weights.write(tmp_path / "weights")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Sixty rows in row groups of 14, one in ten of them broken."""
+    images = [b"broken" if row % 10 == 7 else flat(fake_weights.CENTRES[row % 8]) for row in range(60)]
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"image": images, "name": [f"n{row}" for row in range(60)]}), path, row_group_size=14)
+    return path
+
+
+def batch(weights, *words, whole: bool = True) -> int:
+    more = ["--whole"] if whole else []
+    return main(["batch", *map(str, words), *more, "--weights", str(weights)])
+
+
+def rows(folder: Path) -> list[dict]:
+    files = sorted(folder.glob("part-*.parquet"))
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def test_every_row_is_there_once_in_order_or_set_aside_with_its_error(table, weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert batch(weights, table, "--out", out, "--rows", 16, "--processes", 1) == 1
+    said = capsys.readouterr().err
+    assert "60 pictures are read" in said and "6 could not be read" in said
+    good = [row for row in range(60) if row % 10 != 7]
+    faces = rows(out / "faces")
+    assert [row["row"] for row in faces] == good and {row["file"] for row in faces} == {str(table)}
+    for row in faces:
+        assert (row["source"], row["emotion"], row["face"]) == (f"n{row['row']}", EIGHT[row["row"] % 8], 0)
+        assert sum(row[name] for name in EIGHT) == pytest.approx(1, abs=1e-5)
+    failed = rows(out / "failed")
+    assert [row["row"] for row in failed] == [7, 17, 27, 37, 47, 57]
+    assert all("not a picture" in row["error"] for row in failed)
+    assert len(list((out / "faces").glob("part-*"))) == 4
+    assert pq.read_table(out / "faces").num_rows == 54  # readable as one data set, nothing else in the folder
+
+
+def test_processes_give_what_one_gives(table, weights, tmp_path):
+    for name, count in (("one", 1), ("two", 2)):
+        batch(weights, table, "--out", tmp_path / name, "--rows", 10, "--processes", count)
+    for kind in ("faces", "failed"):
+        assert rows(tmp_path / "one" / kind) == rows(tmp_path / "two" / kind)
+
+
+def test_folders_tables_and_what_is_not_there_keep_their_order(table, weights, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "sub" / ".hidden").mkdir(parents=True)
+    for name in ("b.png", "a.png", "sub/c.png", ".d.png", "sub/.hidden/e.png"):
+        (folder / name).write_bytes(flat(16))
+    (folder / "broken.png").write_bytes(b"text")
+    (folder / "cut.parquet").write_bytes(table.read_bytes()[:200])
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+    inputs = [folder, tmp_path / "nowhere.jpg", tmp_path / "empty", table]
+    assert batch(weights, *inputs, "--out", out, "--rows", 40, "--processes", 1) == 1
+    files = [Path(row["file"]).name for row in rows(out / "faces")]
+    assert files == ["a.png", "b.png", "c.png", *["in.parquet"] * 54]
+    failed = {Path(row["file"]).name: row["error"] for row in rows(out / "failed")}
+    for name, why in (
+        ("broken.png", "not a picture"), ("cut.parquet", "cannot be read as Parquet"), ("nowhere.jpg", "not there"),
+        ("empty", "without pictures"),
+    ):  # fmt: skip
+        assert why in failed[name]
+
+
+def test_a_damaged_row_group_loses_no_row(weights, tmp_path):
+    path = tmp_path / "in.parquet"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 20, 20, 3), dtype=np.uint8)
+    pq.write_table(pa.table({"image": [png(picture) for picture in noise]}), path, row_group_size=10)
+    content = bytearray(path.read_bytes())
+    start = pq.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    content[start : start + 200] = b"\xff" * 200
+    path.write_bytes(content)
+    batch(weights, path, "--out", tmp_path / "out", "--rows", 25, "--processes", 1)
+    assert [row["row"] for row in rows(tmp_path / "out" / "faces")] == [*range(20), *range(30, 40)]
+    failed = rows(tmp_path / "out" / "failed")
+    assert [row["row"] for row in failed] == list(range(20, 30))
+    assert all("cannot be read as Parquet" in row["error"] for row in failed)
+
+
+def test_one_picture_that_breaks_the_reader_harms_no_other(weights, tmp_path, monkeypatch):
+    class Moody:
+        def detect(self, image):
+            if image[0, 0, 0] == 48:
+                raise ZeroDivisionError("no such face")
+            return [] if image[0, 0, 0] == 80 else [Face((2, 2, 8, 8), 0.9), Face((10, 2, 8, 8), 0.8)]
+
+    monkeypatch.setattr("pfvit.detection.detector.LibFaceDetection", Moody)
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"image": [flat(bright) for bright in (16, 48, 80, 112)]}), path)
+    assert batch(weights, path, "--out", tmp_path / "out", "--processes", 1, whole=False) == 1
+    assert [(row["row"], row["face"]) for row in rows(tmp_path / "out" / "faces")] == [
+        (0, 0), (0, 1), (2, None), (3, 0), (3, 1),
+    ]  # fmt: skip
+    (failed,) = rows(tmp_path / "out" / "failed")
+    assert failed["row"] == 1 and failed["error"] == "ZeroDivisionError: no such face"
+
+
+def test_after_a_kill_it_goes_on_and_the_rest_is_not_read_again(weights, tmp_path):
+    path, out = tmp_path / "in.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(3000)]}), path, row_group_size=100)
+    words = [sys.executable, "-m", "pfvit", "batch", path, "--whole", "--weights", weights, "--out", out]
+    words = [str(word) for word in (*words, "--rows", 50, "--processes", 2)]
+    child = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while len(list(out.glob("faces/part-*"))) < 3 and child.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    time.sleep(1)  # its processes see that it is gone
+    before = {file: file.stat().st_mtime_ns for file in out.glob("faces/part-*")}
+    assert 3 <= len(before) < 60
+    refused = subprocess.run(words, capture_output=True, text=True)
+    assert refused.returncode == 1 and "--resume goes on" in refused.stderr
+    done = subprocess.run([*words, "--resume"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [row["row"] for row in rows(out / "faces")] == list(range(3000))
+    assert all(file.stat().st_mtime_ns == then for file, then in before.items())
+    assert not list(out.glob("faces/.part*.new"))
+
+
+def test_it_does_not_go_on_with_something_else(table, weights, tmp_path, capsys):
+    out = tmp_path / "out"
+    batch(weights, table, "--out", out, "--rows", 16, "--processes", 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    for files, words, why in (
+        (weights, [table, "--rows", 17], "rows"),
+        (weights, [table, table, "--rows", 16], "inputs"),
+        (fake_weights.write(other, pair="4567"), [table, "--rows", 16], "weights"),
+    ):
+        assert batch(files, *words, "--out", out, "--resume", "--processes", 1) == 1
+        assert f"begun with other {why}" in capsys.readouterr().err
+    (out / "plan.json").write_text("{")
+    assert batch(weights, table, "--out", out, "--resume") == 1
+    assert "not what an earlier run left" in capsys.readouterr().err
+
+
+def test_outputs_and_settings_that_cannot_be(table, weights, tmp_path, capsys, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "held").mkdir()
+    with (tmp_path / "held" / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for words, status, why in (
+            (["--out", tmp_path / "file"], 1, "is a file"),
+            (["--out", tmp_path / "file" / "in"], 1, "cannot be written"),
+            (["--out", tmp_path / "held"], 1, "another process"),
+            (["--out", "nosuch://place"], 1, "nosuch"),
+            (["--out", tmp_path / "out", "--rows", 0], 2, "--rows must be"),
+            (["--out", tmp_path / "out", "--processes", 0], 2, "--processes must be"),
+            (["--out", tmp_path / "out", "--address", "auto"], 2, "--ray"),
+        ):
+            assert batch(weights, table, *words) == status, words
+            assert why in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "out").exists()
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert batch(weights, table, "--out", tmp_path / "out", "--ray") == 1
+    assert 'pip install "pfvit[cluster]"' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_full_disk_leaves_no_half_part_and_the_rest_comes_later(weights, tmp_path):
+    path, out = tmp_path / "in.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(400)]}), path)
+    words = ["batch", path, "--whole", "--weights", weights, "--out", out, "--rows", 200, "--processes", 1]
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY)); "
+        f"from pfvit.__main__ import main; sys.exit(main({list(map(str, words))!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "part-00000.parquet cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr and not list(out.glob("faces/part-*"))
+    assert main([*map(str, words), "--resume"]) == 0
+    assert [row["row"] for row in rows(out / "faces")] == list(range(400))
+
+
+def test_other_file_systems(table, weights, tmp_path):
+    """fsspec's own local one stands for them: pyarrow does not know `local://`."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(flat(16))
+    url = f"local://{tmp_path}"
+    inputs = f"{url}/in.parquet", f"{url}/photos"
+    assert batch(weights, *inputs, "--out", f"{url}/out", "--rows", 16, "--processes", 1) == 1
+    found = rows(tmp_path / "out" / "faces")
+    assert len(found) == 55 and found[-1]["source"] == f"{url}/photos/a.png"
+    assert found[0]["file"] == f"{url}/in.parquet" and not list((tmp_path / "out").glob("*/.*"))
+    assert place("file:///a/b/").path == "/a/b"
+    with pytest.raises(InputError, match="nosuch"):
+        place("nosuch://x")
+
+
+def test_parts_may_come_in_any_order(table):
+    parts, _ = parts_of([str(table)], 7)
+    assert [part.rows for part in parts] == [7] * 8 + [4]
+    pictures = Pictures()
+    for number in (0, 1, 5, 8, 2, 2, 7):
+        part = parts[number]
+        cells = list(pictures.of(part))
+        assert [cell.row for cell in cells] == list(range(part.start, part.stop))
+        for cell in cells:
+            assert isinstance(cell.content, InputError) == (cell.row % 10 == 7)
+            if not isinstance(cell.content, InputError):
+                assert cell.content[0, 0, 0] == fake_weights.CENTRES[cell.row % 8]
+
+
+def test_what_ray_calls(table, weights, tmp_path):
+    """The actor without Ray; the plan goes through it as text."""
+    out = tmp_path / "out"
+    (out / "faces").mkdir(parents=True)
+    (out / "failed").mkdir()
+    actor = Actor(Batch((str(table),), str(out), whole=True, weights=weights))
+    parts, _ = parts_of([str(table)], 25)
+    assert actor({"part": json.dumps(parts[1])}) == {"number": 1, "rows": 25, "faces": 22, "failed": 3}
+    assert [row["row"] for row in rows(out / "failed")] == [27, 37, 47]
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason='Ray is not installed: pip install "pfvit[cluster]"')
+def test_on_a_local_ray(table, weights, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    batch(weights, table, "--out", here, "--rows", 16, "--processes", 1)
+    words = ["batch", table, "--whole", "--weights", weights, "--out", there, "--rows", 16, "--processes", 1, "--ray"]
+    done = subprocess.run([sys.executable, "-m", "pfvit", *map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 1 and "6 could not be read" in done.stderr, done.stderr
+    for kind in ("faces", "failed"):
+        assert rows(here / kind) == rows(there / kind)

@@ -1,0 +1,210 @@
+import io
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import SHARED, faces_table, png, write_faces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pfvit.data.dataset import Faces, Stream, decode, everything, loader, resampled
+from pfvit.data.labels import label_targets, vote_targets
+from pfvit.emotions import FERPLUS_VOTES
+from pfvit.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    return [
+        write_faces(folder / "a.parquet", 50, seed=1, group=8),
+        write_faces(folder / "b.parquet", 37, seed=2, group=16),
+    ]
+
+
+def stream(faces, batch=6, start=0, rank=0, world=1, seed=3):
+    return Stream(faces, batch, 24, 1, seed, start, rank, world)
+
+
+@given(st.integers(1, 5), st.integers(1, 13), st.integers(0, 3))
+@settings(deadline=None, max_examples=15)
+def test_every_row_exactly_once_per_epoch_for_any_ranks(files, world, batch, seed):
+    faces = Faces(files)
+    batch *= world
+    steps = -(-2 * len(faces) // batch)
+    seen: list[tuple[int, int, str]] = []
+    for rank in range(world):
+        for step, part in enumerate(islice(stream(faces, batch, rank=rank, world=world, seed=seed), steps)):
+            seen += [(step, place, name) for place, name in zip(part.place, part.name, strict=True)]
+    names = [name for _, _, name in sorted(seen)]
+    for epoch in range(2):
+        assert sorted(names[epoch * len(faces) : (epoch + 1) * len(faces)]) == sorted(set(names))
+    assert len(set(names)) == len(faces) == 87
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_order_does_not_depend_on_the_number_of_workers(files, workers):
+    faces = Faces(files)
+    direct = [part.name for part in islice(stream(faces), 20)]
+    loaded = [part.name for part in islice(loader(stream(faces), workers, pin=False), 20)]
+    assert loaded == direct
+
+
+@given(st.integers(0, 40))
+@settings(deadline=None, max_examples=15)
+def test_starting_at_a_step_continues_the_same_sequence(files, start):
+    faces = Faces(files)
+    whole = [part.name for part in islice(stream(faces), start + 3)]
+    assert [part.name for part in islice(stream(faces, start=start), 3)] == whole[start:]
+
+
+def test_a_batch_that_ranks_cannot_share_evenly_is_refused(files):
+    with pytest.raises(InputError, match="cannot be shared evenly"):
+        stream(Faces(files), batch=7, world=2)
+
+
+def test_epochs_and_seeds_differ(files):
+    faces = Faces(files)
+    orders = [[(g.index, row) for g, row in faces.epoch(seed, epoch)] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_leaking_rows_are_out_by_default_and_rows_without_emotion_always(tmp_path):
+    table = faces_table(6).to_pydict()
+    table["also_in"][1] = "val"
+    for column in ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"):
+        table[column][2] = 0
+    table["NF"][2] = 10
+    pq.write_table(pa.table(table), tmp_path / "f.parquet")
+    assert len(Faces([tmp_path / "f.parquet"])) == 4
+    assert len(Faces([tmp_path / "f.parquet"], clean=False)) == 5
+    assert len(Faces([tmp_path / "f.parquet"], labelled=False)) == 5
+
+
+def test_vote_targets():
+    votes = np.zeros((4, 10), dtype=np.int8)
+    votes[0, [0, 1, 4]] = [6, 3, 1]  # the single vote is dropped
+    votes[1, [0, 9]] = [4, 6]  # not a face
+    votes[2, [3, 0]] = [5, 5]  # a tie goes to the first column
+    votes[3, 2] = 1  # a single vote is all there is
+    soft = vote_targets(votes, 8, hard=False)
+    np.testing.assert_allclose(soft[0], [6 / 9, 3 / 9, 0, 0, 0, 0, 0, 0], rtol=1e-6)
+    assert soft[1].sum() == 0
+    assert soft[3].tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
+    hard = vote_targets(votes, 8, hard=True)
+    assert hard[0].argmax() == 0 and hard[1].sum() == 0 and hard[2].argmax() == 0
+    votes[0] = [0, 0, 0, 0, 0, 0, 0, 9, 1, 0]
+    assert vote_targets(votes, 7, hard=True)[0].sum() == 0, "contempt is not among seven emotions"
+
+
+def test_labels_of_each_data_set_are_put_in_our_order():
+    assert label_targets(np.array([0, 6, 3]), "fer2013", 8).argmax(1).tolist() == [4, 0, 1]
+    assert label_targets(np.array([7]), "affectnet8", 7).sum() == 0
+    with pytest.raises(InputError, match="0 to 6"):
+        label_targets(np.array([7]), "rafdb", 7)
+
+
+def test_colour_and_other_sizes_are_converted():
+    pixels = np.zeros((40, 60, 3), dtype=np.uint8)
+    pixels[..., 0] = 255
+    assert decode(png(pixels), 24, 1).shape == (1, 24, 24)
+    assert (decode(png(pixels), 24, 1) == 76).all()  # 0.299 of 255
+    assert decode(png(pixels), 24, 3).shape == (3, 24, 24)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(InputError, match="is not there"):
+        Faces([tmp_path / "none.parquet"])
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        Faces([tmp_path / "text.parquet"])
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="no image column"):
+        Faces([tmp_path / "x.parquet"])
+    pq.write_table(faces_table(4).select(["image"]), tmp_path / "i.parquet")
+    with pytest.raises(InputError, match="neither the ten"):
+        Faces([tmp_path / "i.parquet"])
+    table = faces_table(4).to_pydict()
+    table["image"][2] = {"bytes": b"not a picture", "path": "bad.png"}
+    pq.write_table(pa.table(table), tmp_path / "bad.parquet")
+    with pytest.raises(InputError, match=r"bad\.parquet#0:2 cannot be decoded"):
+        everything(Faces([tmp_path / "bad.parquet"]), 24, 1)
+
+
+@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared faces are not here")
+def test_the_real_files_have_the_published_counts():
+    train = SHARED / "data" / "ferplus_train.parquet"
+    counts = Counter()
+    faces = Faces([train], hard=True, clean=False)
+    for target in map(faces.targets_of, faces.labels.values()):
+        counts.update(target.argmax(1)[target.sum(1) > 0].tolist())
+    assert [counts[i] for i in range(8)] == [10308, 7528, 3562, 3515, 2467, 191, 652, 165]
+    first = everything(faces, 48, 1, limit=3)
+    assert first.image.shape == (3, 1, 48, 48) and first.image.dtype == torch.uint8
+
+
+def test_pictures_are_resampled_as_pillow_does():
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BILINEAR))
+    assert (decode(png(pixels), 24, 1)[0] == expected).all()
+
+
+def test_a_large_jpeg_is_decoded_at_its_half_and_looks_the_same():
+    coarse = np.random.default_rng(0).integers(0, 256, (14, 14, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((112, 112), Image.Resampling.BICUBIC).save(file, "JPEG", quality=95)
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        small = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float32)
+    ours = decode(file.getvalue(), 48, 3).transpose(1, 2, 0)
+    assert np.abs(ours - small).mean() < 4 and np.abs(ours.mean() - small.mean()) < 1
+    assert decode(file.getvalue(), 150, 1).shape == (1, 150, 150)
+
+
+@given(st.lists(st.floats(0.01, 5), min_size=1, max_size=60), st.floats(0, 1, exclude_max=True))
+def test_resampling_takes_each_as_often_as_its_weight_says(weights, offset):
+    weights = np.array(weights)
+    counts = np.bincount(resampled(weights, offset), minlength=len(weights))
+    due = weights / weights.sum() * len(weights)
+    assert counts.sum() == len(weights)
+    assert (np.abs(counts - due) < 1 + 1e-9).all()
+
+
+def skewed(path):
+    """100 faces of FER+'s votes: 80 neutral, 15 happy, 5 sad, in no order."""
+    write_faces(path, 100, seed=5, group=25)
+    table = pq.read_table(path)
+    emotion = np.random.default_rng(0).permutation([0] * 80 + [1] * 15 + [3] * 5)
+    for i, name in enumerate(FERPLUS_VOTES):
+        column = pa.array((emotion == i) * 10, pa.int64())
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path, row_group_size=25)
+    return path
+
+
+def shown(faces, epochs=40, batch=10, **more):
+    steps = islice(stream(faces, batch, **more), epochs * len(faces) // batch)
+    return torch.cat([part.target for part in steps]).mean(0)
+
+
+def test_rare_emotions_are_shown_as_often_as_asked(tmp_path):
+    path = skewed(tmp_path / "skewed.parquet")
+    assert shown(Faces([path]), 1)[[0, 1, 3]].tolist() == pytest.approx([0.8, 0.15, 0.05])
+    even = shown(Faces([path], oversample=1.0))
+    assert even[[0, 1, 3]].tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
+    half = shown(Faces([path], oversample=0.5))
+    root = np.sqrt([0.8, 0.15, 0.05])
+    assert half[[0, 1, 3]].tolist() == pytest.approx((root / root.sum()).tolist(), abs=0.02)
+
+
+def test_oversampling_resumes_exactly_and_does_not_depend_on_the_ranks(tmp_path):
+    faces = Faces([skewed(tmp_path / "skewed.parquet")], oversample=1.0)
+    whole = [part.name for part in islice(stream(faces, 10), 23)]
+    assert [part.name for part in islice(stream(faces, 10, start=13), 10)] == whole[13:]
+    halves = [[part.name for part in islice(stream(faces, 10, rank=rank, world=2), 23)] for rank in range(2)]
+    assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(names) for names in whole]

@@ -1,0 +1,201 @@
+"""A service that listens: who is slow, who hangs up, what happens to workers, and the end."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fake_weights
+import httpx
+import pytest
+from conftest import png
+from helpers import PHOTO, flat
+from live_server import running
+
+from pfvit.config import Limits, Serve
+from pfvit.service import http_protocol
+from pfvit.service import metrics as measures
+from pfvit.service.batching import Engine
+from pfvit.service.errors import TYPE
+from pfvit.utils import cores
+
+README = Path(__file__).parents[2] / "README.md"
+CROP = png(flat(100))
+HEAD = b"POST /v1/read?whole=true HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return fake_weights.write(tmp_path_factory.mktemp("weights"))
+
+
+def say(port: int, *parts: bytes) -> bytes:
+    """Send bytes as they are, and return all that comes back until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as caller:
+        for part in parts:
+            caller.sendall(part)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while some := caller.recv(65_536):
+                answer += some
+        return answer
+
+
+def test_slow_and_endless_requests_are_cut(weights, monkeypatch):
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.2)
+    with running(Serve(weights=weights, limits=Limits(seconds=0.3, megabytes=1))) as port:
+        assert say(port) == b""
+        assert say(port, HEAD + b"X-Slow: ") == b""
+        assert b"400 Bad Request" in say(port, HEAD + b"X-Long: " + b"x" * 400_000)
+        assert b"application/problem+json" in say(port, b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        slow = say(port, HEAD + b"Content-Length: 1000\r\n\r\nabc")
+        assert b"408 Request Timeout" in slow and b"too-slow" in slow
+        declared = say(port, HEAD + b"Content-Length: 200000000\r\n\r\n", b"abc")
+        assert b"413 " in declared and b"too-large" in declared
+        unread = say(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
+        assert b"200 OK" in unread
+        assert httpx.post(f"http://localhost:{port}/v1/read?whole=true", content=CROP).status_code == 200
+
+
+def test_200_megabytes_are_cut_while_they_stream(weights):
+    with running(Serve(weights=weights, limits=Limits(megabytes=2))) as port:
+        sent = 0
+
+        def endless():
+            nonlocal sent
+            while sent < 200_000_000:
+                sent += 1_000_000
+                yield b"\0" * 1_000_000
+
+        with contextlib.suppress(httpx.WriteError):
+            answer = httpx.post(f"http://localhost:{port}/v1/read", content=endless(), timeout=30)
+            assert answer.status_code == 413 and answer.json()["type"] == f"{TYPE}too-large"
+        assert httpx.get(f"http://localhost:{port}/healthz").status_code == 200
+
+
+def test_work_of_a_caller_that_hangs_up_is_cancelled(weights, monkeypatch):
+    begun, gate, read = threading.Event(), threading.Event(), []
+    answers = Engine._answers
+
+    def held(self, jobs):
+        begun.set()
+        gate.wait(20)
+        read.append(len(jobs))
+        return answers(self, jobs)
+
+    monkeypatch.setattr(Engine, "_answers", held)
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(CROP) + CROP
+    with running(Serve(weights=weights, threads=1)) as port:
+        with socket.create_connection(("127.0.0.1", port)) as first:
+            first.sendall(request)
+            assert begun.wait(10)
+            for _ in range(3):
+                with socket.create_connection(("127.0.0.1", port)) as caller:
+                    caller.sendall(request)
+                    time.sleep(0.1)
+            metrics = f"http://localhost:{port}/metrics"
+            while 'pfvit_requests_total{path="/v1/read",status="499"} 3.0' not in httpx.get(metrics).text:
+                time.sleep(0.01)
+            gate.set()
+            assert b"200 OK" in first.recv(65_536)
+        assert sum(read) == 1
+
+
+def serve(weights, *words: str) -> tuple[subprocess.Popen, int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "pfvit", "serve", "--port", str(port), "--weights", str(weights), *words]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PFVIT_API_KEY": ""})
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"http://localhost:{port}/readyz").status_code == 200:
+                return server, port
+        assert server.poll() is None, server.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_told_to_stop_it_finishes_what_it_took(weights, workers):
+    server, port = serve(weights, "--workers", workers)
+    body = b"".join(
+        b'--xx\r\nContent-Disposition: form-data; name="image"; filename="secret name %d.jpg"\r\n\r\n' % n
+        + PHOTO.read_bytes() + b"\r\n" for n in range(16)
+    ) + b"--xx--\r\n"  # fmt: skip
+    head = b"POST /v1/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=xx\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
+        caller.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        while "pfvit_queue_depth 0.0" in httpx.get(f"http://localhost:{port}/metrics").text:
+            time.sleep(0.001)
+        server.send_signal(signal.SIGTERM)
+        answer = b""
+        while some := caller.recv(65_536):
+            answer += some
+    found = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert len(found["images"]) == 16 and all(len(image["faces"]) == 1 for image in found["images"])
+    said = server.communicate(timeout=30)[1]
+    assert server.returncode in (0, -signal.SIGTERM)
+    assert "secret" not in said and "Traceback" not in said and "serving on http://127.0.0.1" in said
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://localhost:{port}/healthz")
+
+
+def test_the_client_in_the_readme(weights, tmp_path, monkeypatch):
+    (code,) = [code for code in re.findall(r"```py\n(.*?)```", README.read_text(), re.DOTALL) if "httpx" in code]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
+    with running(Serve(weights=weights)) as port:
+        exec(compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), "README.md", "exec"), {})
+    assert (tmp_path / "calm.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("told", "share"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None)]
+)
+def test_threads_are_as_many_as_the_container_may_use(tmp_path, monkeypatch, told, share):
+    (tmp_path / "cpu.max").write_text(told)
+    monkeypatch.setattr(cores, "CGROUP_SHARE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    assert cores.cores() == (share or 64)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+def test_a_worker_that_dies_is_replaced(weights):
+    server, port = serve(weights, "--workers", "2")
+
+    def workers() -> set[str]:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        return {one for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()}
+
+    try:
+        before = workers()
+        dead = min(before)
+        os.kill(int(dead), signal.SIGKILL)
+        end = time.monotonic() + 120
+        while len(workers() - {dead}) < 2:
+            assert time.monotonic() < end
+            with contextlib.suppress(httpx.TransportError):  # what the dead one had in its hands
+                assert httpx.post(f"http://localhost:{port}/v1/read?whole=true", content=CROP).status_code == 200
+        assert len(before) == 2 and len(workers() & before) == 1
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=60)
+
+
+def test_what_a_dead_worker_had_in_its_queue_is_forgotten(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, alive = tmp_path / f"gauge_livesum_{child.pid}.db", tmp_path / f"gauge_livesum_{os.getpid()}.db"
+    for file in (dead, alive):
+        file.touch()
+    measures._forget_the_dead(tmp_path)
+    assert alive.exists() and not dead.exists()

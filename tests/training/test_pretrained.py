@@ -1,0 +1,259 @@
+"""Public checkpoints give the outputs that their own software gives, both ways; what does not fit is said."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import pfvit
+from safetensors.torch import load_file, save_file
+
+from pfvit.config import Train
+from pfvit.config.presets import NANO
+from pfvit.errors import InputError
+from pfvit.model import Autoencoder, mask_patches
+from pfvit.training import checkpoint, pretrained
+from pfvit.training.build import build_decoder, build_encoder
+from pfvit.training.initialise import both_sides
+
+COLOUR = replace(NANO, channels=3)
+LEARNED = replace(COLOUR, positions="learned")
+MEAN, STD = (torch.tensor(values).reshape(3, 1, 1) for values in pretrained.STATISTICS["imagenet"])
+
+
+def faces(count: int = 2, channels: int = 3, size: int = 24) -> torch.Tensor:
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def imagenet(face: torch.Tensor) -> torch.Tensor:
+    return ((face + 1) / 2 - MEAN) / STD
+
+
+def draw(module: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.05)
+
+
+def fresh(sizes) -> Autoencoder:
+    return Autoencoder(build_encoder(sizes), build_decoder(sizes))
+
+
+def load(path: Path, sizes, pixels: pretrained.Pixels = "auto", normalised: bool = False) -> tuple[Autoencoder, str]:
+    made = fresh(sizes)
+    return made, pretrained.start(path, sizes, made.encoder, made.decoder, pixels, normalised)
+
+
+def theirs(kind: str, sizes=COLOUR, **more):
+    """Return transformers' model of our sizes with random weights."""
+    transformers = pytest.importorskip("transformers")
+    common = {
+        "hidden_size": sizes.width, "num_hidden_layers": sizes.depth, "num_attention_heads": sizes.heads,
+        "intermediate_size": 4 * sizes.width, "image_size": sizes.image_size, "patch_size": sizes.patch_size,
+        "num_channels": sizes.channels, "layer_norm_eps": 1e-6,
+    }  # fmt: skip
+    if kind == "vit":
+        model = transformers.ViTModel(transformers.ViTConfig(**common, **more))
+    else:
+        wide = {"decoder_hidden_size": sizes.decoder_width, "decoder_num_hidden_layers": sizes.decoder_depth,
+                "decoder_num_attention_heads": sizes.decoder_heads,
+                "decoder_intermediate_size": 4 * sizes.decoder_width}  # fmt: skip
+        model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**common, **wide, **more))
+    draw(model)
+    if kind == "mae":  # its sines stay what they are
+        with torch.no_grad():
+            model.vit.embeddings.position_embeddings.copy_(build_encoder(sizes).pos_embed)
+            model.decoder.decoder_pos_embed.copy_(build_decoder(sizes).pos_embed)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_hugging_face_mae_draws_the_same(tmp_path):
+    model = theirs("mae")
+    model.save_pretrained(tmp_path / "mae")
+    ours, told = load(tmp_path / "mae", COLOUR)
+    assert "decoder taken" in told and "0.485" in told
+    face, noise = faces(), torch.rand(2, 16, generator=torch.Generator().manual_seed(2))
+    drawn = ours(face, mask_patches(noise, 0.75)).reshape(2, 16, -1, 3)
+    expected = model(imagenet(face), noise=noise).logits.reshape(2, 16, -1, 3)
+    expected = (expected * STD.flatten() + MEAN.flatten()) * 2 - 1
+    torch.testing.assert_close(drawn, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("normalised", [False, True])
+def test_our_autoencoder_draws_the_same_in_hugging_face_and_comes_back(normalised, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    ours = fresh(COLOUR)
+    draw(ours)
+    pretrained.write(ours, COLOUR, normalised, tmp_path / "out")
+    model = transformers.ViTMAEForPreTraining.from_pretrained(tmp_path / "out").eval()
+    face, noise = faces(), torch.rand(2, 16, generator=torch.Generator().manual_seed(2))
+    expected = ours(face, mask_patches(noise, 0.75))
+    torch.testing.assert_close(model(face, noise=noise).logits, expected, rtol=1e-4, atol=1e-5)
+    again, told = load(tmp_path / "out", COLOUR, normalised=normalised)
+    assert "decoder taken" in told
+    torch.testing.assert_close(again(face, mask_patches(noise, 0.75)), expected, rtol=1e-4, atol=1e-5)
+    assert "decoder fresh" in load(tmp_path / "out", COLOUR, normalised=not normalised)[1]
+    with pytest.raises(InputError, match="exists already"):
+        pretrained.write(ours, COLOUR, normalised, tmp_path / "out")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("heads", [2, 4])
+def test_hugging_face_vit_with_learned_positions(heads, tmp_path):
+    sizes = replace(LEARNED, heads=heads)
+    model = theirs("vit", sizes)
+    model.save_pretrained(tmp_path / "vit")
+    ours, _ = load(tmp_path / "vit", sizes)
+    expected = model(faces()).last_hidden_state  # pixels in [-1, 1] are half
+    torch.testing.assert_close(ours.encoder(faces()), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"learned positions.*--model\.positions learned"):
+        load(tmp_path / "vit", replace(sizes, positions="fixed"))
+    with pytest.raises(InputError, match=r"heads \d \(here 1\).*--model\.heads"):
+        load(tmp_path / "vit", replace(sizes, heads=1))
+
+
+@torch.no_grad()
+def test_learned_positions_are_resampled_for_another_side(tmp_path):
+    model = theirs("vit")
+    model.save_pretrained(tmp_path / "vit")
+    ours, _ = load(tmp_path / "vit", replace(LEARNED, image_size=36))
+    grid = model.embeddings.position_embeddings[:, 1:].reshape(1, 4, 4, -1)
+    here = ours.encoder.pos_embed
+    assert torch.equal(here[:, 0], model.embeddings.position_embeddings[:, 0])
+    assert here.shape[1] == 37
+    torch.testing.assert_close(here[:, 1:].mean(), grid.mean(), rtol=0.3, atol=0.02)
+    ramp = torch.arange(4.0).reshape(1, 1, 4, 1).expand(1, 4, 4, 2).reshape(1, 16, 2)
+    wide = pretrained.resized(torch.cat([torch.zeros(1, 1, 2), ramp], dim=1), 8)[0, 1:, 0].reshape(8, 8)
+    assert (wide.diff(dim=1) > 0).all() and wide.diff(dim=0).abs().max() < 1e-5
+    assert torch.equal(pretrained.resized(here, 6), here)
+
+
+def timm_file(model: Autoencoder, folder: Path, suffix: str) -> Path:
+    """Write weights as timm (and facebookresearch's MAE) name them: joined qkv, a head, nested for .pth."""
+    tensors = {**model.encoder.state_dict(), "pos_embed": model.encoder.pos_embed.detach()}
+    tensors |= {"head.weight": torch.ones(10, 32), "head.bias": torch.ones(10)}
+    if suffix == ".safetensors":
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "vit.safetensors")
+        return folder / "vit.safetensors"
+    torch.save({"model": tensors}, folder / f"vit{suffix}")
+    return folder / f"vit{suffix}"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+def test_files_with_timm_names(suffix, tmp_path):
+    model = fresh(LEARNED)
+    draw(model)
+    path = timm_file(model, tmp_path, suffix)
+    ours, told = load(path, LEARNED)
+    torch.testing.assert_close(ours.encoder(faces()), model.encoder(faces()), rtol=1e-4, atol=1e-5)
+    assert "0.5" in told and "decoder fresh" in told
+    ours, _ = load(path, LEARNED, pixels="imagenet")
+    torch.testing.assert_close(ours.encoder(faces()), model.encoder(imagenet(faces())), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_gray_preset_sums_the_colours_and_mae_s_file_means_imagenet_pixels(tmp_path):
+    model = fresh(COLOUR)
+    draw(model)
+    path = timm_file(model, tmp_path, ".pth")
+    ours, told = load(path, NANO)
+    gray = faces(channels=1)
+    expected = model.encoder(imagenet(gray.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(ours.encoder(gray), expected, rtol=1e-4, atol=1e-5)
+    assert "0.485" in told
+
+
+def test_a_run_starts_from_a_public_file_and_learned_positions_learn(made_up, tmp_path):
+    model = fresh(LEARNED)
+    draw(model)
+    path = timm_file(model, tmp_path, ".safetensors")
+    words = ("train", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1, "--game.start", 0)
+    done = pfvit(*words, "--out", tmp_path / "run", "--start", path, "--model.positions", "learned")
+    assert done.returncode == 0 and "encoder taken" in done.stderr, done.stderr
+    tensors, _ = checkpoint.load(tmp_path / "run")
+    moved = (tensors["model.encoder.pos_embed"] - model.encoder.pos_embed).abs().max()
+    assert 0 < moved < 0.1
+    again = Train(data=(made_up,), out=tmp_path, model=LEARNED, start=tmp_path / "run")
+    assert torch.equal(both_sides(again)[0].encoder.pos_embed, tensors["average.module.encoder.pos_embed"])
+    done = pfvit("pretrain", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1, "--out",
+                 tmp_path / "one", "--start", path)  # fmt: skip
+    assert done.returncode == 1 and "--model.positions learned" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_convert_writes_what_pretrain_starts_from(nano, made_up, tmp_path):
+    done = pfvit("convert", nano / "one", "--out", tmp_path / "hf")
+    assert done.returncode == 0 and (tmp_path / "hf" / "config.json").is_file(), done.stderr
+    done = pfvit("convert", nano / "two", "--out", tmp_path / "no")
+    assert done.returncode == 1 and "stage one alone" in done.stderr
+    _, record = checkpoint.load(nano / "one")
+    assert record["config"]["model"]["channels"] == 1
+    ours, told = load(tmp_path / "hf", NANO)
+    assert "encoder taken" in told
+    saved = checkpoint.part_of(checkpoint.load(nano / "one")[0], "model.encoder")
+    torch.testing.assert_close(ours.encoder.state_dict()["cls_token"], saved["cls_token"])
+    torch.testing.assert_close(ours.encoder.patch_embed.proj.weight, saved["patch_embed.proj.weight"])
+
+
+class Code:
+    def __reduce__(self):
+        return (Path.touch, (Path("executed"),))
+
+
+def test_what_cannot_be_loaded_is_said_and_code_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.pth").write_bytes(pickle.dumps({"model": Code()}))
+    with pytest.raises(InputError, match="pickled code is never run"):
+        pretrained.read(tmp_path / "code.pth")
+    torch.save({"model": Code()}, tmp_path / "code2.pth")
+    with pytest.raises(InputError, match="pickled code is never run"):
+        pretrained.read(tmp_path / "code2.pth")
+    assert not (tmp_path / "executed").exists()
+    torch.save({"a": torch.ones(1)}, tmp_path / "cnn.pth")
+    with pytest.raises(InputError, match=r"no vision transformer.*cls_token"):
+        pretrained.read(tmp_path / "cnn.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match="no table of named tensors"):
+        pretrained.read(tmp_path / "list.pth")
+
+
+def test_other_sizes_are_named_with_the_flags_that_fit(tmp_path):
+    path = timm_file(fresh(COLOUR), tmp_path, ".pth")
+    with pytest.raises(InputError, match=r"width 32 \(here 48\), depth 2 \(here 3\).*--model.width 32 --model.depth 2"):
+        load(path, replace(COLOUR, width=48, depth=3))
+    with pytest.raises(InputError, match=r"patch_size 6 \(here 8\)"):
+        load(path, replace(COLOUR, patch_size=8))
+    with pytest.raises(InputError, match="convolutional stem"):
+        plain = timm_file(fresh(replace(COLOUR, patch_size=8)), tmp_path, ".bin")
+        load(plain, replace(COLOUR, patch_size=8, stem=(4, 8, 16)))
+    extra = torch.load(path, weights_only=True)["model"] | {"blocks.0.ls1.gamma": torch.ones(32)}
+    torch.save(extra, tmp_path / "scaled.pth")
+    with pytest.raises(InputError, match=r"scaled\.pth does not hold the weights.*ls1"):
+        load(tmp_path / "scaled.pth", COLOUR)
+    two = fresh(replace(COLOUR, channels=2))
+    with pytest.raises(InputError, match="made for 2 channels"):
+        load(timm_file(two, tmp_path, ".bin"), COLOUR)
+
+
+def test_a_stem_starts_from_imagenet(made_up, tmp_path):
+    sizes = replace(NANO, image_size=48, channels=3, patch_size=16, hybrid=True)
+    encoder = build_encoder(sizes)
+    pretrained.start_stem(encoder)
+    theirs = pretrained.stem_weights()["_blocks.15._project_conv.weight"]
+    assert torch.equal(encoder.patch_embed.face_layers[-1].layers[-1].conv.weight, theirs)
+    with pytest.raises(InputError, match=r"add --model\.hybrid"):
+        pretrained.start_stem(build_encoder(NANO))
+    words = ("--model.image-size", 48, "--model.channels", 3, "--model.patch-size", 16, "--model.hybrid")
+    run = ("--data", made_up, "--out", tmp_path / "run", "--epochs", 0.2, "--batch", 8)
+    done = pfvit("pretrain", "nano", *words, "--imagenet", *run)
+    assert done.returncode == 0, done.stderr
+    moved = load_file(tmp_path / "run" / checkpoint.LAST)["model.encoder.patch_embed.layers.0.conv.weight"]
+    first = pretrained.stem_weights()["_conv_stem.weight"]
+    assert 0 < (moved - first).abs().mean() < 0.1 * first.abs().mean()
+    done = pfvit("pretrain", "nano", *words, "--imagenet", "--start", tmp_path / "run", "--data", made_up, "--out",
+                 tmp_path / "two")  # fmt: skip
+    assert done.returncode == 2 and "leave one out" in done.stderr

@@ -1,0 +1,410 @@
+"""`pfvit video`: faces followed, sound kept, odd timing and damage borne, nothing half-done left behind."""
+
+import csv
+import io
+import math
+import sys
+import wave
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import fake_weights
+import numpy as np
+import pytest
+from conftest import SHARED
+from hypothesis import given
+from hypothesis import strategies as some
+from PIL import Image
+
+from pfvit.__main__ import main
+from pfvit.detection.base import Face
+from pfvit.inference.reader import Reader
+from pfvit.video.io import Film, Shot
+from pfvit.video.timeline import BINS, Timeline
+from pfvit.video.tracking import MEMORY, People, between
+
+PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
+WIDE, HIGH, RATE = 320, 240, 20
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    """A face that the detector finds, 150 px."""
+    with Image.open(PHOTO) as photo:
+        return photo.convert("RGB").resize((240, 240))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return fake_weights.write(tmp_path_factory.mktemp("weights"))
+
+
+def frame_of(face: Image.Image | None, left: int) -> np.ndarray:
+    page = Image.new("RGB", (WIDE, HIGH), (90, 100, 110))
+    if face is not None:
+        page.paste(face, (left, 0))
+    return np.asarray(page)
+
+
+def film(path: Path, frames, times=None, sound: bool = False, begin: float = 0.0) -> Path:
+    """Write frames, shown at `times` in seconds, with a tone if asked to."""
+    clock = Fraction(1, 1000)
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=RATE, options={"crf": "12", "g": "5"})
+        video.width, video.height, video.pix_fmt = WIDE, HIGH, "yuv420p"
+        video.codec_context.time_base = clock
+        audio = file.add_stream("aac", rate=16_000) if sound else None
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            time = begin + (times[number] if times else number / RATE)
+            frame.pts, frame.time_base = round(time / clock), clock
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        if audio is not None:
+            for number in range(16):
+                tone = np.sin(np.arange(1024) / 5).astype(np.float32)[None]
+                block = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+                block.sample_rate, block.pts, block.time_base = 16_000, number * 1024, Fraction(1, 16_000)
+                file.mux(audio.encode(block))
+            file.mux(audio.encode(None))
+    return path
+
+
+def moving(face, count: int) -> list[np.ndarray]:
+    return [frame_of(face, 2 * number) for number in range(count)]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    (table,) = folder.glob("*.csv")
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pictures_of(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as file:
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+
+
+def video(path, out, weights, *words) -> int:
+    return main(["video", str(path), "--out", str(out), "--weights", str(weights), *map(str, words)])
+
+
+def test_a_face_is_followed_in_every_frame(astronaut, weights, tmp_path):
+    source = film(tmp_path / "walk.mp4", moving(astronaut, 14), sound=True)
+    assert video(source, tmp_path / "out", weights) == 0
+    rows = rows_of(tmp_path / "out")
+    assert [int(row["frame"]) for row in rows] == list(range(14))
+    assert {row["person"] for row in rows} == {"1"}
+    assert [float(row["time"]) for row in rows] == pytest.approx([n / RATE for n in range(14)], abs=1e-3)
+    lefts = [int(row["left"]) for row in rows]
+    assert lefts[-1] - lefts[0] == pytest.approx(26, abs=8)
+    assert all(abs(b - a) <= 6 for a, b in pairwise(lefts)), "it glides from look to look"
+    shares = [float(rows[5][name]) for name in ("neutral", "happiness", "contempt")]
+    assert all(0 <= share <= 1 for share in shares)
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["walk-annotated.mp4", "walk-timeline.png", "walk.csv"]
+    with av.open(str(tmp_path / "out" / "walk-annotated.mp4")) as file, av.open(str(source)) as given:
+        kept = [bytes(packet) for packet in file.demux(audio=0) if packet.size]
+        assert kept == [bytes(packet) for packet in given.demux(audio=0) if packet.size] != []
+    drawn = pictures_of(tmp_path / "out" / "walk-annotated.mp4")
+    assert len(drawn) == 14
+    assert not np.allclose(drawn[3], frame_of(astronaut, 6), atol=40), "a box is drawn"
+
+
+def test_uneven_times_are_kept(astronaut, weights, tmp_path):
+    times = [0, 0.05, 0.3, 0.31, 0.9, 1.0, 1.6]
+    source = film(tmp_path / "v.mkv", [frame_of(astronaut, 30)] * 7, times)
+    assert video(source, tmp_path / "out", weights, "--every", 3) == 0
+    assert [float(row["time"]) for row in rows_of(tmp_path / "out")] == pytest.approx(times, abs=2e-3)
+    with av.open(str(tmp_path / "out" / "v-annotated.mp4")) as file:
+        assert [float(frame.time) for frame in file.decode(video=0)] == pytest.approx(times, abs=2e-3)
+
+
+def test_a_recording_that_begins_late_begins_at_zero(astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.ts", [frame_of(astronaut, 30)] * 6, begin=3600)
+    assert video(source, tmp_path / "out", weights) == 0
+    assert float(rows_of(tmp_path / "out")[0]["time"]) == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize(("blanks", "persons"), [(10, {"1"}), (round(RATE * MEMORY) + 10, {"1", "2"})])
+def test_stretches_without_a_face(blanks, persons, astronaut, weights, tmp_path):
+    frames = [frame_of(astronaut, 20)] * 6 + [frame_of(None, 0)] * blanks + [frame_of(astronaut, 20)] * 6
+    source = film(tmp_path / "v.mp4", frames)
+    assert video(source, tmp_path / "out", weights, "--no-annotate", "--every", 1) == 0
+    rows = rows_of(tmp_path / "out")
+    assert {row["person"] for row in rows} == persons
+    assert [int(row["frame"]) for row in rows] == [*range(6), *range(6 + blanks, 12 + blanks)]
+
+
+def test_a_face_gone_at_the_next_look_is_there_up_to_the_middle(astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 20)] + [frame_of(None, 0)] * 8)
+    assert video(source, tmp_path / "out", weights, "--no-annotate", "--every", 8) == 0
+    assert [int(row["frame"]) for row in rows_of(tmp_path / "out")] == [0, 1, 2, 3]
+
+
+def test_no_face_at_all(weights, tmp_path):
+    source = film(tmp_path / "v.mp4", [frame_of(None, 0)] * 5)
+    assert video(source, tmp_path / "out", weights) == 0
+    assert rows_of(tmp_path / "out") == []
+    assert len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == 5
+
+
+@pytest.mark.parametrize(("strength", "changed"), [(1, True), (0, False)])
+def test_poker_changes_the_face_and_nothing_else(strength, changed, astronaut, weights, tmp_path):
+    frames = [frame_of(astronaut, 40)] * 5
+    source = film(tmp_path / "v.mp4", frames)
+    assert video(source, tmp_path / "out", weights, "--no-annotate", "--poker", "--strength", strength) == 0
+    before, after = (np.stack(pictures_of(path)) for path in (source, tmp_path / "out" / "v-poker.mp4"))
+    off = np.abs(before.astype(int) - after)
+    assert (off.mean(axis=3).max() > 40) == changed
+    assert off[:, :, :30].max() < 30, "left of the face only the codec's loss"
+
+
+@pytest.mark.parametrize("table", ["jsonl", "parquet"])
+def test_other_tables(table, astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    assert video(source, tmp_path / "out", weights, "--no-annotate", "--table", table) == 0
+    assert (tmp_path / "out" / f"v.{table}").stat().st_size > 100
+
+
+# What people hand in by mistake.
+
+
+def song(path: Path) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
+        file.writeframes(bytes(8000))
+    return path
+
+
+def refused(capsys, *arguments) -> str:
+    assert video(*arguments) == 1
+    return capsys.readouterr().err
+
+
+def test_a_song_has_no_video(weights, tmp_path, capsys):
+    said = refused(capsys, song(tmp_path / "s.wav"), tmp_path / "out", weights)
+    assert "s.wav has no video in it, only audio" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video at all", b"\0" * 4000])
+def test_a_file_that_is_no_video(content, weights, tmp_path, capsys):
+    (tmp_path / "v.mp4").write_bytes(content)
+    assert "v.mp4 cannot be read as a video" in refused(capsys, tmp_path / "v.mp4", tmp_path / "out", weights)
+
+
+def test_a_video_without_frames(weights, tmp_path, capsys):
+    source = film(tmp_path / "v.mkv", [], sound=True)
+    assert "no frame that can be decoded" in refused(capsys, source, tmp_path / "out", weights)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_not_there(weights, tmp_path, capsys):
+    assert "none.mp4 is not there" in refused(capsys, tmp_path / "none.mp4", tmp_path / "out", weights)
+    assert "is a folder" in refused(capsys, tmp_path, tmp_path / "out", weights)
+    assert "there is no webcam" in refused(capsys, "webcam:93", tmp_path / "out", weights)
+
+
+def test_a_webcam_that_vanishes_keeps_what_was_seen(astronaut, weights, tmp_path, monkeypatch, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 30)
+
+    class Vanishing:
+        def __init__(self, name):
+            self.container = av.open(str(source))
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, *streams):
+            for number, packet in enumerate(self.container.demux(*streams)):
+                if number == 12:
+                    raise OSError(19, "No such device")
+                yield packet
+
+    monkeypatch.setattr("pfvit.video.io._open_webcam", Vanishing)
+    assert main(["video", "webcam", "--out", str(tmp_path / "out"), "--weights", str(weights)]) == 0
+    assert "No such device" in capsys.readouterr().err
+    rows = list(csv.DictReader((tmp_path / "out" / "webcam.csv").read_text().splitlines()))
+    assert 6 <= len(rows) <= 12 and (tmp_path / "out" / "webcam-annotated.mp4").is_file()
+
+
+def test_what_is_there_already_is_kept(astronaut, weights, tmp_path, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "v-annotated.mp4").write_text("mine")
+    assert "v-annotated.mp4 exists already" in refused(capsys, source, tmp_path / "out", weights)
+    assert (tmp_path / "out" / "v-annotated.mp4").read_text() == "mine"
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(capsys, source, tmp_path / "file", weights)
+
+
+def motion_jpegs(astronaut, sizes) -> list[bytes]:
+    found = []
+    for size in sizes:
+        file = io.BytesIO()
+        astronaut.resize(size).save(file, "JPEG")
+        found.append(file.getvalue())
+    return found
+
+
+def test_a_damaged_middle_is_left_out_and_told(astronaut, weights, tmp_path, capsys):
+    pictures = motion_jpegs(astronaut, [(240, 240)] * 9)
+    source = tmp_path / "v.mkv"
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream("mjpeg", rate=RATE)
+        stream.width = stream.height = 240
+        stream.pix_fmt = "yuvj420p"
+        for number, picture in enumerate(pictures):
+            damaged = number in (4, 5)
+            packet = av.Packet(b"\xff\xd8" + b"\x17" * 900 if damaged else picture)
+            packet.stream, packet.time_base = stream, Fraction(1, RATE)
+            packet.pts = packet.dts = number
+            file.mux(packet)
+    assert video(source, tmp_path / "out", weights) == 1
+    assert "2 damaged packets were left out" in capsys.readouterr().err
+    assert len({row["frame"] for row in rows_of(tmp_path / "out")}) == 7
+
+
+def test_a_torn_off_tail(astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mkv", moving(astronaut, 40))
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) * 2 // 3])
+    assert video(source, tmp_path / "out", weights, "--every", 4) in (0, 1)
+    frames = {int(row["frame"]) for row in rows_of(tmp_path / "out")}
+    assert 10 < len(frames) < 40 and len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == len(frames)
+
+
+def test_frames_that_change_their_size(astronaut, weights, tmp_path):
+    source = tmp_path / "v.mjpeg"
+    source.write_bytes(b"".join(motion_jpegs(astronaut, [(240, 240)] * 4 + [(120, 120)] * 4)))
+    assert video(source, tmp_path / "out", weights) == 0
+    assert {picture.shape for picture in pictures_of(tmp_path / "out" / "v-annotated.mp4")} == {(240, 240, 3)}
+    widths = [int(row["width"]) for row in rows_of(tmp_path / "out")]
+    assert len(widths) == 8 and max(widths) < 1.3 * min(widths)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("--every", 0), ("--strength", "nan"), ("--smoothing", -1), ("--seconds", 0), ("--strength", 3)]
+)
+def test_settings_that_mean_nothing(word, value, weights, tmp_path, capsys):
+    assert video("v.mp4", tmp_path / "out", weights, word, value) == 2
+    assert word in capsys.readouterr().err
+
+
+def test_only_so_many_seconds(astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 12)
+    assert video(source, tmp_path / "out", weights, "--seconds", 0.3) == 0
+    assert len(rows_of(tmp_path / "out")) == 6
+
+
+def interrupted(error):
+    calls = []
+
+    def read(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise error
+        return real(self, *arguments)
+
+    real = Reader.read_found
+    return read
+
+
+def test_stopped_by_hand_keeps_what_was_read(astronaut, weights, tmp_path, monkeypatch):
+    source = film(tmp_path / "v.mp4", moving(astronaut, 30))
+    monkeypatch.setattr(Reader, "read_found", interrupted(KeyboardInterrupt()))
+    assert video(source, tmp_path / "out", weights) == 130
+    assert len(rows_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == 5
+
+
+def test_a_fault_leaves_nothing_half_done(astronaut, weights, tmp_path, monkeypatch):
+    source = film(tmp_path / "v.mp4", moving(astronaut, 30))
+    monkeypatch.setattr(Reader, "read_found", interrupted(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        video(source, tmp_path / "out", weights)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_the_extra(weights, tmp_path, monkeypatch, capsys):
+    for name in ("pfvit.commands.video", "pfvit.video.io"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert 'pip install "pfvit[video]"' in refused(capsys, "v.mp4", tmp_path / "out", weights)
+
+
+@pytest.mark.skipif(not (SHARED / "photos").is_dir(), reason="no ../shared/photos")
+def test_a_real_film_with_sound(tmp_path):
+    source = SHARED / "photos" / "WolfgangLanger_Pexels.mp4"
+    assert main(["video", str(source), "--out", str(tmp_path), "--seconds", "2"]) == 0
+    assert {row["person"] for row in rows_of(tmp_path)} == {"1"}
+    with av.open(str(tmp_path / "WolfgangLanger_Pexels-annotated.mp4")) as file:
+        assert file.streams.audio
+
+
+# Who is who.
+
+
+def face(x: float, y: float, side: float = 40) -> Face:
+    return Face((x, y, side, side), 0.9, None)
+
+
+def test_two_who_pass_each_other_keep_their_numbers():
+    people = People(0)
+    for step in range(30):
+        numbers = people.who([face(10 * step, 0), face(300 - 10 * step, 60)], step / 10)
+        assert numbers == [1, 2], step
+    assert people.who([face(300 - 290, 60), face(290, 0)], 3.0) == [2, 1], "the order does not matter"
+
+
+def test_a_face_elsewhere_is_someone_else():
+    people = People(0)
+    assert people.who([face(0, 0)], 0) == [1]
+    assert people.who([face(300, 0)], 0.1) == [2]
+    assert people.who([face(0, 0, 160)], 0.2) == [3], "four times as large"
+    assert people.who([], 0.3) == [] and people.count == 3
+    assert people.who([face(0, 0, 0)], 0.4) == [4], "a box without an inside is no accident"
+
+
+@given(some.lists(some.tuples(some.integers(0, 900), some.integers(0, 900)), max_size=8, unique=True))
+def test_no_number_is_given_twice(places):
+    people = People(0)
+    for step in range(3):
+        numbers = people.who([face(x + step, y) for x, y in places], step / 10)
+        assert len(set(numbers)) == len(places)
+
+
+def test_smoothing_is_an_exponential_mean_over_seconds():
+    people = People(0.5)
+    people.who([face(0, 0)], 0)
+    assert people.smooth(1, np.array([1.0, 0.0]), 0).tolist() == [1, 0]
+    assert people.smooth(1, np.array([0.0, 1.0]), 0.5) == pytest.approx([math.exp(-1), 1 - math.exp(-1)])
+    assert people.smooth(1, np.array([0.0, 1.0]), 9.0).tolist() == [0, 1], "what was long ago is forgotten"
+
+
+def test_between_two_looks():
+    first, second = face(0, 0, 40), Face((10.0, 20.0, 50.0, 60.0), 0.5, None)
+    assert between(first, second, 0).box == first.box and between(first, second, 1).box == second.box
+    assert between(first, second, 0.5) == Face((5.0, 10.0, 45.0, 50.0), 0.5, None)
+
+
+def test_a_timeline_stays_small_however_long_the_film():
+    timeline = Timeline(["neutral", "happiness"])
+    crop = np.zeros((8, 8, 3), np.uint8)
+    for second in range(0, 36_000, 7):
+        timeline.add(1, second, np.array([0.25, 0.75]), crop)
+    bins = timeline.persons[1]
+    assert len(bins) <= BINS and timeline.last < BINS
+    assert sum(sums[-1] for sums in bins.values()) == len(range(0, 36_000, 7))
+    picture = np.asarray(timeline.draw("long"))
+    yellow = (picture == (240, 200, 60)).all(axis=2).sum()
+    gray = (picture == (205, 209, 214)).all(axis=2).sum()
+    assert yellow == pytest.approx(3 * gray, rel=0.05)
+
+
+def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
+    shots = Film(str(film(tmp_path / "v.mp4", moving(astronaut, 4)))).shots()
+    first = next(shots)
+    assert isinstance(first, Shot) and first.number == 0 and first.image.shape == (HIGH, WIDE, 3)
