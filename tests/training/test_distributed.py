@@ -171,8 +171,9 @@ def test_two_nodes_do_what_one_process_does(runs, made_up, tmp_path):
 @pytest.mark.parametrize("was_in_a_group", [True, False])
 def test_a_process_of_a_group_ends_before_the_interpreter_is_taken_down(was_in_a_group):
     words = (
-        "import atexit; atexit.register(print, 'taken down'); from pfvit import scale; from pfvit.__main__ import run; "
-        f"scale.has_left = {was_in_a_group}; print('said'); run(lambda: 3)"
+        "import atexit; atexit.register(print, 'taken down'); from pfvit.training import distributed; "
+        "from pfvit.__main__ import run; "
+        f"distributed.has_left = {was_in_a_group}; print('said'); run(lambda: 3)"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr

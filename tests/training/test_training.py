@@ -281,7 +281,7 @@ def test_a_run_can_start_from_the_weights_that_ship(made_up, tmp_path, monkeypat
     model, _ = both_sides(config)
     weights = checkpoint.part_of(tensors, "average.module")
     assert all(torch.equal(value, weights[name].to(value.dtype)) for name, value in model.state_dict().items())
-    monkeypatch.setattr("pfvit.weights.CHECKPOINT", tmp_path / "pfvit.safetensors")
+    monkeypatch.setattr("pfvit.training.initialise.CHECKPOINT", tmp_path / "pfvit.safetensors")
     with pytest.raises(InputError, match=r"in the repository, not in the wheel.*--start"):
         both_sides(config)
 
