@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import png
 
-from pfvit import InputError
+from pfvit import InputError, Reader
 from pfvit.__main__ import main
 from pfvit.batch.partition import Pictures, parts_of
 from pfvit.commands.batch import Actor
@@ -123,7 +123,7 @@ def test_one_picture_that_breaks_the_reader_harms_no_other(weights, tmp_path, mo
                 raise ZeroDivisionError("no such face")
             return [] if image[0, 0, 0] == 80 else [Face((2, 2, 8, 8), 0.9), Face((10, 2, 8, 8), 0.8)]
 
-    monkeypatch.setattr("pfvit.inference.reader.LibFaceDetection", Moody)
+    monkeypatch.setattr(Reader, "detector", Moody())
     path = tmp_path / "in.parquet"
     pq.write_table(pa.table({"image": [flat(bright) for bright in (16, 48, 80, 112)]}), path)
     assert batch(weights, path, "--out", tmp_path / "out", "--processes", 1, whole=False) == 1

@@ -197,7 +197,7 @@ def test_a_whole_photo_keeps_its_size_and_all_but_its_faces(weights, tmp_path, c
             return [Face((10, 20, 40, 40), 0.9), Face((100, 20, 40, 40), 0.8)]
 
     photo = np.full((90, 160, 3), 100, np.uint8)
-    monkeypatch.setattr("pfvit.inference.reader.LibFaceDetection", Two)
+    monkeypatch.setattr(Reader, "detector", Two())
     path, out = picture(tmp_path / "p.png", photo), tmp_path / "out"
     words = ("--weights", str(weights), "--out", str(out), "--in-photo")
     assert main(["poker", str(path), *words]) == 0 and "1 picture in" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import png
 
+from pfvit import Reader
 from pfvit.__main__ import main
 from pfvit.emotions import EIGHT
 
@@ -76,7 +77,7 @@ def test_a_picture_without_faces_has_a_row(weights, tmp_path, monkeypatch, capsy
         def detect(self, image):
             return []
 
-    monkeypatch.setattr("pfvit.inference.reader.LibFaceDetection", Blind)
+    monkeypatch.setattr(Reader, "detector", Blind())
     (tmp_path / "a.png").write_bytes(png(np.zeros((20, 20, 3), np.uint8)))
     out = tmp_path / "out.csv"
     assert main(["predict", str(tmp_path / "a.png"), "--weights", str(weights), "--output", str(out)]) == 0
@@ -215,7 +216,7 @@ def test_photos_are_annotated(weights, tmp_path, monkeypatch, capsys):
         def detect(self, image):
             return [Face((10, 30, 40, 40), 0.9), Face((80, 30, 40, 40), 0.4)]
 
-    monkeypatch.setattr("pfvit.inference.reader.LibFaceDetection", Two)
+    monkeypatch.setattr(Reader, "detector", Two())
     (tmp_path / "a.png").write_bytes(png(np.full((100, 140, 3), 48, np.uint8)))
     words = [
         "predict",
