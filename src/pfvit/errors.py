@@ -1,15 +1,31 @@
-"""What a person did that we cannot carry out, said so that they know what to do next."""
+"""What a person did that cannot be carried out, said so that they know what to do next.
+
+`InputError` is the base: `except pfvit.InputError` catches them all. The command line prints the message without a
+traceback and exits with `status`.
+"""
 
 
 class InputError(Exception):
-    """A user's mistake: the command line prints the message without a traceback and exits with `status`."""
+    """Something given cannot be used: a file, a folder, weights, data, a setting.
+
+    `status` is the exit status of the command line: 1, or 2 for a wrong command line (`UsageError`).
+    """
 
     def __init__(self, message: str, status: int = 1):
         super().__init__(message)
         self.status = status
 
 
-def printable(text: str) -> str:
-    """Return text that any terminal takes: file names may hold bytes that are no UTF-8, and control characters."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+class UsageError(InputError):
+    """A setting or the command line itself is wrong, so that nothing can be begun: exit status 2."""
+
+    def __init__(self, message: str):
+        super().__init__(message, status=2)
+
+
+class PictureError(InputError):
+    """One picture cannot be read (absent, damaged, no picture, too large, too small); others may be."""
+
+
+class OutputError(InputError):
+    """A file or folder cannot be written: no room, no permission, or something is in the way."""

@@ -154,7 +154,7 @@ def test_after_a_kill_it_goes_on_and_the_rest_is_not_read_again(weights, tmp_pat
     assert done.returncode == 0, done.stderr
     assert [row["row"] for row in rows(out / "faces")] == list(range(3000))
     assert all(file.stat().st_mtime_ns == then for file, then in before.items())
-    assert not list(out.glob("faces/.part*.new"))
+    assert not list(out.glob("faces/.part*"))
 
 
 def test_it_does_not_go_on_with_something_else(table, weights, tmp_path, capsys):

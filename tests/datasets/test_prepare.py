@@ -426,7 +426,7 @@ def test_a_full_disk_is_explained_and_the_same_command_goes_on(tmp_path, out):
     )
     done = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True)
     assert done.returncode == 1 and "train-00000.parquet cannot be written (File too large): make room" in done.stderr
-    assert "panicked" not in done.stderr and not list(out.glob(".parts/.*.new"))
+    assert "panicked" not in done.stderr and not list(out.glob(".parts/.*.part*"))
     assert prepare("rafdb", source, out) == 0
 
 

@@ -86,11 +86,7 @@ class Worker:
         schema = pa.schema([(column, getattr(pa, kind)()) for column, kind in types.items()])
         sink = pa.BufferOutputStream()
         parquet.write_table(pa.table(columns, schema=schema), sink, compression="zstd")
-        there = self.out.below(name)
-        try:
-            there.put(sink.getvalue().to_pybytes())
-        except OSError as problem:
-            raise InputError(f"{there.url} cannot be written ({problem}); --resume goes on with it") from problem
+        self.out.below(name).put(sink.getvalue().to_pybytes(), remedy="; --resume goes on with it")
 
 
 def _gathered(cells: Iterator[Cell]) -> Iterator[list[Cell]]:

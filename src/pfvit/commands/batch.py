@@ -22,15 +22,14 @@ from pathlib import Path
 from threading import Thread
 
 import tyro
-from rich.console import Console
 
 from pfvit.batch.partition import Part, parts_of
 from pfvit.batch.worker import Done, Worker
 from pfvit.config import Batch
 from pfvit.data.filesystem import Place, place
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError
 from pfvit.inference.reader import Reader
-from pfvit.utils.console import progress_bar
+from pfvit.utils.console import progress_bar, say, stderr
 from pfvit.utils.cores import cores
 from pfvit.utils.files import lock
 
@@ -50,7 +49,6 @@ def main(arguments: Sequence[str]) -> int:
 def batch(config: Batch) -> int:
     """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
     check(config)
-    console = Console(stderr=True)
     out = place(config.out)
     parts, inputs = parts_of(config.paths, config.rows)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
@@ -62,17 +60,17 @@ def batch(config: Batch) -> int:
         total, began = sum(part.rows for part in parts), time.monotonic()
         rows = total - sum(part.rows for part in left)
         reported = began
-        with progress_bar(console, hidden=not console.is_terminal) as progress:
+        with progress_bar() as progress:
             task = progress.add_task("reading", total=total, completed=rows)
             with closing(_on_ray(config, left) if config.ray else _here(config, left)) as work:
                 for done in work:
                     rows += done.rows
                     progress.advance(task, done.rows)
-                    if not console.is_terminal and time.monotonic() - reported > REPORT_EVERY:
+                    if not stderr().is_terminal and time.monotonic() - reported > REPORT_EVERY:
                         reported = time.monotonic()
                         speed = (rows - total + sum(part.rows for part in left)) / (reported - began)
-                        _say(console, f"{rows:,} of {total:,}, {speed:.3g}/s, {(total - rows) / speed:.0f} s left")
-    return _report(console, out, total, len(left), time.monotonic() - began)
+                        say(f"{rows:,} of {total:,}, {speed:.3g}/s, {(total - rows) / speed:.0f} s left")
+    return _report(out, total, len(left), time.monotonic() - began)
 
 
 def check(config: Batch) -> None:
@@ -205,7 +203,7 @@ def _done(out: Place) -> set[int]:
     return {int(name[5:-8]) for name in names if name.startswith("part-") and name.endswith(".parquet")}
 
 
-def _report(console: Console, out: Place, total: int, parts: int, seconds: float) -> int:
+def _report(out: Place, total: int, parts: int, seconds: float) -> int:
     """Say what came of it; return the exit status."""
     from pyarrow import parquet
     from pyarrow.fs import FileSelector
@@ -215,11 +213,7 @@ def _report(console: Console, out: Place, total: int, parts: int, seconds: float
         if info.base_name.startswith("part-"):
             with out.files.open_input_file(info.path) as file:
                 failed += parquet.ParquetFile(file).metadata.num_rows
-    _say(console, f"{total:,} pictures are read: {out.url}/faces ({parts} parts now, in {seconds:.1f} s)")
+    say(f"{total:,} pictures are read: {out.url}/faces ({parts} parts now, in {seconds:.1f} s)")
     if failed:
-        _say(console, f"{failed:,} could not be read: {out.url}/failed says why")
+        say(f"{failed:,} could not be read: {out.url}/failed says why")
     return 1 if failed else 0
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -8,13 +8,13 @@ from typing import Any
 import tyro
 from rich.table import Table
 
-from pfvit.commands.output_files import wide_console
 from pfvit.config import Evaluate
 from pfvit.emotions import ORDERS
 from pfvit.errors import InputError
 from pfvit.evaluation import cross_dataset
 from pfvit.evaluation.measure import evaluate
 from pfvit.inference import network
+from pfvit.utils.console import wide_console
 
 
 def main(arguments: Sequence[str]) -> int:

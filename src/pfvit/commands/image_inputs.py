@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.progress import Progress
 
 from pfvit.data import sources
 from pfvit.data.images import Pixels
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading
-from pfvit.utils.console import progress_bar
+from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import BYTES_AT_ONCE, PICTURES_AT_ONCE, ahead
 
 #: With fewer inputs a progress bar is only noise.
@@ -43,22 +42,16 @@ class Inputs:
             raise InputError("name at least one picture, folder or Parquet file", status=2)
         self.files = sources.find(paths)
         self.failed = 0
-        self.console = Console(stderr=True)
 
     @property
     def status(self) -> int:
         """The exit status: 0 if every input was read, else 1."""
         return 1 if self.failed else 0
 
-    def say(self, message: str) -> None:
-        """Write one line to stderr, above the progress bar if there is one."""
-        line = printable(message)
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     def fail(self, problem: InputError) -> None:
         """Count an input that could not be read, and say why."""
         self.failed += 1
-        self.say(str(problem))
+        say(str(problem))
 
     def results(
         self, reader: Reader, whole: bool, skip: Callable[[str], bool] = lambda source: False
@@ -94,7 +87,7 @@ class Inputs:
                 continue
             faces = next(read)
             if not faces:
-                self.say(f"{source}: no face found; if it is a face already cropped, use --whole")
+                say(f"{source}: no face found; if it is a face already cropped, use --whole")
             yield Result(source, pixels, faces, None)
 
     def _total(self) -> int | None:
@@ -103,7 +96,7 @@ class Inputs:
 
     def _progress(self) -> Progress:
         few = len(self.files) < MANY and self._total() is not None
-        return progress_bar(self.console, hidden=few or not self.console.is_terminal)
+        return progress_bar(hidden=few)
 
 
 def quiet_pipe(run: Callable[[], int]) -> int:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from pfvit.commands.image_inputs import Inputs
-from pfvit.errors import InputError
+from pfvit.errors import OutputError
 from pfvit.inference.reading import Reading
+from pfvit.utils.console import say, wide_console
+from pfvit.utils.files import atomic_write
 
-#: Columns when a table goes to a file or a pipe: nothing must be cut.
-WIDE = 200
+__all__ = ["Namer", "make_folder", "save", "stem_of", "wide_console"]
+
 LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
 
 
@@ -52,7 +53,7 @@ class Namer:
         """Say what was written."""
         files = "picture" if self.written == 1 else "pictures"
         older = f" ({self.replaced} replaced)" if self.replaced else ""
-        self.inputs.say(f"{self.written} {files} in {self.folder}{older}")
+        say(f"{self.written} {files} in {self.folder}{older}")
 
     def _free(self, source: str) -> str:
         stem = stem_of(source)
@@ -62,7 +63,7 @@ class Namer:
             chosen = f"{stem}~{count}"
         self.taken.add(chosen.casefold())
         if count > 1:
-            self.inputs.say(f"{source}: {stem}_*.png is another picture's; this one is written as {chosen}_*.png")
+            say(f"{source}: {stem}_*.png is another picture's; this one is written as {chosen}_*.png")
         return chosen
 
 
@@ -76,30 +77,19 @@ def stem_of(source: str) -> str:
     return stem or "picture"
 
 
-def wide_console() -> Console:
-    """Return a console for tables on stdout: as wide as the terminal, or wide enough where there is none."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
-
-
 def make_folder(folder: Path) -> Path:
     """Make a folder to write into; InputError if it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as problem:
-        raise InputError(f"{folder} cannot be a folder: a file is in the way") from problem
+        raise OutputError(f"{folder} cannot be a folder: a file is in the way") from problem
     except OSError as problem:
-        raise InputError(f"{folder} cannot be made: {problem.strerror}") from problem
+        raise OutputError(f"{folder} cannot be made: {problem.strerror}") from problem
     return folder
 
 
 def save(picture: Image.Image | np.ndarray, path: Path) -> None:
     """Write a PNG whole or not at all; InputError if the disk does not take it."""
-    part = path.with_name(f".{path.name}.part")
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    try:
-        image.save(part, "PNG")
-        part.replace(path)
-    except OSError as problem:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+    with atomic_write(path) as new:
+        image.save(new, "PNG")

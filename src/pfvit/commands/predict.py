@@ -8,13 +8,15 @@ import tyro
 from rich.table import Table
 
 from pfvit.commands.image_inputs import Inputs, quiet_pipe
-from pfvit.commands.output_files import Namer, make_folder, save, wide_console
+from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.commands.result_table import Records
 from pfvit.config import Predict
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError
 from pfvit.inference.reader import Reader, read
 from pfvit.inference.reading import Reading, transfer
 from pfvit.rendering import annotated
+from pfvit.utils.console import say, wide_console
+from pfvit.utils.text import printable
 
 __all__ = ["Reader", "Reading", "main", "read", "transfer"]
 
@@ -65,7 +67,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
         wide_console().print(table)
     if records is not None:
         records.finish()
-        inputs.say(f"{config.output} is written")
+        say(f"{config.output} is written")
     for namer in (faces_namer, photo_namer):
         if namer is not None:
             namer.report()

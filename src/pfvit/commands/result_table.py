@@ -7,15 +7,17 @@ read have a row too, so that a resumed run knows what is done.
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from pfvit.data import parquet
 from pfvit.errors import InputError
 from pfvit.inference.reading import Reading
-from pfvit.utils.files import lock
+from pfvit.utils.files import atomic_write, cannot_write, lock, remove
 
 FORMS = (".jsonl", ".csv", ".parquet")
 ROWS_AT_A_TIME = 4096
@@ -47,7 +49,7 @@ class Table:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = self.part.open("r+" if self.part.exists() else "w+", encoding="utf-8", newline="\n")
         except OSError as problem:
-            raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
+            raise cannot_write(path, problem) from problem
         try:
             lock(self.file, self.part)
             self._take_up()
@@ -67,30 +69,19 @@ class Table:
             self.file.write("".join(json.dumps(row) + "\n" for row in rows))
             self.file.flush()
         except OSError as problem:
-            raise InputError(f"{self.part} cannot be written ({problem.strerror}){self.remedy}") from problem
+            raise cannot_write(self.part, problem, self.remedy) from problem
 
     def drop(self) -> None:
         """Leave nothing behind."""
         self.file.close()
-        self.part.unlink(missing_ok=True)
+        remove(self.part)
 
     def finish(self) -> None:
         """Turn the rows into the file that was asked for."""
-        self.file.flush()
-        beside = self.path.with_name(f".{self.path.name}.new")
-        try:
-            if self.path.suffix.lower() == ".jsonl":
-                self.file.close()
-                self.part.replace(self.path)
-                return
-            write = self._csv if self.path.suffix.lower() == ".csv" else self._parquet
-            write(beside)
-            beside.replace(self.path)
-        except OSError as problem:
-            beside.unlink(missing_ok=True)
-            raise InputError(f"{self.path} cannot be written ({problem.strerror}){self.remedy}") from problem
-        self.file.close()
-        self.part.unlink()
+        write = {".jsonl": self._jsonl, ".csv": self._csv, ".parquet": self._parquet}[self.path.suffix.lower()]
+        with atomic_write(self.path, durable=True, remedy=self.remedy) as new:
+            write(new)
+        self.drop()
 
     def _take_up(self) -> None:
         """Look through what an earlier run left."""
@@ -106,7 +97,6 @@ class Table:
 
     def _parquet(self, path: Path) -> None:
         from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
-        from arro3.io import write_parquet
 
         types = {name: getattr(DataType, kind)() for name, kind in self.columns.items()}
         schema = Schema([Field(name, kind) for name, kind in types.items()])
@@ -117,7 +107,12 @@ class Table:
                 columns = [Array([row[name] for row in some], kind) for name, kind in types.items()]
                 yield RecordBatch.from_arrays(columns, schema=schema)
 
-        write_parquet(RecordBatchReader.from_batches(schema, batches()), path)
+        parquet.write(RecordBatchReader.from_batches(schema, batches()), path)
+
+    def _jsonl(self, path: Path) -> None:
+        self.file.seek(0)
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            shutil.copyfileobj(self.file, file)
 
     def _csv(self, path: Path) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pfvit.errors import InputError
 from pfvit.service.app import KEY, LOOPBACK, create_app
 from pfvit.service.http_protocol import PatientProtocol
 from pfvit.service.metrics import FOLDER
+from pfvit.utils.console import say
 
 BACKLOG = 1024
 KEEP_ALIVE = 30  # seconds that a connection may be idle between requests
@@ -38,7 +38,7 @@ def serve(config: Serve) -> int:
     """Listen, and answer until the process is told to stop."""
     check(config)
     if config.host not in LOOPBACK and not os.environ.get(KEY):
-        say(f"whoever reaches {config.host} may use it: set {KEY} to ask for a key")
+        say(f"pfvit: whoever reaches {config.host} may use it: set {KEY} to ask for a key")
     if config.ray:
         return serve_replicas(config)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
@@ -50,7 +50,7 @@ def serve(config: Serve) -> int:
             return 0
         with tempfile.TemporaryDirectory(prefix="pfvit-metrics-") as folder:
             os.environ.setdefault(FOLDER, folder)
-            say(f"serving on {address} with {config.workers} workers; Ctrl-C stops it")
+            say(f"pfvit: serving on {address} with {config.workers} workers; Ctrl-C stops it")
             several = settings(config, partial(create_app, config))
             Multiprocess(several, [opened]).run()
     return 0
@@ -68,7 +68,8 @@ def serve_replicas(config: Serve) -> int:
         replicas.start(http_options={"host": config.host, "port": config.port})
         replicas.run(replicated(config), name=NAME, route_prefix="/")
         with stopping() as stop:  # after Ray, which has a handler of its own that leaves replicas behind
-            say(f"serving on http://{config.host}:{config.port} with up to {config.replicas} replicas; Ctrl-C stops it")
+            most = f"up to {config.replicas} replicas"
+            say(f"pfvit: serving on http://{config.host}:{config.port} with {most}; Ctrl-C stops it")
             stop.wait()
         replicas.delete(NAME)
     finally:
@@ -134,9 +135,4 @@ class Announced(uvicorn.Server):
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
-            say(f"serving on {self.address}; Ctrl-C stops it")
-
-
-def say(message: str) -> None:
-    """Write one line to stderr."""
-    print(f"pfvit: {message}", file=sys.stderr, flush=True)  # noqa: T201
+            say(f"pfvit: serving on {self.address}; Ctrl-C stops it")

@@ -14,17 +14,17 @@ from typing import NamedTuple
 import numpy as np
 import tyro
 from av.packet import Packet
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
 from pfvit.commands.output_files import make_folder, save, stem_of
 from pfvit.commands.result_table import Table
 from pfvit.config import Video
 from pfvit.detection.base import Face
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError
 from pfvit.inference.reader import Reader, cut_outs
 from pfvit.inference.reading import Reading
 from pfvit.rendering import labelled, name_of
+from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import ahead
 from pfvit.video.io import Film, FilmWriter, Shot, suffix_for
 from pfvit.video.timeline import COLOURS, Timeline
@@ -54,14 +54,13 @@ def main(arguments: Sequence[str]) -> int:
 def video(config: Video) -> int:
     """Read a whole video and write what was asked for; return the exit status."""
     check(config)
-    console = Console(stderr=True)
     film = Film(config.path)
     with ExitStack() as closing:
         closing.callback(film.close)
         reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
         if config.poker:
             _ = reader.artist.generator  # a missing one should be known before the first frame
-        return Work(config, film, reader, console, closing).run()
+        return Work(config, film, reader, closing).run()
 
 
 def check(config: Video) -> None:
@@ -79,8 +78,8 @@ def check(config: Video) -> None:
 class Work:
     """One video on its way through."""
 
-    def __init__(self, config: Video, film: Film, reader: Reader, console: Console, closing: ExitStack):
-        self.config, self.film, self.reader, self.console = config, film, reader, console
+    def __init__(self, config: Video, film: Film, reader: Reader, closing: ExitStack):
+        self.config, self.film, self.reader = config, film, reader
         self.people = People(config.smoothing)
         self.timeline = Timeline(reader.recogniser.labels)
         folder = make_folder(config.out)
@@ -117,7 +116,7 @@ class Work:
     def _read_all(self, began: float) -> None:
         """Read to the end, or until someone stops it."""
         try:
-            with self._progress() as progress:
+            with progress_bar(TextColumn("{task.fields[said]}")) as progress:
                 task = progress.add_task("reading", total=self.film.length, said="")
                 for seen in self._followed():
                     self._read(seen)
@@ -240,7 +239,7 @@ class Work:
         self.table.drop()
 
     def _report(self, took: float) -> int:
-        film, say = self.film, self._say
+        film = self.film
         if film.damaged:
             say(f"{self.config.path}: {film.damaged} damaged packets were left out")
         if film.broken:
@@ -254,18 +253,6 @@ class Work:
         if self.stopped and not film.live:
             return 130
         return 1 if film.damaged or (film.broken and not film.live) else 0
-
-    def _say(self, message: str) -> None:
-        self.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
-
-    def _progress(self) -> Progress:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[said]}"),
-            TimeRemainingColumn(),
-        )
-        return Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
 
 
 def row(shot: Shot, face: Reading) -> dict[str, object]:

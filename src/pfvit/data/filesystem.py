@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pfvit.errors import InputError
+from pfvit.utils.files import atomic_write, cannot_write, unfinished
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -28,13 +29,20 @@ class Place(NamedTuple):
         """Return a file or folder in this one."""
         return Place(self.files, f"{self.path}/{name}", f"{self.url.rstrip('/')}/{name}")
 
-    def put(self, content: bytes) -> None:
-        """Write a file whole: what is there under its name is always complete. OSError if that is not possible."""
+    def put(self, content: bytes, remedy: str = "") -> None:
+        """Write a file whole: what is there under its name is always complete. OutputError if that is not possible."""
+        if self.local:
+            with atomic_write(Path(self.path), durable=True, remedy=remedy) as new:
+                new.write_bytes(content)
+            return
         folder, _, name = self.path.rpartition("/")
-        beside = f"{folder}/.{name}.new"
-        with self.files.open_output_stream(beside) as stream:
-            stream.write(content)
-        self.files.move(beside, self.path)
+        beside = f"{folder}/{unfinished(Path(name))}"
+        try:
+            with self.files.open_output_stream(beside) as stream:
+                stream.write(content)
+            self.files.move(beside, self.path)
+        except OSError as problem:
+            raise cannot_write(self.url, problem, remedy) from problem
 
 
 def place(url: str) -> Place:

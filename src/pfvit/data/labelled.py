@@ -1,6 +1,5 @@
 """Labelled faces from Parquet files for measuring: decoded as any picture is, one truth each, without torch."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 from pfvit.data import images, parquet
 from pfvit.data.images import Pixels
 from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError, UsageError
+from pfvit.utils.console import say
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Labelled:
         for path in self.paths:
             try:
                 yield from self._rows(path)
+            except UsageError:
+                raise
             except InputError as problem:
-                if problem.status != 1:
-                    raise
                 self._fail(problem)
 
     def _rows(self, path: Path) -> Iterator[Sample]:
         there = parquet.column_names(path)
         if "image" not in there:
-            raise InputError(f"{path} has no image column, only {', '.join(there)}", status=2)
+            raise UsageError(f"{path} has no image column, only {', '.join(there)}")
         voted = set(FERPLUS_VOTES) <= set(there)
         if not voted and "label" not in there:
-            raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column", status=2)
+            raise UsageError(f"{path} has neither the ten FER+ vote columns nor a label column")
         own = parquet.emotions_of(path)
         if own is not None and self.order != "ferplus":
-            raise InputError(f"{path} has its labels in our order already: leave --order {self.order} out", status=2)
+            raise UsageError(f"{path} has its labels in our order already: leave --order {self.order} out")
         self.classes |= set(own or (EIGHT if voted else ORDERS[self.order]))
         wanted = ["image", *(FERPLUS_VOTES if voted else ("label",)), *(c for c in ("also_in",) if c in there)]
         for number, row in enumerate(parquet.rows(path, wanted)):
@@ -82,12 +82,12 @@ class Labelled:
     def _label(self, label: Any, place: str) -> str:
         order = ORDERS[self.order]
         if not isinstance(label, int) or not 0 <= label < len(order):
-            raise InputError(f"{place}: labels of {self.order} are 0 to {len(order) - 1}, not {label!r}", status=2)
+            raise UsageError(f"{place}: labels of {self.order} are 0 to {len(order) - 1}, not {label!r}")
         return order[label]
 
     def _fail(self, problem: InputError) -> None:
         self.unreadable += 1
-        print(printable(str(problem)), file=sys.stderr)  # noqa: T201
+        say(str(problem))
 
 
 def batches(samples: Labelled, size: int) -> Iterator[list[Sample]]:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from arro3.core import RecordBatchReader
-from arro3.io import read_parquet
+from arro3.core import RecordBatch, RecordBatchReader
+from arro3.io import read_parquet, write_parquet
 
 from pfvit.emotions import EMOTIONS_KEY
 from pfvit.errors import InputError
@@ -62,11 +63,23 @@ def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str,
         done += batch.num_rows
 
 
+def write(rows: RecordBatch | RecordBatchReader, path: Path, **options: Any) -> None:
+    """Write a Parquet file; OSError if the disk does not take it."""
+    try:
+        with silence_stderr():
+            write_parquet(rows, path, **options)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as problem:  # Rust's panics are no Exception
+        told = re.search(r'message: "(.+)"', str(problem))
+        raise OSError(told[1] if told else str(problem)) from problem
+
+
 def _open(path: Path) -> RecordBatchReader:
     if not path.is_file():
         raise InputError(f"{path} is not there")
     try:
-        with hushed():
+        with silence_stderr():
             return read_parquet(path, batch_size=ROWS_AT_A_TIME)
     except BaseException as problem:
         raise _unreadable(path, problem) from problem
@@ -82,7 +95,7 @@ def _unreadable(path: Path, problem: BaseException, where: str = "") -> BaseExce
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Turn the standard error stream off: on a damaged footer arro3 panics and prints a Rust backtrace there."""
     try:
         kept = os.dup(2)

@@ -15,7 +15,7 @@ from pfvit.datasets.base import Item
 from pfvit.detection.alignment import cut, frame
 from pfvit.detection.base import Face
 from pfvit.detection.detector import LibFaceDetection
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 
 QUALITY = 95  # of JPEG: below it blocks begin to show at 224 px
 FER2013_SIDE = 48
@@ -58,7 +58,7 @@ class Cutter:
         pixels = images.decode(content, str(item.path))
         crop = item.crop if self.crop == "auto" else self.crop
         if crop == "box" and item.box is None:
-            raise InputError("no box is published for it; use --crop align or given", status=2)
+            raise UsageError("no box is published for it; use --crop align or given")
         if crop == "given":
             kept = content if _is_plain(content) else _encode(pixels, "PNG")
             return [_portrait(pixels, kept)], Counter()

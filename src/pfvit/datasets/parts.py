@@ -5,10 +5,9 @@ all parts are done and twins are known, parts are joined into the shards that st
 """
 
 import json
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
@@ -17,14 +16,16 @@ from typing import Any
 
 import numpy as np
 from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema, struct_array
-from arro3.io import read_parquet, write_parquet
+from arro3.io import read_parquet
 from numpy.typing import NDArray
 
 from pfvit.data import parquet
 from pfvit.datasets.base import Item
 from pfvit.datasets.crop import Cutter
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
+from pfvit.utils.files import atomic_write
+from pfvit.utils.text import utf8
 
 ROWS_PER_PART = 1024
 PARTS_PER_SHARD = 8
@@ -84,9 +85,9 @@ def make(part: Part) -> dict[str, Any]:
     for item in part.items:
         try:
             portraits, left = part.cutter.portraits(item)
+        except UsageError as problem:
+            raise UsageError(f"{item.place}: {problem}") from problem
         except InputError as problem:
-            if problem.status != 1:
-                raise InputError(f"{item.place}: {problem}", problem.status) from problem
             file, _, row = item.place.rpartition(", row ")
             bad.append({"file": file or item.place, "row": int(row) if file else None, "reason": str(problem)})
             continue
@@ -99,14 +100,14 @@ def make(part: Part) -> dict[str, Any]:
             colours[colour] += 1
             first.setdefault(colour, item.place)
     _write_rows(part.folder / f"{part.stem}.parquet", rows)
-    with _beside(part.folder / f"{part.stem}.npy") as new, new.open("wb") as file:
-        np.save(file, np.array(codes, dtype=np.uint64).reshape(-1, 4))
+    with _whole(part.folder / f"{part.stem}.npy") as new:
+        np.save(new, np.array(codes, dtype=np.uint64).reshape(-1, 4))
     told = {
         "split": part.split, "stem": part.stem, "digest": part.digest, "listed": len(part.items),
         "rows": len(rows), "gray": colours["gray"], "first": first, "bad": bad, "dropped": dropped,
         "counts": Counter(item.emotion for item, _, _ in rows),
     }  # fmt: skip
-    with _beside(part.folder / f"{part.stem}.json") as new:
+    with _whole(part.folder / f"{part.stem}.json") as new:
         new.write_text(json.dumps(told), encoding="utf-8")
     return told
 
@@ -124,18 +125,18 @@ def schema_of(item: Item) -> dict[str, DataType]:
 
 
 def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
-    with _beside(path) as new:
+    with _whole(path) as new:
         if not rows:
             new.touch()
             return
         types = schema_of(rows[0][0])
         columns: dict[str, Any] = {
             "row": [item.row for item, _, _ in rows],
-            "name": [_text(name) for _, name, _ in rows],
+            "name": [utf8(name) for _, name, _ in rows],
             "label": [EIGHT.index(item.emotion) if item.emotion in EIGHT else -1 for item, _, _ in rows],
             "emotion": [item.emotion for item, _, _ in rows],
-            "source_label": [_text(item.source_label) for item, _, _ in rows],
-            "group": [_text(item.group) for item, _, _ in rows],
+            "source_label": [utf8(item.source_label) for item, _, _ in rows],
+            "group": [utf8(item.group) for item, _, _ in rows],
         }
         if rows[0][0].votes:
             columns["fer2013_label"] = [int(item.source_label) for item, _, _ in rows]
@@ -149,8 +150,7 @@ def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
             else:
                 arrays.append(Array(columns[name], kind))
         schema = Schema([Field(name, kind) for name, kind in types.items()])
-        with parquet.hushed():
-            write_parquet(RecordBatch.from_arrays(arrays, schema=schema), new)
+        parquet.write(RecordBatch.from_arrays(arrays, schema=schema), new)
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,9 @@ def join(shard: Shard) -> None:
                 twins = Array([TWIN[value] for value in twin[stay]], DataType.utf8())
                 yield RecordBatch.from_arrays([*kept.columns, also_in, twins], schema=schema)
 
-    with _beside(shard.path) as new:
+    with _whole(shard.path) as new:
         reader = RecordBatchReader.from_batches(schema, batches())
-        with parquet.hushed():
-            write_parquet(reader, new, max_row_group_size=ROWS_PER_GROUP, compression="uncompressed")
+        parquet.write(reader, new, max_row_group_size=ROWS_PER_GROUP, compression="uncompressed")
 
 
 def shards_of(parts: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[tuple[Path, ...], slice]]:
@@ -206,31 +205,6 @@ def shards_of(parts: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[tupl
         yield tuple(parts[first:after]), slice(int(ends[first]), int(ends[after]))
 
 
-class _beside:
-    """Give a path beside the wanted one, and move it there when all went well."""
-
-    def __init__(self, path: Path):
-        self.path, self.new = path, path.with_name(f".{path.name}.new")
-
-    def __enter__(self) -> Path:
-        return self.new
-
-    def __exit__(self, kind: type | None, problem: BaseException | None, trace: object) -> None:
-        if kind is None:
-            with self.new.open("rb+") as file:
-                os.fsync(file.fileno())
-            self.new.replace(self.path)
-            return
-        self.new.unlink(missing_ok=True)
-        # arro3 panics where the disk is full, and Rust's panics are no Exception.
-        if not isinstance(problem, (InputError, KeyboardInterrupt, SystemExit, GeneratorExit)):
-            told = re.search(r'message: "(.+)"', str(problem))
-            raise InputError(
-                f"{self.path} cannot be written ({told[1] if told else problem}): make room, and the same command "
-                "goes on"
-            ) from problem
-
-
-def _text(name: str) -> str:
-    """Return text that Parquet takes: file names may hold bytes that are no UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode()
+def _whole(path: Path) -> AbstractContextManager[Path]:
+    """Write a file that later steps rely on: whole and on the disk, or not there."""
+    return atomic_write(path, durable=True, remedy=": make room, and the same command goes on")

@@ -2,18 +2,15 @@
 
 import json
 import os
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pfvit import __version__
 from pfvit.config import Prepare
@@ -21,7 +18,9 @@ from pfvit.data.images import SMALLEST_SIDE
 from pfvit.datasets import SETS, duplicates, manifest, parts
 from pfvit.datasets.base import Bad, Item, Layout
 from pfvit.datasets.crop import Cutter
-from pfvit.errors import InputError, printable
+from pfvit.errors import InputError, OutputError
+from pfvit.utils.console import progress_bar, say
+from pfvit.utils.files import atomic_write, lock
 from pfvit.utils.parallel import spread
 
 PARTS = ".parts"
@@ -33,11 +32,6 @@ FREE = {"jobs", "strict", "source", "out"}
 def prepare(config: Prepare) -> dict[str, Any]:
     """Prepare a data set, or go on with it, or check it if it is done; return the manifest."""
     layout = _checked(config)
-    console = Console(stderr=True)
-
-    def say(text: str) -> None:
-        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
     if (config.out / manifest.NAME).exists():
         told = manifest.load(config.out)
         manifest.verify(config.out, told)
@@ -50,15 +44,16 @@ def prepare(config: Prepare) -> dict[str, Any]:
     say(f"Licence: {layout.licence}")
     folder = config.out / PARTS
     with _alone(config, folder):
-        done, bad = _cut(config, layout, folder, console)
+        done, bad = _cut(config, layout, folder)
         if not any(summary["rows"] for summaries in done.values() for summary in summaries):
             first = f"; the first: {bad[0]}" if bad else ""
             raise InputError(f"no usable face in {config.source}: {len(bad)} rows were set aside{first}")
         told = _report(config, layout, done, bad)
         if config.strict and told["differs"]:
             raise InputError(f"--strict: {'; '.join(told['differs'])}")
-        told["splits"] = _join(config, done, folder, told["emotions"], console)
-        _write_bad(config.out / manifest.BAD, bad)
+        told["splits"] = _join(config, done, folder, told["emotions"])
+        if bad:
+            _write(config.out / manifest.BAD, "".join(json.dumps(row._asdict()) + "\n" for row in bad))
         _write(config.out / manifest.NAME, json.dumps(told, indent=1) + "\n")
     rmtree(folder)
     for line in manifest.lines(told, [str(row) for row in bad]):
@@ -100,28 +95,20 @@ def _alone(config: Prepare, folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise InputError(f"{config.out} cannot be made: {problem.strerror}") from problem
-    with (folder / "lock").open("w") as lock:
-        with suppress(ImportError):
-            import fcntl
-
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as problem:
-                raise InputError(f"{config.out} is being prepared by another process") from problem
+        raise OutputError(f"{config.out} cannot be made: {problem.strerror}") from problem
+    with (folder / "lock").open("w") as file:
+        lock(file, config.out)
         _write(record, json.dumps(_settings(config)))
         yield
 
 
-def _cut(
-    config: Prepare, layout: Layout, folder: Path, console: Console
-) -> tuple[dict[str, list[dict[str, Any]]], list[Bad]]:
+def _cut(config: Prepare, layout: Layout, folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[Bad]]:
     """Cut out all faces; return the summaries of each split's parts, and the bad rows in order."""
     cutter = Cutter(config.crop, config.size, config.smallest, config.sharpness, every_face=not layout.emotions)
     done: dict[str, list[dict[str, Any]]] = {}
     listed_bad: list[Bad] = []
     found_bad: list[Bad] = []
-    with _progress(console) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("faces", total=None)
 
         def pieces() -> Iterator[parts.Part]:
@@ -163,7 +150,7 @@ def _parts(config: Prepare, layout: Layout, folder: Path, cutter: Cutter, bad: l
 
 
 def _join(
-    config: Prepare, done: dict[str, list[dict[str, Any]]], folder: Path, emotions: tuple[str, ...], console: Console
+    config: Prepare, done: dict[str, list[dict[str, Any]]], folder: Path, emotions: tuple[str, ...]
 ) -> dict[str, Any]:
     """Find the twins of all parts, and write the shards; return what the manifest says of each split."""
     splits = [split for split in parts.SPLITS if split in done]
@@ -189,7 +176,8 @@ def _join(
         also_in = tuple("+".join(name for bit, name in enumerate(names) if mask >> bit & 1) for mask in masks.tolist())
         marks = np.where(drop, -1, marks.reshape(-1))
         twin = np.where(exact > 0, 2, np.where(near > 0, 1, 0)).astype(np.int8)
-        _save(config.out / f"codes-{split}.npy", codes[split][~drop])
+        with atomic_write(config.out / f"codes-{split}.npy", durable=True) as new:
+            np.save(new, codes[split][~drop])
         stems = [folder / f"{summary['stem']}.parquet" for summary in done[split]]
         files = []
         for paths, rows in parts.shards_of(stems, [summary["rows"] for summary in done[split]]):
@@ -204,7 +192,7 @@ def _join(
                 for bit, name in enumerate(names) if bit != number
             },
         }  # fmt: skip
-    with _progress(console) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("files", total=len(shards))
         for _ in spread(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
             progress.advance(task)
@@ -249,30 +237,6 @@ def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
     return sum(map(Counter, counts), Counter[str]())
 
 
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
-
-
 def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    try:
+    with atomic_write(path, durable=True) as new:
         new.write_text(text, encoding="utf-8")
-        new.replace(path)
-    except OSError as problem:
-        raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
-
-
-def _save(path: Path, codes: np.ndarray) -> None:
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            np.save(file, codes)
-        new.replace(path)
-    except OSError as problem:
-        raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
-
-
-def _write_bad(path: Path, bad: Sequence[Bad]) -> None:
-    if bad:
-        _write(path, "".join(json.dumps(row._asdict()) + "\n" for row in bad))

@@ -1,14 +1,11 @@
 """Measure recognition and poker faces on labelled faces: what `pfvit evaluate` reports."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from pfvit.config import Evaluate
 from pfvit.data.images import Pixels, small
@@ -21,6 +18,7 @@ from pfvit.inference import network
 from pfvit.inference.face_edit import carry_over, change_of, due
 from pfvit.inference.reading import Artist
 from pfvit.rendering import heat_over, save_sheet
+from pfvit.utils.console import progress_bar
 
 SHEET_WIDE = 8  # faces to a line
 SHEET_SIDE = 96
@@ -56,11 +54,11 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         raise InputError(f"--shown must be 1 or more, not {config.shown}", status=2)
     sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
     tally = Tally()
-    for batch in track(
-        batches(faces, config.batch), "evaluating", console=Console(stderr=True), transient=True,
-        disable=not sys.stderr.isatty(),
-    ):  # fmt: skip
-        measure(batch, artist, judge, config.faces, tally, sheet)
+    with progress_bar() as progress:
+        task = progress.add_task("evaluating", total=None)
+        for batch in batches(faces, config.batch):
+            measure(batch, artist, judge, config.faces, tally, sheet)
+            progress.advance(task, len(batch))
     if not tally.truth:
         raise InputError(f"no labelled face in {', '.join(map(str, config.data))} that {recogniser.path} could name")
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]

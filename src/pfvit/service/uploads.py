@@ -9,8 +9,8 @@ from multipart import MultipartError, ParserLimitReached, PushMultipartParser, p
 from starlette.requests import Request
 
 from pfvit.config import Limits
-from pfvit.errors import printable
 from pfvit.service.errors import Problem, overloaded
+from pfvit.utils.text import printable
 
 #: Content types of a body that is one picture; a missing one is taken for the first.
 BINARY = "application/octet-stream"

@@ -1,8 +1,26 @@
-"""Progress bars."""
+"""What is said to the person at the terminal: lines and progress bars on stderr, tables on stdout."""
+
+from functools import lru_cache
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from pfvit.utils.text import printable
+
+#: Columns when a table goes to a file or a pipe: nothing must be cut.
+WIDE = 200
+
+
+@lru_cache(maxsize=1)
+def stderr() -> Console:
+    """Return the one console on stderr: lines are printed above a progress bar only by the console that shows it."""
+    return Console(stderr=True)
+
+
+def say(message: str) -> None:
+    """Write one line to stderr, as it is: no markup, no wrapping, nothing that a terminal cannot show."""
+    stderr().print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
 
 class Rate(ProgressColumn):
@@ -13,7 +31,24 @@ class Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.3g}/s")
 
 
-def progress_bar(console: Console, hidden: bool) -> Progress:
-    """Return a bar that tells how many are done, how fast, and the time left."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, disable=hidden)
+def progress_bar(*columns: ProgressColumn, hidden: bool = False) -> Progress:
+    """Return a bar on stderr, shown on terminals alone: how many are done, how fast, and the time left.
+
+    `columns` take the place of the first two.
+    """
+    shown = columns or (MofNCompleteColumn(), Rate())
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *shown,
+        TimeRemainingColumn(),
+        console=stderr(),
+        transient=True,
+        disable=hidden or not stderr().is_terminal,
+    )
+
+
+def wide_console() -> Console:
+    """Return a console for tables on stdout: as wide as the terminal, or wide enough where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)

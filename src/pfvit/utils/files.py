@@ -1,14 +1,69 @@
 """Files that are whole or not there, and locks."""
 
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from pfvit.errors import InputError
+from pfvit.errors import InputError, OutputError
+
+
+@contextmanager
+def atomic_write(path: Path, durable: bool = False, remedy: str = "") -> Iterator[Path]:
+    """Give a path beside `path` to write to; when the block ends well it takes the place of `path`, else it goes.
+
+    A reader of `path` sees the file of before or the whole new one. With `durable` both the file and its entry in the
+    folder are on the disk at the end, so that this holds after a power cut too. An OSError becomes an OutputError that
+    names `path`, with `remedy` at the end of its message.
+    """
+    beside = unfinished(path)
+    try:
+        yield beside
+        if durable:
+            sync(beside)
+        beside.replace(path)
+        if durable:
+            sync(path.parent)
+    except OSError as problem:
+        remove(beside)
+        raise cannot_write(path, problem, remedy) from problem
+    except BaseException:
+        remove(beside)
+        raise
+
+
+def unfinished(path: Path) -> Path:
+    """Return where a file is written before it is whole: hidden, in the same folder, with the same ending."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    folder = path.is_dir()
+    if folder and os.name == "nt":  # which opens no folders
+        return
+    opened = os.open(path, os.O_RDONLY if folder or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if that can be; what went wrong before it matters more."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def cannot_write(path: Path | str, problem: Exception, remedy: str = "") -> OutputError:
+    """Return the error for a file that cannot be written."""
+    why = getattr(problem, "strerror", None) or problem
+    return OutputError(f"{path} cannot be written ({why}){remedy}" if remedy else f"{path} cannot be written: {why}")
 
 
 def lock(file: IO[str], path: Path) -> None:
-    """Keep a second process off; where the system has no such locks, trust."""
+    """Keep a second process off; where the system has no such locks, trust. InputError if another one holds it."""
     with suppress(ImportError):
         import fcntl
 

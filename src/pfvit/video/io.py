@@ -19,6 +19,7 @@ from av.video import VideoFrame, VideoStream
 
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError
+from pfvit.utils.files import cannot_write, remove, sync, unfinished
 
 WEBCAM = "webcam"
 #: Sound that an MP4 file takes as it is; with any other the video becomes a Matroska file, which takes all.
@@ -139,7 +140,7 @@ class FilmWriter:
 
     def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], audio: AudioStream | None):
         """Begin a video of frames of `size` (width, height); InputError if it cannot be written."""
-        self.path, self.part = path, path.with_name(f".{path.stem}.part{path.suffix}")
+        self.path, self.part = path, unfinished(path)
         self.hand = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
         # H.264 stores colour for every second pixel, so the sides must be even.
@@ -154,8 +155,8 @@ class FilmWriter:
             self.video.codec_context.time_base = CLOCK
             self.audio = None if audio is None else self.container.add_stream_from_template(audio)
         except (av.error.FFmpegError, OSError, ValueError) as problem:
-            self.part.unlink(missing_ok=True)
-            raise InputError(f"{path} cannot be written: {_reason(problem)}") from problem
+            remove(self.part)
+            raise cannot_write(path, problem) from problem
 
     def show(self, image: Pixels, time: float) -> None:
         """Write a frame, uint8 [height, width, 3], that is seen from this second on."""
@@ -172,9 +173,11 @@ class FilmWriter:
         self._write(self.video.encode(None))
         try:
             self.container.close()
+            sync(self.part)
             self.part.replace(self.path)
+            sync(self.path.parent)
         except (av.error.FFmpegError, OSError) as problem:
-            raise InputError(f"{self.path} cannot be written: {_reason(problem)}") from problem
+            raise cannot_write(self.path, problem) from problem
         self.hand.shutdown()
 
     def discard(self) -> None:
@@ -182,7 +185,7 @@ class FilmWriter:
         self.hand.shutdown(cancel_futures=True)
         with suppress(av.error.FFmpegError, OSError):
             self.container.close()
-        self.part.unlink(missing_ok=True)
+        remove(self.part)
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
         self.waiting.append(self.hand.submit(work, *arguments))
@@ -212,7 +215,7 @@ class FilmWriter:
             for packet in packets:
                 self.container.mux(packet)
         except (av.error.FFmpegError, OSError) as problem:
-            raise InputError(f"{self.path} cannot be written: {_reason(problem)}") from problem
+            raise cannot_write(self.path, problem) from problem
 
 
 def suffix_for(audio: AudioStream | None) -> str:

@@ -1,0 +1,25 @@
+"""Text that terminals, tables and other programs take."""
+
+
+def utf8(text: str) -> str:
+    """Return text that can be encoded as UTF-8.
+
+    File names may hold bytes that are no UTF-8; Python keeps them as lone surrogates, which JSON readers and tables
+    refuse. They become escapes: `b"caf\\xe9.jpg"` gives `caf\\\\xe9.jpg`.
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # surrogates that stand for no byte
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """Return text that any terminal takes: as UTF-8, with control characters written as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in utf8(text))
