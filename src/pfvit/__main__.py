@@ -1,83 +1,254 @@
-"""The command line: `pfvit VERB ...`. A verb's module is imported only when that verb is called."""
+"""The command line: `pfvit VERB ...`. A verb's module is imported only when that verb runs, not for its help."""
 
 import atexit
 import importlib
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, NamedTuple
 
 from pfvit import __version__
 from pfvit.errors import InputError
 
-#: verb -> (module, what it does). Each module has `main(arguments) -> exit status`.
+
+class Verb(NamedTuple):
+    """What the command line knows of a verb before its module is imported."""
+
+    summary: str
+    settings: str
+    """The class in `pfvit.config` that its words are parsed into, and that checks them."""
+    function: str
+    """`module:name` of what runs: settings in, exit status out (None is 0)."""
+    examples: tuple[str, ...]
+    extra: str = ""
+    """What has to be installed for it: `pip install "pfvit[EXTRA]"`."""
+    presets: bool = False
+    """Whether its first word names a preset, whose sizes the flags override."""
+
+
 VERBS = {
-    "predict": ("pfvit.commands.predict", "find faces in pictures and read their expressions"),
-    "video": ("pfvit.commands.video", "follow faces through a video, and take their expressions off"),
-    "batch": ("pfvit.commands.batch", "read a great many pictures on all cores or a Ray cluster"),
-    "poker": ("pfvit.commands.poker", "take the expression off faces in pictures"),
-    "serve": ("pfvit.commands.serve", "a page in the browser and an API over HTTP"),
-    "evaluate": ("pfvit.commands.evaluate", "measure recognition and poker faces on labelled faces"),
-    "prepare": ("pfvit.commands.prepare", "turn a data set's official download into checked Parquet files"),
-    "info": ("pfvit.commands.info", "print the size and cost of a preset"),
-    "pretrain": ("pfvit.commands.pretrain", "stage one: masked autoencoding of unlabelled faces"),
-    "train": ("pfvit.commands.train", "stage two: recognition and the poker-face game"),
-    "reproduce": ("pfvit.commands.reproduce", "repeat the paper on one of its test sets, its row beside ours"),
-    "export": ("pfvit.commands.export", "turn a training run into the .onnx files that predict and poker read"),
-    "convert": ("pfvit.commands.convert", "write stage one's weights in Hugging Face's format"),
+    "predict": Verb(
+        "find faces in pictures and read their expressions",
+        "Predict",
+        "pfvit.commands.predict:predict",
+        ("pfvit predict photo.jpg holiday/", "pfvit predict holiday/ --output faces.csv"),
+    ),
+    "video": Verb(
+        "follow faces through a video, and take their expressions off",
+        "Video",
+        "pfvit.commands.video:video",
+        ("pfvit video film.mp4 --out seen", "pfvit video webcam --out seen"),
+        extra="video",
+    ),
+    "batch": Verb(
+        "read a great many pictures on all cores or a Ray cluster",
+        "Batch",
+        "pfvit.commands.batch:batch",
+        ("pfvit batch faces/ more.parquet --out read",),
+        extra="batch",
+    ),
+    "poker": Verb(
+        "take the expression off faces in pictures",
+        "Poker",
+        "pfvit.commands.poker:poker",
+        ("pfvit poker photo.jpg --out calm", "pfvit poker photo.jpg --out calm --in-photo --strength 0.5"),
+    ),
+    "serve": Verb(
+        "a page in the browser and an API over HTTP",
+        "Serve",
+        "pfvit.commands.serve:serve",
+        ("pfvit serve --port 8000",),
+        extra="serve",
+    ),
+    "evaluate": Verb(
+        "measure recognition and poker faces on labelled faces",
+        "Evaluate",
+        "pfvit.commands.evaluate:evaluate",
+        ("pfvit evaluate --data ferplus_val.parquet --json",),
+    ),
+    "prepare": Verb(
+        "turn a data set's official download into checked Parquet files",
+        "Prepare",
+        "pfvit.commands.prepare:prepare",
+        ("pfvit prepare rafdb RAF-DB/basic data/rafdb",),
+    ),
+    "info": Verb(
+        "print the size and cost of a preset",
+        "Info",
+        "pfvit.commands.info:info",
+        ("pfvit info compact", "pfvit info list"),
+        extra="train",
+    ),
+    "pretrain": Verb(
+        "stage one: masked autoencoding of unlabelled faces",
+        "Pretrain",
+        "pfvit.commands.pretrain:pretrain",
+        ("pfvit pretrain compact --data faces.parquet --out runs/one",),
+        extra="train",
+        presets=True,
+    ),
+    "train": Verb(
+        "stage two: recognition and the poker-face game",
+        "Train",
+        "pfvit.commands.train:train",
+        ("pfvit train compact --data labelled.parquet --start runs/one --out runs/two",),
+        extra="train",
+        presets=True,
+    ),
+    "reproduce": Verb(
+        "repeat the paper on one of its test sets, its row beside ours",
+        "Reproduce",
+        "pfvit.commands.reproduce:reproduce",
+        ("pfvit reproduce rafdb --data data/rafdb --out runs/rafdb",),
+        extra="train",
+    ),
+    "export": Verb(
+        "turn a training run into the .onnx files that predict and poker read",
+        "Export",
+        "pfvit.commands.export:export",
+        ("pfvit export runs/two --out mine.onnx",),
+        extra="train",
+    ),
+    "convert": Verb(
+        "write stage one's weights in Hugging Face's format",
+        "Convert",
+        "pfvit.commands.convert:convert",
+        ("pfvit convert runs/one --out vit-mae",),
+        extra="train",
+    ),
 }
-#: Modules that only come with an extra, `pip install "pfvit[EXTRA]"`; of two extras with a module, the verb's own.
+#: Modules that only come with an extra; of two extras with a module, the verb's own.
 EXTRAS = {
     "batch": {"pyarrow", "fsspec"},
     "cluster": {"ray"},
-    "serve": {
-        "fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client",
-    },
+    "serve": {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client"},
     "video": {"av", "lap"},
-    "train": {
-        "torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping",
-    },
-}  # fmt: skip
+    "train": {"torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping"},
+}
+HELP = ("-h", "--help")
+#: Extras whose verbs see to signals themselves: the server, and training in several processes.
+OWN_SIGNALS = ("serve", "train")
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end: it cleans up as after Ctrl-C."""
 
 
 def usage() -> str:
     """Return the text of `pfvit --help`."""
-    rows = "\n".join(f"  {verb:<9} {what}" for verb, (_, what) in VERBS.items())
+    rows = "\n".join(
+        f"  {name:<10}{verb.summary}" + (f"  [{verb.extra}]" if verb.extra else "") for name, verb in VERBS.items()
+    )
     return (
         "usage: pfvit VERB [options]\n\n"
         f"Read facial expressions, and take them off a face.\n\nverbs:\n{rows}\n\n"
+        'A verb with a word in brackets needs that extra: pip install "pfvit[WORD]".\n'
         "`pfvit VERB --help` tells a verb's options; `pfvit --version` the version."
     )
+
+
+def parse(name: str, words: Sequence[str]) -> Any:
+    """Return a verb's settings; SystemExit after help (0) or what cannot be parsed (2), UsageError for bad values."""
+    import tyro
+
+    verb = VERBS[name]
+    settings = getattr(importlib.import_module("pfvit.config"), verb.settings)
+    examples = "\n".join(f"  {example}" for example in verb.examples)
+    needs = f'\n\nneeds: pip install "pfvit[{verb.extra}]"' if verb.extra else ""
+    told = {"prog": f"pfvit {name}", "args": words}
+    text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
+    if verb.presets:
+        from pfvit.config.presets import ARCHITECTURES, SUMMARIES
+
+        presets = {
+            preset: (SUMMARIES[preset], settings(data=tyro.MISSING, out=tyro.MISSING, model=sizes))
+            for preset, sizes in ARCHITECTURES.items()
+        }
+        return tyro.extras.overridable_config_cli(presets, description=text, **told)
+    readable = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
+    return tyro.cli(settings, description=text, config=readable, **told)
+
+
+def perform(name: str, words: Sequence[str]) -> int:
+    """Run one verb and return its exit status."""
+    verb = VERBS[name]
+    place, _, function = verb.function.partition(":")
+    if verb.extra == "train" and not set(words) & set(HELP):
+        module = importlib.import_module(place)
+        if hasattr(module, "main"):  # it parses its words itself
+            return module.main(words)
+    config = parse(name, words)
+    return getattr(importlib.import_module(place), function)(config) or 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 all well, 1 some input failed, 2 wrong command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
+    if not words or words[0] in HELP:
         print(usage(), file=sys.stderr if not words else sys.stdout)
         return 2 if not words else 0
     if words[0] in ("-V", "--version"):
         print(__version__)  # noqa: T201
         return 0
-    if words[0] not in VERBS:
-        print(f"pfvit: there is no verb {words[0]!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
+    name = words[0]
+    if name not in VERBS:
+        print(f"pfvit: there is no verb {name!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
         return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal takes every file name
     try:
-        module = importlib.import_module(VERBS[words[0]][0])
-        return module.main(words[1:])
+        with ended_by_sigterm() if VERBS[name].extra not in OWN_SIGNALS else nullcontext():
+            status = perform(name, words[1:])
+        sys.stdout.flush()
+        return status
     except InputError as problem:
-        print(f"pfvit {words[0]}: {problem}", file=sys.stderr)  # noqa: T201
+        print(f"pfvit {name}: {problem}", file=sys.stderr)  # noqa: T201
         return problem.status
     except ModuleNotFoundError as missing:
-        name = (missing.name or "").split(".")[0]
-        holding = [extra for extra, modules in EXTRAS.items() if name in modules]
+        module = (missing.name or "").split(".")[0]
+        holding = [extra for extra, modules in EXTRAS.items() if module in modules]
         if not holding:
             raise
-        extra = words[0] if words[0] in holding else holding[-1]
-        print(f'pfvit {words[0]} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201
+        extra = VERBS[name].extra if VERBS[name].extra in holding else holding[-1]
+        print(f'pfvit {name} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201
         return 1
-    except KeyboardInterrupt:
+    except BrokenPipeError:  # whoever read it has enough, as in `pfvit predict ... | head`
+        return 1
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)  # noqa: T201
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    finally:
+        let_go_of_stdout()
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let a request to end (SIGTERM) clean up as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may set signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def let_go_of_stdout() -> None:
+    """Drop what stdout does not take, as Python would complain once more when it flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(call: Callable[[], int] = main) -> None:
@@ -90,8 +261,8 @@ def run(call: Callable[[], int] = main) -> None:
 
 def _end(status: list[int]) -> None:
     """End one of several processes without taking the interpreter down, which gloo's threads do not always survive."""
-    scale = sys.modules.get("pfvit.training.distributed")
-    if status and scale is not None and scale.has_left:
+    distributed = sys.modules.get("pfvit.training.distributed")
+    if status and distributed is not None and distributed.has_left:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status[0])

@@ -21,8 +21,6 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-import tyro
-
 from pfvit.batch.partition import Part, parts_of
 from pfvit.batch.worker import Done, Worker
 from pfvit.config import Batch
@@ -41,14 +39,8 @@ AHEAD = 1
 REPORT_EVERY = 60
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit batch` and return its exit status."""
-    return batch(tyro.cli(Batch, prog="pfvit batch", args=arguments))
-
-
 def batch(config: Batch) -> int:
     """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
-    check(config)
     out = place(config.out)
     parts, inputs = parts_of(config.paths, config.rows)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
@@ -71,18 +63,6 @@ def batch(config: Batch) -> int:
                         speed = (rows - total + sum(part.rows for part in left)) / (reported - began)
                         say(f"{rows:,} of {total:,}, {speed:.3g}/s, {(total - rows) / speed:.0f} s left")
     return _report(out, total, len(left), time.monotonic() - began)
-
-
-def check(config: Batch) -> None:
-    """Refuse settings that mean nothing."""
-    if not config.paths:
-        raise InputError("name at least one Parquet file, picture or folder", status=2)
-    for name in ("rows", "processes", "threads"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} must be 1 or more, not {value}", status=2)
-    if config.address is not None and not config.ray:
-        raise InputError("--address is that of a Ray cluster: add --ray", status=2)
 
 
 def _here(config: Batch, parts: Sequence[Part]) -> Generator[Done]:

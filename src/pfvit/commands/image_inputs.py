@@ -4,9 +4,6 @@ Faces of several pictures go through the model together, memory stays bounded ho
 input that fails is named on stderr while the others go on, and the answers keep the inputs' order.
 """
 
-import io
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,8 +35,6 @@ class Inputs:
     """The pictures that a command line names, and how reading them went."""
 
     def __init__(self, paths: Sequence[str]):
-        if not paths:
-            raise InputError("name at least one picture, folder or Parquet file", status=2)
         self.files = sources.find(paths)
         self.failed = 0
 
@@ -97,17 +92,3 @@ class Inputs:
     def _progress(self) -> Progress:
         few = len(self.files) < MANY and self._total() is not None
         return progress_bar(hidden=few)
-
-
-def quiet_pipe(run: Callable[[], int]) -> int:
-    """Run a verb that prints to a pipe which may be closed (`pfvit predict ... | head`); return its status."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal takes every file name
-    try:
-        status = run()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return status

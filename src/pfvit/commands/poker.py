@@ -1,26 +1,13 @@
 """`pfvit poker`: take the expression off every face, and write what remains at the size of the face."""
 
-import math
-from collections.abc import Sequence
-
-import tyro
-
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.config import Poker
-from pfvit.errors import InputError
 from pfvit.inference.reader import Reader
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit poker` and return its exit status."""
-    return poker(tyro.cli(Poker, prog="pfvit poker", args=arguments))
 
 
 def poker(config: Poker) -> int:
     """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
-    if not math.isfinite(config.strength) or not -1 <= config.strength <= 1:
-        raise InputError(f"--strength must be from -1 to 1, not {config.strength}", status=2)
     inputs = Inputs(config.paths)
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     # A generator that is missing should be known before the first picture is read.

@@ -2,41 +2,24 @@
 
 import json
 import sys
-from collections.abc import Sequence
 
-import tyro
 from rich.table import Table
 
-from pfvit.commands.image_inputs import Inputs, quiet_pipe
+from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.commands.result_table import Records
 from pfvit.config import Predict
-from pfvit.errors import InputError
-from pfvit.inference.reader import Reader, read
-from pfvit.inference.reading import Reading, transfer
+from pfvit.inference.reader import Reader
+from pfvit.inference.reading import Reading
 from pfvit.rendering import annotated
-from pfvit.utils.console import say, wide_console
+from pfvit.utils.console import emit, say, show
 from pfvit.utils.text import printable
-
-__all__ = ["Reader", "Reading", "main", "read", "transfer"]
 
 BAR = 12  # characters
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit predict` and return its exit status."""
-    config = tyro.cli(Predict, prog="pfvit predict", args=arguments)
-    return quiet_pipe(lambda: predict(config))
-
-
 def predict(config: Predict) -> int:
     """Print or write what is read in every face, and pictures if asked to."""
-    if config.top < 1:
-        raise InputError(f"--top must be 1 or more, not {config.top}", status=2)
-    if not 0 <= config.min_score <= 1:
-        raise InputError(f"--min-score must be from 0 to 1, not {config.min_score}", status=2)
-    if config.resume and config.output is None:
-        raise InputError("--resume goes on with an --output; name it", status=2)
     inputs = Inputs(config.paths)
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     if config.output is None:
@@ -56,7 +39,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
             records.add(result.source, result.problem or faces)
         for reading in faces:
             if config.json:
-                sys.stdout.write(json.dumps(reading.to_dict()) + "\n")
+                emit(json.dumps(reading.to_dict()))
             elif records is None:
                 table.add_row(*cells(reading, config.top))
             if faces_namer is not None:
@@ -64,7 +47,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
         if photo_namer is not None and result.image is not None and faces:
             save(annotated(result.image, faces), photo_namer.name(faces[0], numbered=False))
     if table.row_count:
-        wide_console().print(table)
+        show(table)
     if records is not None:
         records.finish()
         say(f"{config.output} is written")

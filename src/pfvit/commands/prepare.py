@@ -1,15 +1,10 @@
 """`pfvit prepare`: turn the official download of a data set into checked Parquet files."""
 
-from collections.abc import Sequence
-
-import tyro
-
 from pfvit.config import Prepare
-from pfvit.datasets.pipeline import prepare
+from pfvit.datasets import pipeline
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit prepare` and return its exit status: 1 if rows were set aside."""
-    config = tyro.cli(Prepare, prog="pfvit prepare", args=arguments)
-    told = prepare(config)
-    return 1 if told["bad"] else 0
+def prepare(config: Prepare) -> int:
+    """Prepare a data set, or go on with it; return the exit status: 1 if rows were set aside."""
+    manifest = pipeline.prepare(config)
+    return 1 if manifest["bad"] else 0

@@ -19,7 +19,6 @@ from pfvit.errors import InputError
 from pfvit.inference.reading import Reading
 from pfvit.utils.files import atomic_write, cannot_write, lock, remove
 
-FORMS = (".jsonl", ".csv", ".parquet")
 ROWS_AT_A_TIME = 4096
 #: Columns before the probabilities, with their Parquet type.
 COLUMNS = {
@@ -36,8 +35,6 @@ class Table:
 
     def __init__(self, path: Path, columns: dict[str, str], resume: bool = False):
         """Begin, or go on with what an earlier run left; InputError if that is not possible or not asked for."""
-        if path.suffix.lower() not in FORMS:
-            raise InputError(f"--output must end in {', '.join(FORMS)}, not {path.name}", status=2)
         if path.exists():
             what = "is a folder" if path.is_dir() else "exists already; choose another name, or move it away"
             raise InputError(f"{path} {what}")

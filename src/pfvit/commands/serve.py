@@ -5,13 +5,12 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
 from typing import Any
 
-import tyro
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
@@ -29,14 +28,8 @@ KEEP_ALIVE = 30  # seconds that a connection may be idle between requests
 HUNG = 30
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit serve` until it is told to stop; what was taken is finished first."""
-    return serve(tyro.cli(Serve, prog="pfvit serve", args=arguments))
-
-
 def serve(config: Serve) -> int:
-    """Listen, and answer until the process is told to stop."""
-    check(config)
+    """Listen, and answer until the process is told to stop; what was taken is finished first."""
     if config.host not in LOOPBACK and not os.environ.get(KEY):
         say(f"pfvit: whoever reaches {config.host} may use it: set {KEY} to ask for a key")
     if config.ray:
@@ -88,20 +81,6 @@ def stopping() -> Iterator[Event]:
     finally:
         for one, handler in old.items():
             signal.signal(one, handler)
-
-
-def check(config: Serve) -> None:
-    """Raise InputError for settings that cannot be."""
-    if config.workers < 1:
-        raise InputError(f"--workers must be 1 or more, not {config.workers}", status=2)
-    if config.replicas < 1:
-        raise InputError(f"--replicas must be 1 or more, not {config.replicas}", status=2)
-    if not 0 <= config.port <= 65535:
-        raise InputError(f"--port must be from 0 to 65535, not {config.port}", status=2)
-    limits = vars(config.limits)
-    for name, value in limits.items():
-        if not value > 0 and name != "gather":
-            raise InputError(f"--limits.{name} must be more than 0, not {value}", status=2)
 
 
 def listen(host: str, port: int) -> socket.socket:

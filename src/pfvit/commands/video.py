@@ -4,15 +4,13 @@ Frames stream through: memory does not grow with the length. Faces are looked fo
 they are placed on the straight way from one to the next, so that a box never lags behind its face.
 """
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import tyro
 from av.packet import Packet
 from rich.progress import TextColumn
 
@@ -46,14 +44,8 @@ class Seen(NamedTuple):
     numbers: list[int]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit video` and return its exit status."""
-    return video(tyro.cli(Video, prog="pfvit video", args=arguments))
-
-
 def video(config: Video) -> int:
     """Read a whole video and write what was asked for; return the exit status."""
-    check(config)
     film = Film(config.path)
     with ExitStack() as closing:
         closing.callback(film.close)
@@ -61,18 +53,6 @@ def video(config: Video) -> int:
         if config.poker:
             _ = reader.artist.generator  # a missing one should be known before the first frame
         return Work(config, film, reader, closing).run()
-
-
-def check(config: Video) -> None:
-    """Refuse settings that mean nothing."""
-    if config.every < 1:
-        raise InputError(f"--every must be 1 or more, not {config.every}", status=2)
-    if not math.isfinite(config.strength) or not -1 <= config.strength <= 1:
-        raise InputError(f"--strength must be from -1 to 1, not {config.strength}", status=2)
-    if not (math.isfinite(config.smoothing) and config.smoothing >= 0):
-        raise InputError(f"--smoothing must be 0 or more seconds, not {config.smoothing}", status=2)
-    if config.seconds is not None and not config.seconds > 0:
-        raise InputError(f"--seconds must be more than 0, not {config.seconds}", status=2)
 
 
 class Work:

@@ -4,8 +4,7 @@ from pfvit.config.architecture import Architecture
 from pfvit.config.convert import Convert
 from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.export import Export
-from pfvit.config.inference import Evaluate, Info, Poker, Predict, Video
-from pfvit.config.inference_batch import Batch
+from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
 from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Game, Hardware, Precision, Pretrain, Train
 

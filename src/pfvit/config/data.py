@@ -7,6 +7,12 @@ from typing import Literal
 from tyro.conf import Positional
 
 from pfvit.config.training import DataPaths
+from pfvit.errors import UsageError
+
+#: Bits of two hashes that may differ; with more, the groups of bits that the search sorts by are too short.
+MOST_NEAR = 31
+#: Smaller pictures are refused when they are read (`pfvit.data.images`).
+SMALLEST_SIZE = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,14 @@ class Prepare:
     """Stop at the first bad row, and where counts are not the published ones."""
     jobs: int | None = None
     """Processes; all cores if not given."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.near <= MOST_NEAR:
+            raise UsageError(f"--near is 0 to {MOST_NEAR} bits, not {self.near}")
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"--held-out is a share between 0 and 1, not {self.held_out}")
+        if self.size < SMALLEST_SIZE or (self.jobs is not None and self.jobs < 1):
+            raise UsageError(f"--size must be {SMALLEST_SIZE} or more, and --jobs 1 or more")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,19 @@
-"""Settings of the verbs that read: info, evaluate, predict, poker, video."""
+"""Settings of the verbs that read: predict, poker, video, batch, evaluate; and of info."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
 
+from pfvit.config.checks import at_least, within
 from pfvit.config.training import DataPaths
+from pfvit.emotions import EIGHT, ORDERS
+from pfvit.errors import UsageError
 
+#: Endings of the tables that `predict --output` writes.
+TABLES = (".jsonl", ".csv", ".parquet")
 Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
 
 
@@ -54,6 +60,20 @@ class Evaluate:
     shown: int = 64
     """How many faces of each emotion the pictures show."""
 
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
+        at_least(1, self, "batch", "shown")
+        self.merged()
+
+    def merged(self) -> dict[str, str]:
+        """Return {emotion: what it counts as} of --merge; UsageError for words unlike contempt=disgust."""
+        told = {old: new for old, _, new in (word.partition("=") for word in self.merge)}
+        for old, new in told.items():
+            if old not in EIGHT or new not in EIGHT or new in told:
+                raise UsageError(f"--merge takes EMOTION=EMOTION of {', '.join(EIGHT)}, not {old}={new}")
+        return told
+
 
 @dataclass(frozen=True)
 class Predict:
@@ -85,6 +105,15 @@ class Predict:
     provider: Provider = "cpu"
     """What the model runs on, where the installed onnxruntime can use it."""
 
+    def __post_init__(self) -> None:
+        some(self.paths, "picture, folder or Parquet file")
+        at_least(1, self, "top", "threads")
+        within(0, 1, self, "min_score")
+        if self.output is not None and self.output.suffix.lower() not in TABLES:
+            raise UsageError(f"--output must end in {', '.join(TABLES)}, not {self.output.name}")
+        if self.resume and self.output is None:
+            raise UsageError("--resume goes on with an --output; name it")
+
 
 @dataclass(frozen=True)
 class Poker:
@@ -106,6 +135,11 @@ class Poker:
     """Processor threads for the model; all cores if not given."""
     provider: Provider = "cpu"
     """What the model runs on, where the installed onnxruntime can use it."""
+
+    def __post_init__(self) -> None:
+        some(self.paths, "picture, folder or Parquet file")
+        within(-1, 1, self, "strength")
+        at_least(1, self, "threads")
 
 
 @dataclass(frozen=True)
@@ -138,3 +172,53 @@ class Video:
     """Processor threads for the model; all cores if not given."""
     provider: Provider = "cpu"
     """What the model runs on, where the installed onnxruntime can use it."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "every", "threads")
+        within(-1, 1, self, "strength")
+        within(0, 1, self, "min_score")
+        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
+            raise UsageError(f"--smoothing must be 0 or more seconds, not {self.smoothing}")
+        if self.seconds is not None and not self.seconds > 0:
+            raise UsageError(f"--seconds must be more than 0, not {self.seconds}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Read a great many pictures on all cores, or on a Ray cluster: Parquet files or folders in, Parquet files out."""
+
+    paths: Positional[tuple[str, ...]]
+    """Parquet files with an image column, pictures, and folders of either; on this machine, or URLs of any file system
+    that pyarrow or fsspec knows (s3://bucket/faces)."""
+    out: str
+    """Folder for the result: faces/part-NNNNN.parquet with a row per face, failed/ with what could not be read."""
+    resume: bool = False
+    """Go on with what an earlier run left: parts that are there are not read again."""
+    whole: bool = False
+    """Take each picture as one face that is already cropped: no detection."""
+    rows: int = 2000
+    """Pictures in a part: what a crash may lose, for each process."""
+    processes: int | None = None
+    """How many work side by side; one for each core, of this machine or of the cluster, if not given."""
+    threads: int = 1
+    """Processor threads for the model in each process."""
+    ray: bool = False
+    """Work in Ray Data actors (pip install "pfvit[cluster]"): on this machine, or on the cluster at --address."""
+    address: str | None = None
+    """With --ray, the address of a running cluster, for instance auto; a local one is started if not given."""
+    weights: Path | None = None
+    """A recogniser .onnx, on every machine at the same path; the shipped weights if not given."""
+    provider: Provider = "cpu"
+    """What the model runs on, where the installed onnxruntime can use it; with --ray and cuda, one GPU a process."""
+
+    def __post_init__(self) -> None:
+        some(self.paths, "Parquet file, picture or folder")
+        at_least(1, self, "rows", "processes", "threads")
+        if self.address is not None and not self.ray:
+            raise UsageError("--address is that of a Ray cluster: add --ray")
+
+
+def some(paths: tuple[str, ...], what: str) -> None:
+    """Refuse a command line that names nothing to read."""
+    if not paths:
+        raise UsageError(f"name at least one {what}")

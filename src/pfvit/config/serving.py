@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pfvit.config.checks import at_least, within
+from pfvit.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -20,6 +23,11 @@ class Limits:
     """Longest time for a request to arrive, and then again to be answered."""
     gather: float = 0.005
     """Longest time in seconds that a picture waits for others, to be read together with them."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0 and name != "gather":
+                raise UsageError(f"--limits.{name} must be more than 0, not {value}")
 
 
 @dataclass(frozen=True)
@@ -44,3 +52,7 @@ class Serve:
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     limits: Limits = Limits()
     """Limits of a request, and of what may wait."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "workers", "replicas", "threads")
+        within(0, 65535, self, "port")

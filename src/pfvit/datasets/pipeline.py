@@ -14,17 +14,15 @@ import numpy as np
 
 from pfvit import __version__
 from pfvit.config import Prepare
-from pfvit.data.images import SMALLEST_SIDE
 from pfvit.datasets import SETS, duplicates, manifest, parts
 from pfvit.datasets.base import Bad, Item, Layout
 from pfvit.datasets.crop import Cutter
-from pfvit.errors import InputError, OutputError
+from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.files import atomic_write, lock
 from pfvit.utils.parallel import spread
 
 PARTS = ".parts"
-MOST_NEAR = 31  # bits: more and the bands are too short to sort by
 #: Settings that do not change what comes out.
 FREE = {"jobs", "strict", "source", "out"}
 
@@ -64,17 +62,11 @@ def prepare(config: Prepare) -> dict[str, Any]:
 def _checked(config: Prepare) -> Layout:
     """Return the set's layout; InputError for settings that make no sense."""
     if config.name not in SETS:
-        raise InputError(f"there is no data set {config.name!r}; choose from {', '.join(SETS)}", status=2)
+        raise UsageError(f"there is no data set {config.name!r}; choose from {', '.join(SETS)}")
     if not config.source.is_dir():
         raise InputError(f"{config.source} is no folder; give the one that the download unpacks to")
-    if not 0 <= config.near <= MOST_NEAR:
-        raise InputError(f"--near is 0 to {MOST_NEAR} bits, not {config.near}", status=2)
-    if not 0 < config.held_out < 1:
-        raise InputError(f"--held-out is a share between 0 and 1, not {config.held_out}", status=2)
-    if config.size < SMALLEST_SIDE or (config.jobs is not None and config.jobs < 1):
-        raise InputError(f"--size must be {SMALLEST_SIDE} or more, and --jobs 1 or more", status=2)
     if config.out.resolve().is_relative_to(config.source.resolve()):
-        raise InputError(f"{config.out} lies in {config.source}; choose a folder elsewhere", status=2)
+        raise UsageError(f"{config.out} lies in {config.source}; choose a folder elsewhere")
     return SETS[config.name]
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from pfvit.data.labelled import Labelled, batches
@@ -42,15 +41,6 @@ def test_set(path: Path) -> TestSet:
         if split in told["splits"]:
             return TestSet(f"{told['name']} ({split})", tuple(manifest.shards(path, split)), told["labels"])
     raise InputError(f"{path} has no test part, only {', '.join(told['splits'])}; name the Parquet files")
-
-
-def merging(words: Sequence[str]) -> dict[str, str]:
-    """Return {emotion: what it counts as} of words like contempt=disgust."""
-    told = {old: new for old, _, new in (word.partition("=") for word in words)}
-    for old, new in told.items():
-        if old not in EIGHT or new not in EIGHT or new in told:
-            raise InputError(f"--merge takes EMOTION=EMOTION of {', '.join(EIGHT)}, not {old}={new}", status=2)
-    return told
 
 
 def compare(
@@ -92,8 +82,8 @@ def compare(
     return report, faces.unreadable
 
 
-def show(reports: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means."""
+def tables(reports: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
+    """Yield the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means."""
     sets = list(dict.fromkeys(report["data"] for report in reports))
     table = Table(box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data",
                   title_justify="left")  # fmt: skip
@@ -103,9 +93,8 @@ def show(reports: Sequence[dict[str, Any]], console: Console) -> None:
     for weights in dict.fromkeys(report["weights"] for report in reports):
         cells = {report["data"]: _cell(report) for report in reports if report["weights"] == weights}
         table.add_row(weights, *(cells[name] for name in sets))
-    console.print(table)
-    for line in _notes(reports):
-        console.print(line, markup=False, soft_wrap=True)
+    yield table
+    yield from _notes(reports)
 
 
 def _cell(report: dict[str, Any]) -> str:

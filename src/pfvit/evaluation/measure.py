@@ -50,8 +50,6 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
     faces = Labelled(files, recogniser.labels, config.order, config.protocol == "clean")
-    if config.shown < 1:
-        raise InputError(f"--shown must be 1 or more, not {config.shown}", status=2)
     sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
     tally = Tally()
     with progress_bar() as progress:

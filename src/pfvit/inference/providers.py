@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 
 CPU = "cpu"
 #: Our word -> onnxruntime's, and the package that brings it (in place of `onnxruntime`).
@@ -23,7 +23,7 @@ def named(providers: Sequence[str]) -> list[str]:
     names = []
     for word in providers or (CPU,):
         if word not in PROVIDERS:
-            raise InputError(f"there is no provider {word!r}; there are {', '.join(PROVIDERS)}", status=2)
+            raise UsageError(f"there is no provider {word!r}; there are {', '.join(PROVIDERS)}")
         name, package = PROVIDERS[word]
         if name not in there:
             usable = ", ".join(word for word, (name, _) in PROVIDERS.items() if name in there)

@@ -14,7 +14,7 @@ from pfvit.data.images import Pixels, at_size
 from pfvit.detection.alignment import Frame, cut, frame
 from pfvit.detection.base import Detector, Face
 from pfvit.detection.detector import LibFaceDetection
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 from pfvit.inference import network
 from pfvit.inference.reading import Artist, Reading, transfer
 from pfvit.utils.prefetch import BYTES_AT_ONCE, PICTURES_AT_ONCE, ahead
@@ -54,7 +54,7 @@ class Reader:
         cannot be read; the detector is looked for when first needed.
         """
         if threads is not None and threads < 1:
-            raise InputError(f"threads must be 1 or more, not {threads}", status=2)
+            raise UsageError(f"threads must be 1 or more, not {threads}")
         path = None if weights is None else Path(weights)
         self.recogniser = network.open_answering(path, threads, providers)
         self.artist = Artist(self.recogniser, threads, providers)

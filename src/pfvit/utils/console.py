@@ -1,11 +1,15 @@
 """What is said to the person at the terminal: lines and progress bars on stderr, tables on stdout."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from pfvit.utils.files import cannot_write
 from pfvit.utils.text import printable
 
 #: Columns when a table goes to a file or a pipe: nothing must be cut.
@@ -46,6 +50,30 @@ def progress_bar(*columns: ProgressColumn, hidden: bool = False) -> Progress:
         transient=True,
         disable=hidden or not stderr().is_terminal,
     )
+
+
+def emit(line: str) -> None:
+    """Write one line to stdout, at once: for other programs. OutputError if what it goes to is full."""
+    with _stdout():
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+def show(*parts: RenderableType) -> None:
+    """Print tables, and text as it is, on stdout for people. OutputError if what it goes to is full."""
+    with _stdout():
+        for part in parts:
+            wide_console().print(part, markup=False, soft_wrap=isinstance(part, str))
+
+
+@contextmanager
+def _stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise cannot_write("standard output", problem) from problem
 
 
 def wide_console() -> Console:

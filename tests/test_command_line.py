@@ -1,0 +1,141 @@
+"""`pfvit` itself: its verbs, their help without extras, exit status, signals, and a stdout that takes no more."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import fake_weights
+import numpy as np
+import pytest
+from conftest import inside, pfvit, png
+
+from pfvit import __version__
+from pfvit.__main__ import EXTRAS, VERBS, main
+
+
+@pytest.fixture
+def weights(tmp_path):
+    (tmp_path / "weights").mkdir()
+    return fake_weights.write(tmp_path / "weights")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number}.png").write_bytes(png(np.full((20, 20, 3), number, np.uint8)))
+    return folder
+
+
+def test_the_list_of_verbs_says_what_needs_which_extra(capsys):
+    done = inside(capsys, "--help")
+    assert done.returncode == 0
+    for name, verb in VERBS.items():
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"  {name} "))
+        assert verb.summary in line and line.endswith(f"[{verb.extra}]") == bool(verb.extra)
+    assert inside(capsys, "--version").stdout.strip() == __version__
+    assert (inside(capsys).returncode, inside(capsys, "divine").returncode) == (2, 2)
+
+
+@pytest.fixture(scope="module")
+def help_without_extras() -> dict[str, list]:
+    """Status and text of each verb's help in a process that can import nothing of any extra."""
+    code = f"""
+import contextlib, io, json, sys
+from importlib.abc import MetaPathFinder
+class Bare(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {set.union(*EXTRAS.values())!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Bare())
+from pfvit.__main__ import VERBS, main
+told = {{}}
+for name in VERBS:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        try:
+            status = main([name, "--help"])
+        except SystemExit as end:
+            status = end.code
+    told[name] = [status, out.getvalue()]
+print(json.dumps(told))
+"""
+    environment = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_needs_no_extra_and_shows_how_to_begin(name, help_without_extras):
+    status, told = help_without_extras[name]
+    assert status == 0 and f"pfvit {name}" in told.splitlines()[0]
+    assert all(f"  {example}\n" in told for example in VERBS[name].examples)
+    assert (f'pip install "pfvit[{VERBS[name].extra}]"' in told) == bool(VERBS[name].extra)
+    if not VERBS[name].presets:  # types as a person reads them
+        assert "{None}" not in told and "STR" not in told.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if not verb.presets])
+def test_the_examples_are_settings_that_can_be(name):
+    from pfvit.__main__ import parse
+
+    for example in VERBS[name].examples:
+        assert parse(name, shlex.split(example)[2:]) is not None
+
+
+def test_what_is_wrong_with_the_command_line_is_told_before_anything_is_opened(capsys, tmp_path):
+    for words, why in (
+        (["predict"], "name at least one picture"),
+        (["predict", "a.jpg", "--top", 0], "--top must be 1 or more, not 0"),
+        (["poker", "a.jpg", "--out", tmp_path, "--strength", "nan"], "--strength must be from -1 to 1"),
+        (["evaluate", "--data", "a.parquet", "--order", "mine"], "--order must be one of"),
+        (["evaluate", "--data", "a.parquet", "--merge", "joy=fear"], "--merge takes EMOTION=EMOTION"),
+        (["prepare", "rafdb", "a", "b", "--held-out", 1], "--held-out is a share between 0 and 1"),
+        (["serve", "--port", 70000], "--port must be from 0 to 65535"),
+        (["serve", "--limits.images", 0], "--limits.images must be more than 0"),
+        (["batch", "a.jpg", "--out", tmp_path, "--rows", 0], "--rows must be 1 or more"),
+        (["video", "a.mp4", "--out", tmp_path, "--min-score", 2], "--min-score must be from 0 to 1"),
+    ):
+        done = inside(capsys, *words)
+        assert (done.returncode, done.stdout) == (2, "") and why in done.stderr, (words, done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("more", [["--json"], []])
+def test_a_full_disk_behind_stdout_is_told(more, photos, weights):
+    words = [sys.executable, "-m", "pfvit", "predict", photos, "--whole", "--weights", weights, *more]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "pfvit predict: standard output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
+def test_a_request_to_end_cleans_up_as_ctrl_c_does(photos, weights, tmp_path):
+    words = ["predict", photos, "--weights", weights, "--output", tmp_path / "out.csv", "--whole"]
+    # It stops itself in the middle of the pictures: a signal from here could come before or after.
+    code = (
+        "import os, signal, sys; from pfvit.__main__ import run; from pfvit.inference.reader import Reader; "
+        "read = Reader.read_found; "
+        "Reader.read_found = lambda *a: (os.kill(os.getpid(), signal.SIGTERM), read(*a))[1]; "
+        f"sys.argv[1:] = {list(map(str, words))!r}; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    assert done.stderr.splitlines()[-1] == "stopped" and "Traceback" not in done.stderr
+    assert (tmp_path / "out.csv.part").exists() and not (tmp_path / "out.csv").exists()
+    assert pfvit(*words, "--resume").returncode == 0
+
+
+def test_main_can_be_called_in_a_thread(photos, weights, capsys):
+    from concurrent.futures import ThreadPoolExecutor
+
+    words = ["predict", str(photos), "--whole", "--json", "--weights", str(weights)]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, words).result() == 0
+    assert len(capsys.readouterr().out.splitlines()) == 40
