@@ -108,7 +108,7 @@ def test_what_is_wrong_with_the_command_line_is_told_before_anything_is_opened(c
 @pytest.mark.parametrize("more", [["--json"], []])
 def test_a_full_disk_behind_stdout_is_told(more, photos, weights):
     words = [sys.executable, "-m", "pfvit", "predict", photos, "--whole", "--weights", weights, *more]
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run([*map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert "pfvit predict: standard output cannot be written: No space left on device" in done.stderr

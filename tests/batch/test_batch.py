@@ -18,7 +18,7 @@ from conftest import png
 
 from pfvit import InputError, Reader
 from pfvit.__main__ import main
-from pfvit.batch.partition import Pictures, parts_of
+from pfvit.batch.partition import Pictures, partition
 from pfvit.commands.batch import Actor
 from pfvit.config import Batch
 from pfvit.data.filesystem import place
@@ -131,7 +131,7 @@ def test_one_picture_that_breaks_the_reader_harms_no_other(weights, tmp_path, mo
         (0, 0), (0, 1), (2, None), (3, 0), (3, 1),
     ]  # fmt: skip
     (failed,) = rows(tmp_path / "out" / "failed")
-    assert failed["row"] == 1 and failed["error"] == "ZeroDivisionError: no such face"
+    assert failed["row"] == 1 and failed["error"] == f"{path}#1 cannot be read: ZeroDivisionError: no such face"
 
 
 def test_after_a_kill_it_goes_on_and_the_rest_is_not_read_again(weights, tmp_path):
@@ -230,17 +230,16 @@ def test_other_file_systems(table, weights, tmp_path):
 
 
 def test_parts_may_come_in_any_order(table):
-    parts, _ = parts_of([str(table)], 7)
+    parts, _ = partition([str(table)], 7)
     assert [part.rows for part in parts] == [7] * 8 + [4]
     pictures = Pictures()
     for number in (0, 1, 5, 8, 2, 2, 7):
         part = parts[number]
-        cells = list(pictures.of(part))
-        assert [cell.row for cell in cells] == list(range(part.start, part.stop))
-        for cell in cells:
-            assert isinstance(cell.content, InputError) == (cell.row % 10 == 7)
-            if not isinstance(cell.content, InputError):
-                assert cell.content[0, 0, 0] == fake_weights.CENTRES[cell.row % 8]
+        items = list(pictures.of(part))
+        assert [item.key.row for item in items] == list(range(part.start, part.stop))
+        for item in items:
+            row = item.key.row
+            assert item.picture == (b"broken" if row % 10 == 7 else flat(fake_weights.CENTRES[row % 8]))
 
 
 def test_what_ray_calls(table, weights, tmp_path):
@@ -249,7 +248,7 @@ def test_what_ray_calls(table, weights, tmp_path):
     (out / "faces").mkdir(parents=True)
     (out / "failed").mkdir()
     actor = Actor(Batch((str(table),), str(out), whole=True, weights=weights))
-    parts, _ = parts_of([str(table)], 25)
+    parts, _ = partition([str(table)], 25)
     assert actor({"part": json.dumps(parts[1])}) == {"number": 1, "rows": 25, "faces": 22, "failed": 3}
     assert [row["row"] for row in rows(out / "failed")] == [27, 37, 47]
 

@@ -223,21 +223,6 @@ def test_pictures_are_written(faces, weights, tmp_path, capsys):
         picture.verify()
 
 
-def test_every_kind_of_picture_gives_the_same_answer(weights, tmp_path):
-    reader = Reader(weights, threads=1)
-    path = tmp_path / "p.png"
-    path.write_bytes(png(NOISE))
-    with path.open("rb") as opened, Image.open(path) as image:
-        kinds = [path, str(path), path.read_bytes(), opened, image, NOISE]
-        answers = [reader.read(kind, whole=True)[0].probabilities for kind in kinds]
-    assert all(answer == answers[0] for answer in answers)
-    for wrong in (NOISE.astype(float), NOISE[:, :, :2], np.zeros((0, 5, 3), np.uint8)):
-        with pytest.raises(InputError, match=r"give|too small"):
-            reader.read(wrong, whole=True)
-    with pytest.raises(InputError, match="1 or more"):
-        Reader(weights, threads=0)
-
-
 def test_together_as_alone(weights):
     """Pictures of two sizes, more than go through the model at once: order and answers stay."""
     reader = Reader(weights, threads=1)

@@ -94,12 +94,10 @@ def test_a_run_that_was_cut_goes_on_and_reads_nothing_twice(photos, weights, tmp
     status, said = predict(capsys, weights, photos, "--output", cut)
     assert status == 1 and "--resume goes on" in said and not cut.exists()
     read = []
-    from pfvit.data import sources
+    from pfvit.inference import reader
 
-    decode = sources.decode
-    monkeypatch.setattr(
-        sources, "decode", lambda image, name="": (read.append(Path(name).stem), decode(image, name))[1]
-    )
+    load = reader.load
+    monkeypatch.setattr(reader, "load", lambda image, name: (read.append(Path(name).stem), load(image, name))[1])
     predict(capsys, weights, photos, "--output", cut, "--resume")
     assert cut.read_text() == whole.read_text() and not part.exists()
     assert read == [Path(json.loads(line)["source"]).stem for line in lines[4:]]

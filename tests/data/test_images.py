@@ -11,7 +11,7 @@ import pytest
 from conftest import png
 from PIL import Image
 
-from pfvit.data import images, parquet, sources
+from pfvit.data import images, parquet, pictures, sources
 from pfvit.errors import InputError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)
@@ -139,19 +139,38 @@ def test_folders_are_read_in_order_without_hidden_files(tmp_path):
     (tmp_path / "link.png").symlink_to(tmp_path / "b.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    found = [path.relative_to(tmp_path).as_posix() for path in sources.find([tmp_path])]
+    files, found_notes = sources.find([tmp_path])
+    *files, broken = files
+    found = [path.relative_to(tmp_path).as_posix() for path in files]
     assert found == ["a/rows.parquet", "a/y.webp", "a/z.JPG", "b.png", "link.png"]
+    assert broken.source.endswith("gone.png") and "link to something" in str(broken.problem)
+    assert found_notes == [f"{tmp_path}: 1 file without pictures left out (TXT)"]
 
 
 def test_paths_that_stand_for_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "no_suffix").write_bytes(png(scene()))
     os_error = "x" * 5000
-    found = sources.find(["", tmp_path / "no.jpg", tmp_path / "empty", "/dev/null", os_error, tmp_path / "no_suffix"])
-    assert [isinstance(item, InputError) for item in found] == [True] * 5 + [False]
+    found, _ = sources.find(
+        ["", tmp_path / "no.jpg", tmp_path / "empty", "/dev/null", os_error, tmp_path / "no_suffix"]
+    )
+    assert [isinstance(item, sources.Missing) for item in found] == [True] * 5 + [False]
     reasons = ["empty", "not there", "without pictures", "neither", "cannot be looked at"]
     for item, why in zip(found, reasons, strict=False):
-        assert why in str(item)
+        assert why in str(item.problem)
+
+
+def decoded(paths) -> list[tuple[str, np.ndarray | InputError]]:
+    """Return the source and the pixels of each picture, or why there are none."""
+    found = []
+    for item in sources.items(paths):
+        try:
+            if isinstance(item.picture, InputError):
+                raise item.picture
+            found.append((item.source, pictures.load(item.picture, item.name or item.source).pixels))
+        except InputError as problem:
+            found.append((item.source, problem))
+    return found
 
 
 def write_table(path, images, **columns):
@@ -169,7 +188,7 @@ def test_parquet_rows_are_pictures(tmp_path, kind):
     else:
         images = pa.array(contents, getattr(pa, kind)())
     path = write_table(tmp_path / "t.parquet", images, name=["one", "two", "three", None])
-    read = list(sources.pictures([path]))
+    read = decoded([path])
     assert [source for source, _ in read] == ["one", "two", "three", f"{path}#3"]
     assert (read[0][1] == scene()).all() and (read[3][1] == scene()).all()
     assert "t.parquet#1 (two)" in str(read[1][1]) and "t.parquet#2" in str(read[2][1])
@@ -177,9 +196,9 @@ def test_parquet_rows_are_pictures(tmp_path, kind):
 
 def test_parquet_without_names_or_pictures(tmp_path):
     path = write_table(tmp_path / "t.pq", [png(scene())] * 3)  # known by its first bytes
-    assert [source for source, _ in sources.pictures([path])] == [f"{path}#{row}" for row in range(3)]
+    assert [source for source, _ in decoded([path])] == [f"{path}#{row}" for row in range(3)]
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-    (_, problem), *rest = sources.pictures([tmp_path / "a.parquet"])
+    (_, problem), *rest = decoded([tmp_path / "a.parquet"])
     assert "no image column" in str(problem) and not rest
 
 
@@ -213,6 +232,6 @@ def test_rows_before_the_damage_are_given(tmp_path):
     middle = len(content) // 2
     content[middle : middle + 300] = b"\xff" * 300
     path.write_bytes(content)
-    read = list(sources.pictures([path]))
+    read = decoded([path])
     good = [pixels for _, pixels in read if not isinstance(pixels, InputError)]
     assert 20 < len(good) < 199 and "cannot be read as Parquet after row" in str(read[-1][1])

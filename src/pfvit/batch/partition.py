@@ -1,7 +1,7 @@
-"""Many pictures cut into parts, each small enough to be lost: what `pfvit batch` hands out and resumes by.
+"""Many pictures cut into partitions, each small enough to be lost: what `pfvit batch` hands out and resumes by.
 
-A part is a run of rows of one Parquet file, or some picture files. Which parts there are depends on the inputs alone,
-so a part that is done stays done whoever goes on, and however many work.
+A partition is a run of rows of one Parquet file, or some picture files. Which there are depends on the inputs alone, so
+one that is done stays done whoever goes on, and however many work.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pfvit.data import images, sources
+from pfvit.data import formats
 from pfvit.data.filesystem import Place, place
-from pfvit.data.images import Pixels
-from pfvit.errors import InputError
+from pfvit.data.pictures import Item
+from pfvit.data.sources import row_item
+from pfvit.errors import InputError, PictureError
+from pfvit.utils.text import utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +28,7 @@ ROWS_AT_A_TIME = 64
 COLUMNS = ("image", "name")
 
 
-class Part(NamedTuple):
+class Partition(NamedTuple):
     """Some pictures; it crosses to other processes and machines, so it holds names, not pictures."""
 
     number: int
@@ -46,28 +48,27 @@ class Part(NamedTuple):
         return self.stop - self.start
 
 
-class Cell(NamedTuple):
-    """One picture of a part, or why it cannot be read."""
+class Row(NamedTuple):
+    """Where a picture of a partition stands."""
 
     file: str
+    """A Parquet file, or the picture's own."""
     row: int
-    source: str
-    content: Pixels | InputError
 
 
-def parts_of(paths: Sequence[str], rows: int) -> tuple[list[Part], str]:
+def partition(paths: Sequence[str], rows: int) -> tuple[list[Partition], str]:
     """Return the parts, of at most so many rows, that paths and URLs stand for, and a fingerprint of the inputs.
 
     Folders are searched for Parquet files and pictures, as `pfvit predict` does it. Opens each Parquet file's footer.
     """
-    parts: list[Part] = []
+    parts: list[Partition] = []
     seen = hashlib.sha256()
     loose: list[str] = []
 
     def close() -> None:
         for start in range(0, len(loose), rows):
             some = tuple(loose[start : start + rows])
-            parts.append(Part(len(parts), "", 0, len(some), some))
+            parts.append(Partition(len(parts), "", 0, len(some), some))
         loose.clear()
 
     for path in paths:
@@ -81,9 +82,9 @@ def parts_of(paths: Sequence[str], rows: int) -> tuple[list[Part], str]:
                 continue
             close()
             if problem:
-                parts.append(Part(len(parts), name, 0, 1, problem=problem))
+                parts.append(Partition(len(parts), name, 0, 1, problem=problem))
             for start in range(0, count, rows):
-                parts.append(Part(len(parts), name, start, min(start + rows, count)))
+                parts.append(Partition(len(parts), name, start, min(start + rows, count)))
         close()
     return parts, seen.hexdigest()[:16]
 
@@ -97,31 +98,32 @@ class Pictures:
         self.batches: Iterator[pa.RecordBatch] = iter(())
         self.left: list[dict[str, Any]] = []
 
-    def of(self, part: Part) -> Iterator[Cell]:
+    def of(self, part: Partition) -> Iterator[Item]:
         """Yield every picture of a part, exactly once and in order."""
         if part.problem:
-            yield Cell(part.file, 0, part.file, InputError(part.problem))
+            yield Item(utf8(part.file), PictureError(part.problem), key=Row(part.file, 0))
         elif not part.file:
             for name in part.names:
-                yield Cell(name, 0, name, _load(name))
+                yield Item(utf8(name), _content(name), name, Row(name, 0))
         else:
             yield from self._rows(part)
 
-    def _rows(self, part: Part) -> Iterator[Cell]:
+    def _rows(self, part: Partition) -> Iterator[Item]:
         """Yield the rows of a part; where a row group is damaged, its other rows with the error."""
         row = part.start
         while row < part.stop:
             end, why = part.stop, f"{part.file} is shorter than it was"
             try:
                 for values in self._table(part.file, row, part.stop):
-                    yield _cell(part.file, row, values)
+                    item = row_item(part.file, row, values["image"], values.get("name"))
+                    yield item._replace(key=Row(part.file, row))
                     row += 1
             except (OSError, ValueError) as problem:  # pyarrow's errors
                 end = min([start for start in self.starts if start > row], default=end)
                 why = f"{part.file} cannot be read as Parquet from row {row} on: {problem}"
                 self.file = ""
             for lost in range(row, min(end, part.stop)):
-                yield Cell(part.file, lost, f"{part.file}#{lost}", InputError(why))
+                yield Item(f"{part.file}#{lost}", PictureError(why), key=Row(part.file, lost))
             row = max(row, min(end, part.stop))
 
     def _table(self, file: str, start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -163,25 +165,16 @@ class Pictures:
         self.file, self.at = name, self.starts[group]
 
 
-def _cell(file: str, row: int, values: dict[str, Any]) -> Cell:
-    told = f"{file}#{row}"
-    name = values.get("name")
-    source = name if isinstance(name, str) and name else told
-    try:
-        return Cell(file, row, source, images.decode_cell(values["image"], told))
-    except InputError as problem:
-        return Cell(file, row, source, problem)
-
-
-def _load(name: str) -> Pixels | InputError:
+def _content(name: str) -> Path | bytes | PictureError:
+    """Return a file of this machine by its path, and the content of one elsewhere."""
+    if "://" not in name:
+        return Path(name)
     try:
         there = place(name)
         with there.files.open_input_stream(there.path) as stream:
-            return images.decode(stream.read(), name)
-    except InputError as problem:
-        return problem
-    except (OSError, ValueError) as problem:
-        return InputError(f"{name} cannot be opened: {problem}")
+            return stream.read()
+    except (InputError, OSError, ValueError) as problem:
+        return PictureError(f"{name} cannot be opened: {problem}")
 
 
 def _count(name: str) -> tuple[int, str]:
@@ -224,4 +217,4 @@ def _files(url: str) -> Iterator[tuple[str, int, str]]:
 def _wanted(path: str, folder: Place) -> bool:
     inside = PurePosixPath(path[len(folder.path) :].lstrip("/"))
     hidden = any(name.startswith(".") for name in inside.parts)
-    return not hidden and inside.suffix.lower() in sources.SUFFIXES
+    return not hidden and inside.suffix.lower() in formats.PICTURES | formats.TABLES

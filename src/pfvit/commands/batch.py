@@ -21,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from pfvit.batch.partition import Part, parts_of
+from pfvit.batch.partition import Partition, partition
 from pfvit.batch.worker import Done, Worker
 from pfvit.config import Batch
 from pfvit.data.filesystem import Place, place
@@ -42,7 +42,7 @@ REPORT_EVERY = 60
 def batch(config: Batch) -> int:
     """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
     out = place(config.out)
-    parts, inputs = parts_of(config.paths, config.rows)
+    parts, inputs = partition(config.paths, config.rows)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
     plan = {"format": FORMAT, "inputs": inputs, "rows": config.rows, "whole": config.whole, "weights": pair}
     with ExitStack() as held:
@@ -65,7 +65,7 @@ def batch(config: Batch) -> int:
     return _report(out, total, len(left), time.monotonic() - began)
 
 
-def _here(config: Batch, parts: Sequence[Part]) -> Generator[Done]:
+def _here(config: Batch, parts: Sequence[Partition]) -> Generator[Done]:
     """Read parts in processes of this machine."""
     if not parts:
         return
@@ -102,7 +102,7 @@ def _begin(config: Batch) -> None:
     gc.freeze()  # what is loaded now stays: it need not be looked through at every collection
 
 
-def _work(part: Part) -> Done:
+def _work(part: Partition) -> Done:
     if _worker is None:
         raise RuntimeError("this process was not made ready")
     return _worker.work(part)
@@ -117,10 +117,10 @@ class Actor:
     def __call__(self, row: dict[str, str]) -> dict[str, int]:
         """Read one part."""
         number, file, start, stop, names, problem = json.loads(row["part"])
-        return self.worker.work(Part(number, file, start, stop, tuple(names), problem))._asdict()
+        return self.worker.work(Partition(number, file, start, stop, tuple(names), problem))._asdict()
 
 
-def _on_ray(config: Batch, parts: Sequence[Part]) -> Generator[Done]:
+def _on_ray(config: Batch, parts: Sequence[Partition]) -> Generator[Done]:
     """Read parts in Ray Data actors."""
     ray, ray_data = import_module("ray"), import_module("ray.data")  # by name: types are checked without the extra
     if not parts:

@@ -19,11 +19,11 @@ from pfvit.commands.result_table import Table
 from pfvit.config import Video
 from pfvit.detection.base import Face
 from pfvit.errors import InputError
-from pfvit.inference.reader import Reader, cut_outs
+from pfvit.inference.reader import Reader, crop_faces
 from pfvit.inference.reading import Reading
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
-from pfvit.utils.prefetch import ahead
+from pfvit.utils.prefetch import prefetch
 from pfvit.video.io import Film, FilmWriter, Shot, suffix_for
 from pfvit.video.timeline import COLOURS, Timeline
 from pfvit.video.tracking import People, between
@@ -122,7 +122,7 @@ class Work:
         keeps_sound = self.film.audio is not None and (self.config.annotate or self.config.poker)
         items = self.film.shots(sound=keeps_sound)
         early: list[Packet] = []  # sound that comes before the first frame, which tells the size to write
-        for item in items if self.film.live else ahead(items, DECODED_AHEAD):
+        for item in items if self.film.live else prefetch(items, DECODED_AHEAD):
             if isinstance(item, Shot):
                 if self.config.seconds is not None and item.time >= self.config.seconds:
                     return
@@ -161,7 +161,7 @@ class Work:
         return [*seen, now]
 
     def _read(self, seen: list[Seen]) -> None:
-        found = [cut_outs(shot.image, faces) for shot, faces, _ in seen]
+        found = [crop_faces(shot.image, faces) for shot, faces, _ in seen]
         read = self.reader.read_found(found, [self.config.path] * len(seen))
         if self.config.poker:
             self._draw([reading for faces in read for reading in faces])

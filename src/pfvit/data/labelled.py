@@ -1,6 +1,6 @@
 """Labelled faces from Parquet files for measuring: decoded as any picture is, one truth each, without torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Labelled:
         say(str(problem))
 
 
-def batches(samples: Labelled, size: int) -> Iterator[list[Sample]]:
+def batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
     """Yield the samples so many at a time."""
     some: list[Sample] = []
     for sample in samples:

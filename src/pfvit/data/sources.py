@@ -1,108 +1,197 @@
-"""Which pictures a path stands for: files, folders, patterns, Parquet files, standard input."""
+"""Which pictures a path stands for: files, folders, patterns, Parquet files, pipes, standard input."""
 
 import os
+import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
-from pfvit.data import parquet
-from pfvit.data.images import Pixels, decode, decode_cell
-from pfvit.errors import InputError
+from pfvit.data import formats, images, parquet
+from pfvit.data.formats import HEAD, is_address, kind_of
+from pfvit.data.pictures import Item
+from pfvit.errors import InputError, PictureError
+from pfvit.utils.text import utf8
 
-SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".parquet",
-}  # fmt: skip
 STANDARD_INPUT = Path("-")
 
 
-def find(paths: Sequence[str | Path]) -> list[Path | InputError]:
-    """Return the files that paths stand for: files as they are, folders with every picture below them, sorted.
+class Missing(NamedTuple):
+    """A path that stands for no picture, and why."""
 
-    In folders, hidden files and folders are passed over, links to files are followed and links to folders are
-    not (they may lead back). A path that stands for nothing becomes an InputError in its place.
+    source: str
+    problem: PictureError
+
+
+class Found(NamedTuple):
+    """What some paths stand for."""
+
+    files: list[Path | Missing]
+    """In the order of the paths, folders sorted; a path that stands for nothing is Missing in its place."""
+    notes: list[str]
+    """What a person should know of files that were left out and are no failure."""
+
+
+def find(paths: Sequence[str | Path], leave_out: Sequence[Path] = ()) -> Found:
+    """Return the files that paths stand for: files as they are, folders with every picture below them.
+
+    In folders, hidden files and folders are passed over, links to files are followed and links to folders are not
+    (they may lead back). A file whose ending tells nothing is looked into; what cannot be read is Missing. Folders in
+    `leave_out`, which this run writes to, are not read unless they are named.
     """
-    files: list[Path | InputError] = []
+    found = Found([], [])
     for path in paths:
         try:
-            files.extend(_stands_for(path))
-        except OSError as problem:
-            files.append(InputError(f"{path} cannot be looked at: {problem.strerror}"))
-    return files
+            _stands_for(path, found, [folder.resolve() for folder in leave_out])
+        except (OSError, ValueError) as problem:  # ValueError: a name with a NUL in it
+            why = getattr(problem, "strerror", None) or problem
+            found.files.append(_missing(path, f"{path} cannot be looked at: {why}"))
+    return found
 
 
-def pictures(
-    files: Sequence[Path | InputError], skip: Callable[[str], bool] = lambda source: False
-) -> Iterator[tuple[str, Pixels | InputError]]:
-    """Yield (source, pixels) of every picture, in order; where one cannot be read, the InputError in its place.
+def items(files: Sequence[Path | Missing], skip: Callable[[str], bool] = lambda source: False) -> Iterator[Item]:
+    """Yield every picture, in order and not decoded yet; where there is none, the PictureError in its place.
 
-    A picture whose source is to `skip` is not decoded. The path `-` is one picture on standard input. Parquet files
-    give one picture per row of their `image` column: the source is the row's `name`, or file#row.
+    A picture whose source is to `skip` is left out. The path `-` is one picture on standard input. Parquet files give
+    one picture per row of their `image` column: the source is the row's `name`, or file#row.
     """
     for file in files:
-        if isinstance(file, InputError):
-            yield "", file
+        if isinstance(file, Missing):
+            if not skip(file.source):
+                yield Item(file.source, file.problem)
             continue
+        source = utf8(str(file))
         try:
-            if file != STANDARD_INPUT and parquet.is_table(file):
+            if file != STANDARD_INPUT and file.is_file() and parquet.is_table(file):
                 yield from _rows(file, skip)
+            elif skip(source):
                 continue
-            if skip(str(file)):
-                continue
-            if file == STANDARD_INPUT:
-                yield "-", decode(sys.stdin.buffer.read(), "standard input")
-                continue
-            with file.open("rb") as opened:
-                pixels: Pixels | InputError = decode(opened, str(file))
+            elif file == STANDARD_INPUT:
+                yield Item(source, sys.stdin.buffer, "standard input")
+            else:
+                yield Item(source, file)
         except InputError as problem:
-            pixels = problem
+            yield Item(source, PictureError(str(problem)))
         except OSError as problem:
-            pixels = InputError(f"{file} cannot be opened: {problem.strerror}")
-        yield str(file), pixels
+            yield Item(source, PictureError(f"{file} cannot be opened: {problem.strerror}"))
 
 
-def _rows(path: Path, skip: Callable[[str], bool]) -> Iterator[tuple[str, Pixels | InputError]]:
+def _rows(path: Path, skip: Callable[[str], bool]) -> Iterator[Item]:
     there = parquet.column_names(path)
     if "image" not in there:
-        raise InputError(f"{path} has no image column, only {', '.join(there)}")
+        raise PictureError(f"{path} has no image column, only {', '.join(there)}")
     wanted = [name for name in ("image", "name") if name in there]
     for number, row in enumerate(parquet.rows(path, wanted)):
-        place = f"{path}#{number}"
-        name = row.get("name")
-        source = name if isinstance(name, str) and name else place
-        # A name alone does not tell which row of which file to look at.
-        told = place if source == place else f"{place} ({source})"
-        if skip(source):
-            continue
-        try:
-            yield source, decode_cell(row["image"], told)
-        except InputError as problem:
-            yield source, problem
+        item = row_item(path, number, row["image"], row.get("name"))
+        if not skip(item.source):
+            yield item
 
 
-def _stands_for(name: str | Path) -> Sequence[Path | InputError]:
+def row_item(path: Path | str, number: int, cell: object, name: object) -> Item:
+    """Return a row of an image column: its source is the row's `name`, or file#row."""
+    place = f"{path}#{number}"
+    source = utf8(name if isinstance(name, str) and name else place)
+    # A name alone does not tell which row of which file to look at.
+    told = place if source == place else f"{place} ({source})"
+    try:
+        return Item(source, images.cell_bytes(cell, told), told)
+    except PictureError as problem:
+        return Item(source, problem, told)
+
+
+def _missing(path: str | Path, why: str) -> Missing:
+    return Missing(utf8(str(path)), PictureError(why))
+
+
+def _stands_for(name: str | Path, found: Found, leave_out: Sequence[Path]) -> None:
     path = Path(name)
     if not str(name):
-        return [InputError("a path is empty")]
-    if path == STANDARD_INPUT or path.is_file():
-        return [path]
-    if path.is_dir():
-        return _below(path) or [InputError(f"{path} is a folder without pictures")]
-    if not path.exists() and set(str(name)) & set("*?["):  # a shell that leaves patterns alone
-        found = sorted(Path(match) for match in glob(str(name), recursive=True))  # noqa: PTH207 (Path's takes no roots)
-        return [match for match in found if match.is_file()] or [InputError(f"no file is like {name}")]
-    return [InputError(f"{path} is neither a file nor a folder" if path.exists() else f"{path} is not there")]
+        found.files.append(_missing(name, "a path is empty"))
+    elif path == STANDARD_INPUT or path.is_file() or _is_pipe(path):
+        found.files.append(path)
+    elif path.is_dir():
+        _below(path, found, leave_out)
+    elif path.exists():
+        found.files.append(_missing(path, f"{path} is neither a file nor a folder"))
+    elif is_address(str(name)):
+        found.files.append(_missing(name, f"{name} is an address: download it first"))
+    elif set(str(name)) & set("*?["):  # a shell that leaves patterns alone
+        matches = sorted(Path(match) for match in glob(str(name), recursive=True))  # noqa: PTH207 (Path's takes no roots)
+        files = [match for match in matches if match.is_file()]
+        found.files.extend(files or [_missing(name, f"no file is like {name}")])
+    else:
+        found.files.append(_missing(path, f"{path} is not there"))
 
 
-def _below(folder: Path) -> list[Path | InputError]:
-    found: list[Path] = []
-    closed: list[InputError] = []
+def _is_pipe(path: Path) -> bool:
+    """Tell whether a path is a pipe (`<(...)`, a named one) or standard input by its name (/dev/stdin)."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
+    files: list[Path] = []
+    unread: list[Missing] = []
+    others: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
 
     def note(problem: OSError) -> None:
-        closed.append(InputError(f"{problem.filename} cannot be looked into: {problem.strerror}"))
+        unread.append(_missing(problem.filename, f"{problem.filename} cannot be looked into: {problem.strerror}"))
 
     for here, folders, names in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = (Path(here, name) for name in names if not name.startswith("."))
-        found.extend(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [*sorted(found), *closed]
+        own = [name for name in folders if Path(here, name).resolve() in leave_out] if leave_out else []
+        found.notes.extend(f"{Path(here, name)} is left out: this run writes there" for name in own)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in own)
+        for path in (Path(here, name) for name in names if not name.startswith(".")):
+            ending = path.suffix.lower()
+            if ending in formats.OTHERS:
+                others[ending] += 1
+            elif not path.is_file():
+                if path.is_symlink():
+                    unread.append(_missing(path, f"{path} is a link to something that is not there"))
+            elif ending in formats.PICTURES or ending in formats.TABLES or ending in formats.RAW:
+                files.append(path)
+            elif ending in formats.UNREAD:
+                unknown[ending] += 1
+            else:
+                kind = look(path)
+                counted = others if kind == "text" else unknown
+                if kind == "picture":
+                    files.append(path)
+                else:
+                    counted[ending] += 1
+    if unknown:
+        unread.append(
+            _missing(folder, f"{folder}: {_files(unknown)} of a kind that cannot be read ({_kinds(unknown)})")
+        )
+    if others:
+        found.notes.append(f"{folder}: {_files(others)} without pictures left out ({_kinds(others)})")
+    empty = [] if files or unread else [_missing(folder, f"{folder} is a folder without pictures")]
+    found.files.extend([*sorted(files), *unread, *empty])
+
+
+def look(path: Path) -> str:
+    """Tell by a file's first bytes whether it is a picture that can be read, a text without an ending, or neither."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    kind = kind_of(head)
+    if kind in (*images.FORMATS, *images.RARE, "HEIF"):
+        return "picture"
+    return "text" if not path.suffix and kind is None and b"\0" not in head else "unknown"
+
+
+def _files(endings: Counter[str]) -> str:
+    return "1 file" if endings.total() == 1 else f"{endings.total()} files"
+
+
+def _kinds(endings: Counter[str]) -> str:
+    """Return the endings, with their numbers where there are several files: `2 TXT, 1 CSV`."""
+    names = {ending: ending[1:].upper() or "without ending" for ending in endings}
+    if endings.total() == 1:
+        return names[next(iter(endings))]
+    return ", ".join(f"{number} {names[ending]}" for ending, number in endings.most_common())

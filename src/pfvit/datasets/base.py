@@ -1,6 +1,6 @@
 """What a data set's official download looks like: which faces it lists, in which split and under which emotion."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -87,7 +87,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, text
 
 
-def below(folder: Path, suffixes: set[str]) -> Iterator[Path]:
+def below(folder: Path, suffixes: Set[str]) -> Iterator[Path]:
     """Yield the files below a folder in order, one folder at a time, hidden ones and links to folders left out."""
     entries = sorted(folder.iterdir())
     for entry in entries:

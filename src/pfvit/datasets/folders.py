@@ -4,13 +4,12 @@ from pathlib import Path
 from random import Random
 
 from pfvit.config import Prepare
-from pfvit.data.sources import SUFFIXES
+from pfvit.data.formats import PICTURES
 from pfvit.datasets.base import Bad, Item, Layout, Listing, below, share
 from pfvit.emotions import EIGHT, named
 from pfvit.errors import InputError
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-PICTURES = SUFFIXES - {".parquet"}
 
 
 def listing(source: Path, config: Prepare) -> Listing:

@@ -20,7 +20,7 @@ from pfvit.datasets.crop import Cutter
 from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.files import atomic_write, lock
-from pfvit.utils.parallel import spread
+from pfvit.utils.parallel import parallel_map
 
 PARTS = ".parts"
 #: Settings that do not change what comes out.
@@ -110,7 +110,7 @@ def _cut(config: Prepare, layout: Layout, folder: Path) -> tuple[dict[str, list[
                 yield part
             progress.update(task, total=listed)
 
-        for told in spread(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
+        for told in parallel_map(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
             done.setdefault(told["split"], []).append(told)
             found_bad += [Bad(**row) for row in told["bad"]]
             if config.strict and (bad := listed_bad + found_bad):
@@ -186,7 +186,7 @@ def _join(
         }  # fmt: skip
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(shards))
-        for _ in spread(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
+        for _ in parallel_map(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
             progress.advance(task)
     for split in told.values():
         for file in split["files"]:

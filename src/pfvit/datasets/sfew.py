@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pfvit.config import Prepare
-from pfvit.data.sources import SUFFIXES
+from pfvit.data.formats import PICTURES
 from pfvit.datasets.base import Bad, Item, Layout, Listing, below, need
 from pfvit.emotions import SEVEN, named
 
@@ -25,7 +25,7 @@ def listing(source: Path, config: Prepare) -> Listing:
             if emotion not in SEVEN:
                 yield Bad(f"{folder.name}/{emotion_folder.name}", None, f"it is none of {', '.join(SEVEN)}")
                 continue
-            for path in below(emotion_folder, SUFFIXES - {".parquet"}):
+            for path in below(emotion_folder, PICTURES):
                 name = str(path.relative_to(folder))
                 yield Item(split, row, name, f"{part}/{name}", path, emotion, emotion_folder.name, crop)
                 row += 1

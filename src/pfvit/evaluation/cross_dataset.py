@@ -21,6 +21,7 @@ from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.evaluation import metrics
 from pfvit.inference.network import Network
+from pfvit.utils.prefetch import prefetch
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def compare(
     answers: list[NDArray[np.float64]] = []
     left: Counter[str] = Counter()
     known = {merge.get(name, name) for name in network.labels}
-    for some in batches(faces, batch):
+    for some in batches(prefetch(faces), batch):
         named = [merge.get(sample.truth, sample.truth) for sample in some]
         left.update(name for name in named if name not in known)
         kept = [place for place, name in enumerate(named) if name in known]

@@ -19,6 +19,7 @@ from pfvit.inference.face_edit import carry_over, change_of, due
 from pfvit.inference.reading import Artist
 from pfvit.rendering import heat_over, save_sheet
 from pfvit.utils.console import progress_bar
+from pfvit.utils.prefetch import prefetch
 
 SHEET_WIDE = 8  # faces to a line
 SHEET_SIDE = 96
@@ -54,7 +55,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     tally = Tally()
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=None)
-        for batch in batches(faces, config.batch):
+        for batch in batches(prefetch(faces), config.batch):
             measure(batch, artist, judge, config.faces, tally, sheet)
             progress.advance(task, len(batch))
     if not tally.truth:

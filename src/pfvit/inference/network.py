@@ -8,8 +8,10 @@ temperature, licence, training data) is inside them, written by `pfvit export`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +51,32 @@ class Network:
     """Of a generator: how many times its change is applied to a face (`pfvit.inference.reader.carry_over`)."""
     about: Mapping[str, str] = field(repr=False)
     """All that the file says: licence, training data, metrics, temperature."""
-    session: Any = field(repr=False)
+    threads: int | None = None
+    """Processor threads; all cores if None."""
+    providers: tuple[str, ...] = ()
+    """What it runs on (`pfvit.inference.providers`)."""
+
+    @cached_property
+    def session(self) -> Any:
+        """onnxruntime's session. A network that was pickled opens its file again when it first runs."""
+        return _reopened(self)
+
+    def __copy__(self) -> Self:
+        return self  # it does not change
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("session", None)  # it lives in one process
+        # The shipped weights are wherever the package is; anything else must be found from another folder too.
+        state["path"] = Path(self.path.name) if self.path.parent == SHIPPED.parent else self.path.absolute()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path = state["path"]
+        self.__dict__.update(state, path=path if path.is_absolute() else SHIPPED.with_name(path.name))
 
     @property
     def gives(self) -> set[str]:
@@ -160,14 +187,40 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
     try:
         labels = tuple(map(str, json.loads(about["pfvit.labels"])))
         network = Network(
-            path, kind, about.get("pfvit.name", path.stem), labels, int(about["pfvit.size"]),
-            int(about["pfvit.channels"]), about["pfvit.pair"], float(about.get("pfvit.emphasis", "1")), about, session,
-        )  # fmt: skip
+            path,
+            kind,
+            about.get("pfvit.name", path.stem),
+            labels,
+            int(about["pfvit.size"]),
+            int(about["pfvit.channels"]),
+            about["pfvit.pair"],
+            float(about.get("pfvit.emphasis", "1")),
+            about,
+            threads,
+            tuple(providers),
+        )
+        network.__dict__["session"] = session
     except (KeyError, ValueError, TypeError) as problem:
         raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
     if ins != INPUTS[kind] or not network.gives >= wanted or not labels or network.channels not in (1, 3):
         raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
     return network
+
+
+#: Sessions of networks that were pickled, by file and how they run: a thousand readings open it once.
+_REOPENED: WeakValueDictionary[tuple[object, ...], Any] = WeakValueDictionary()
+
+
+def _reopened(network: Network) -> Any:
+    """Open the file of a network that comes from elsewhere; InputError if it is another one here."""
+    how = (network.path, network.threads, network.providers)
+    session = _REOPENED.get(how)
+    if session is None:
+        there = _open(network.path, network.kind, network.threads, set(), network.providers)
+        if there.pair != network.pair:
+            raise InputError(f"{network.path} has changed since this face was read: read it again")
+        session = _REOPENED[how] = there.session
+    return session
 
 
 def _session(path: Path, threads: int | None, providers: Sequence[str]) -> Any:

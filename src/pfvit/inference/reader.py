@@ -3,41 +3,65 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pfvit.data import images
-from pfvit.data.images import Pixels, at_size
+from pfvit.data.images import Metadata, Photo, Pixels, at_size
+from pfvit.data.pictures import Item, Picture, load, name_of
 from pfvit.detection.alignment import Frame, cut, frame
 from pfvit.detection.base import Detector, Face
 from pfvit.detection.detector import LibFaceDetection
-from pfvit.errors import InputError, UsageError
+from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.inference import network
 from pfvit.inference.reading import Artist, Reading, transfer
-from pfvit.utils.prefetch import BYTES_AT_ONCE, PICTURES_AT_ONCE, ahead
+from pfvit.utils.prefetch import gather, prefetch
+from pfvit.utils.text import utf8
 
-__all__ = ["Artist", "CutOut", "Picture", "Reader", "Reading", "cut_outs", "read", "transfer"]
+__all__ = ["Artist", "FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read", "transfer"]
 
-Picture = str | Path | bytes | BinaryIO | Image.Image | np.ndarray
+#: Pictures are gathered until they are so many, or take so many bytes, and their faces are then recognised together.
+PICTURES_AT_ONCE = 32
+BYTES_AT_ONCE = 32_000_000
 
 
-class CutOut(NamedTuple):
-    """A face found in a picture."""
+class FaceCrop(NamedTuple):
+    """A face found in a picture, cut out."""
 
     box: tuple[int, int, int, int]
+    """Left, top, width and height in pixels of the picture, inside it."""
     score: float
-    points: NDArray[np.float64] | None
-    square: Frame | None
+    """How sure the detector is, from 0 to 1."""
+    landmarks: NDArray | None
+    """float64 [5, 2]: x and y of the eyes, nose and mouth corners; None if the detector does not find them."""
+    frame: Frame | None
+    """Which square of the picture was cut out; None where the whole picture is the face."""
     crop: Pixels
+    """uint8 [height, width, 3], upright."""
+
+
+class Result(NamedTuple):
+    """What came of one picture."""
+
+    source: str
+    """Its name."""
+    image: Pixels | None
+    """uint8 [height, width, 3], RGB, upright; None if it could not be decoded."""
+    faces: list[Reading]
+    """Left to right; empty if there are none, or if it could not be read."""
+    problem: InputError | None = None
+    """Why it could not be read; None if it was."""
+    metadata: Metadata = Metadata()
+    """What the picture's file says besides its pixels."""
+    key: Any = None
+    """The `key` of its Item."""
 
 
 class Reader:
     """Reads faces in pictures: keep one for many pictures, as opening the weights costs more than a picture.
 
-    It may be used in `with`, which lets go of the weights at the end.
+    It may be used in `with`, which lets go of the weights at the end. It can be pickled, so that it goes to other
+    processes: there it opens the same files again.
     """
 
     def __init__(
@@ -66,6 +90,11 @@ class Reader:
     def __exit__(self, *problem: object) -> None:
         del self.recogniser, self.artist
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("detector", None)  # the default one is opened again where it is needed
+        return state
+
     @cached_property
     def detector(self) -> Detector:
         """The detector in use."""
@@ -74,82 +103,107 @@ class Reader:
     def read(self, image: Picture, whole: bool = False, source: str | None = None) -> list[Reading]:
         """Return the faces in one picture, left to right; an empty list if there are none.
 
-        The picture is a path, bytes or an open file of any picture format, a Pillow image, or a uint8 array
-        [height, width, 3] in RGB. `whole` takes it as one face, already cropped. InputError if it cannot be read.
+        The picture is a path, bytes (bytearray, memoryview), an open file of any picture format, a Pillow image, or a
+        uint8 array [height, width, 3] in RGB, or anything that numpy makes one of: a tensor, for instance. OpenCV's
+        arrays are BGR: give `image[:, :, ::-1]`. `whole` takes the picture as one face that is already cropped,
+        `source` is the name to report it under. PictureError if it cannot be read.
         """
         return self.read_batch([image], whole, None if source is None else [source])[0]
 
     def read_batch(
         self, images: Sequence[Picture], whole: bool = False, sources: Sequence[str] | None = None
     ) -> list[list[Reading]]:
-        """Return the faces in each of some pictures; together they must fit in memory."""
-        names = [_name(image) for image in images] if sources is None else sources
-        found = [self.find(_pixels(image, source), whole) for image, source in zip(images, names, strict=True)]
+        """Return the faces in each of some pictures, which must fit in memory together; PictureError at the first
+        that cannot be read. `stream` and `read_each` take any number, and go on."""
+        names = [name_of(image) for image in images] if sources is None else sources
+        found = [self.find(load(image, name).pixels, whole) for image, name in zip(images, names, strict=True)]
         return self.read_found(found, names)
 
     def read_each(self, images: Iterable[Picture], whole: bool = False) -> Iterator[list[Reading] | InputError]:
-        """Yield the faces in each picture of any number, in order; for one that cannot be read, the InputError.
+        """Yield the faces in each picture of any number, in order; for one that cannot be read, the InputError."""
+        for result in self.stream(images, whole):
+            yield result.faces if result.problem is None else result.problem
 
-        Pictures are decoded in a thread and read some at a time, so memory stays bounded.
+    def stream(self, pictures: Iterable[Picture | Item], whole: bool = False) -> Iterator[Result]:
+        """Yield what came of each picture of any number, in order.
+
+        A thread decodes a few pictures ahead, and the faces of several pictures are recognised together, so memory
+        stays bounded. One that cannot be read has its `problem` in its place, and the others go on. An Item gives a
+        picture a name and a key. Raises InputError only for what concerns all pictures, such as a missing detector.
         """
+        decoded = prefetch(_decoded(picture) for picture in pictures)
+        for some in gather(decoded, PICTURES_AT_ONCE, BYTES_AT_ONCE, _bytes_of):
+            yield from self._together(some, whole)
 
-        def decoded() -> Iterator[tuple[str, Pixels | InputError]]:
-            for image in images:
-                source = _name(image)
-                try:
-                    yield source, _pixels(image, source)
-                except InputError as problem:
-                    yield source, problem
+    def _together(self, some: Sequence[tuple[Item, Photo | InputError]], whole: bool) -> Iterator[Result]:
+        found: list[list[FaceCrop] | InputError] = []
+        for item, photo in some:
+            found.append(photo if isinstance(photo, InputError) else self._try_to_find(photo.pixels, item, whole))
+        names = [item.source for item, _ in some]
+        read = self._try_to_read([[] if isinstance(faces, InputError) else faces for faces in found], names)
+        for (item, photo), faces, readings in zip(some, found, read, strict=True):
+            pixels, metadata = (None, Metadata()) if isinstance(photo, InputError) else photo
+            if isinstance(faces, InputError):
+                readings = faces
+            kept, problem = ([], readings) if isinstance(readings, InputError) else (readings, None)
+            yield Result(item.source, pixels, kept, problem, metadata, item.key)
 
-        waiting: list[tuple[str, Pixels | InputError]] = []
-        for pair in ahead(decoded()):
-            waiting.append(pair)
-            size = sum(pixels.nbytes for _, pixels in waiting if not isinstance(pixels, InputError))
-            if len(waiting) >= PICTURES_AT_ONCE or size >= BYTES_AT_ONCE:
-                yield from self._together(waiting, whole)
-                waiting = []
-        yield from self._together(waiting, whole)
+    def _try_to_find(self, pixels: Pixels, item: Item, whole: bool) -> list[FaceCrop] | InputError:
+        try:
+            return self.find(pixels, whole)
+        except PictureError as problem:
+            return problem
+        except InputError:
+            raise
+        except Exception as problem:
+            return _failed(item.name or item.source, problem)
 
-    def _together(
-        self, some: Sequence[tuple[str, Pixels | InputError]], whole: bool
-    ) -> Iterator[list[Reading] | InputError]:
-        good = [(source, pixels) for source, pixels in some if not isinstance(pixels, InputError)]
-        read = iter(self.read_batch([pixels for _, pixels in good], whole, [source for source, _ in good]))
-        for _, pixels in some:
-            yield pixels if isinstance(pixels, InputError) else next(read)
+    def _try_to_read(
+        self, found: Sequence[Sequence[FaceCrop]], names: Sequence[str]
+    ) -> Sequence[list[Reading] | InputError]:
+        """Recognise faces together; if that fails, picture by picture, so that one harms no other."""
+        try:
+            return self.read_found(found, names)
+        except InputError:
+            raise
+        except Exception as problem:
+            if len(found) == 1:
+                return [_failed(names[0], problem)]
+            return [self._try_to_read([faces], [name])[0] for faces, name in zip(found, names, strict=True)]
 
-    def read_found(self, found: Sequence[Sequence[CutOut]], names: Sequence[str]) -> list[list[Reading]]:
+    def read_found(self, found: Sequence[Sequence[FaceCrop]], names: Sequence[str]) -> list[list[Reading]]:
         """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
-        crops = [at_size(cut_out.crop, self.recogniser.size) for faces in found for cut_out in faces]
+        crops = [at_size(face.crop, self.recogniser.size) for faces in found for face in faces]
         read = iter(self.recogniser.each(crops, ("probabilities",)))
         labels = self.recogniser.labels
         readings = []
         for source, faces in zip(names, found, strict=True):
+            source = utf8(source)
             readings.append([])
-            for number, (box, score, points, square, crop) in enumerate(faces):
+            for number, (box, score, landmarks, square, crop) in enumerate(faces):
                 (probabilities,) = next(read)
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
                 readings[-1].append(
-                    Reading(source, number, box, score, points, square, best, shares, crop, self.artist)
+                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.artist)
                 )
         return readings
 
-    def find(self, image: Pixels, whole: bool = False) -> list[CutOut]:
+    def find(self, image: Pixels, whole: bool = False) -> list[FaceCrop]:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
         if whole:
             height, width = image.shape[:2]
-            return [CutOut((0, 0, width, height), 1.0, None, None, image)]
-        return cut_outs(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
+            return [FaceCrop((0, 0, width, height), 1.0, None, None, image)]
+        return crop_faces(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
 
 
-def cut_outs(image: Pixels, faces: Sequence[Face]) -> list[CutOut]:
+def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
     """Cut faces out of uint8 RGB [height, width, 3], in the order given."""
     height, width = image.shape[:2]
-    squares = [frame(face) for face in faces]
+    frames = [frame(face) for face in faces]
     return [
-        CutOut(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
-        for face, square in zip(faces, squares, strict=True)
+        FaceCrop(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
+        for face, square in zip(faces, frames, strict=True)
     ]
 
 
@@ -163,26 +217,23 @@ def read(image: Picture, whole: bool = False) -> list[Reading]:
     return _shipped().read(image, whole)
 
 
-def _pixels(image: Picture, source: str) -> Pixels:
-    if isinstance(image, np.ndarray):
-        return images.from_array(image, source)
-    if isinstance(image, Image.Image):
-        return images.from_array(images.as_rgb(image), source)
-    if not isinstance(image, (str, Path)):
-        return images.decode(image, source)
+def _decoded(picture: Picture | Item) -> tuple[Item, Photo | InputError]:
+    item = picture if isinstance(picture, Item) else Item(utf8(name_of(picture)), picture)
+    if isinstance(item.picture, InputError):
+        return item, item.picture
     try:
-        with Path(image).open("rb") as file:
-            return images.decode(file, source)
-    except OSError as problem:
-        raise InputError(f"{image} cannot be opened: {problem.strerror}") from problem
+        return item, load(item.picture, item.name or item.source)
+    except InputError as problem:
+        return item, problem
 
 
-def _name(image: Picture) -> str:
-    """Return a name to call a picture by."""
-    if isinstance(image, (str, Path)):
-        return str(image)
-    name = getattr(image, "filename", None) or getattr(image, "name", None)
-    return name if isinstance(name, str) else "the picture"
+def _bytes_of(decoded: tuple[Item, Photo | InputError]) -> int:
+    _, photo = decoded
+    return 0 if isinstance(photo, InputError) else photo.pixels.nbytes
+
+
+def _failed(name: str, problem: Exception) -> PictureError:
+    return PictureError(f"{name} cannot be read: {type(problem).__name__}: {problem}")
 
 
 def _inside(box: tuple[float, float, float, float], width: int, height: int) -> tuple[int, int, int, int]:

@@ -24,7 +24,7 @@ from pfvit.data.images import Pixels
 from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError
 from pfvit.inference.network import AT_ONCE
-from pfvit.inference.reader import CutOut, Reader
+from pfvit.inference.reader import FaceCrop, Reader
 from pfvit.inference.reading import Reading
 from pfvit.service.errors import Problem, overloaded
 from pfvit.service.images import decoded
@@ -198,7 +198,7 @@ class Engine:
     def _answers(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
         """Return each job with its answer, which is a Problem where there is none."""
         answers: list[tuple[Job, Any]] = []
-        ready: list[tuple[Job, Pixels, list[CutOut]]] = []
+        ready: list[tuple[Job, Pixels, list[FaceCrop]]] = []
         for job in jobs:
             try:
                 pixels = decoded(job.content, self.limits)
@@ -213,7 +213,7 @@ class Engine:
                 answers.append((job, as_problem(error)))
         return answers
 
-    def _found(self, pixels: Pixels, whole: bool) -> list[CutOut]:
+    def _found(self, pixels: Pixels, whole: bool) -> list[FaceCrop]:
         try:
             return self.reader.find(pixels, whole)
         except InputError as error:

@@ -18,7 +18,7 @@ R = TypeVar("R")
 AHEAD = 3
 
 
-def spread(function: Callable[[T], R], pieces: Iterable[T], jobs: int) -> Iterator[R]:
+def parallel_map(function: Callable[[T], R], pieces: Iterable[T], jobs: int) -> Iterator[R]:
     """Yield function(piece) for each piece, in order; with one job in this process, without any others."""
     if jobs == 1:
         yield from map(function, pieces)

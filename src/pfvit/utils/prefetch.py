@@ -1,6 +1,6 @@
-"""Decoding beside inference: an iterator that works ahead in a thread, and how much is read together."""
+"""Work ahead in a thread, such as decoding beside inference, and gather what is worked on together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
@@ -8,23 +8,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Pictures are gathered until they are so many, or so large, and then read together.
-PICTURES_AT_ONCE = 32
-BYTES_AT_ONCE = 32_000_000
-#: Pictures decoded in a thread while the model works; few, as each may be large.
-DECODED_AHEAD = 4
+#: Items that a thread works ahead; few, as each may be a large picture.
+AHEAD = 4
 
 
-def ahead(items: Iterator[T], count: int = DECODED_AHEAD) -> Iterator[T]:
-    """Yield what an iterator yields, which works up to `count` items ahead in a thread: decoding beside inference."""
-    room: Queue[T | BaseException | None] = Queue(count)
+def prefetch(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
+    """Yield the items of an iterable, which is consumed in a thread, up to `count` items ahead.
+
+    What the iterable raises is raised here, after the items before it.
+    """
+    room: Queue[tuple[T] | BaseException | None] = Queue(count)
     stopped = Event()
 
     def work() -> None:
         end: BaseException | None = None
         try:
             for item in items:
-                room.put(item)
+                room.put((item,))
                 if stopped.is_set():
                     return
         except BaseException as problem:
@@ -35,14 +35,28 @@ def ahead(items: Iterator[T], count: int = DECODED_AHEAD) -> Iterator[T]:
     thread.start()
     try:
         while True:
-            item = room.get()
-            if item is None:
+            got = room.get()
+            if got is None:
                 return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+            if isinstance(got, BaseException):
+                raise got
+            yield got[0]
     finally:
         stopped.set()
         while thread.is_alive():  # it may wait for room
             with suppress(Empty):
                 room.get(timeout=0.01)
+
+
+def gather(items: Iterable[T], count: int, size: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """Yield lists of items: `count` of them, or fewer whose sizes together reach `size`."""
+    some: list[T] = []
+    total = 0
+    for item in items:
+        some.append(item)
+        total += size_of(item)
+        if len(some) >= count or total >= size:
+            yield some
+            some, total = [], 0
+    if some:
+        yield some

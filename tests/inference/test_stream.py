@@ -1,0 +1,185 @@
+"""`Reader.stream`: any number of pictures of any kind, in order, with what cannot be read in its place."""
+
+import io
+import os
+from itertools import count, islice
+from pathlib import Path
+
+import fake_weights
+import numpy as np
+import pytest
+from conftest import png
+from helpers import flat
+from PIL import Image
+
+from pfvit import InputError, Reader
+from pfvit.detection.base import Face
+from pfvit.emotions import EIGHT
+from pfvit.errors import PictureError
+from pfvit.inference.reader import PICTURES_AT_ONCE, Item
+from pfvit.utils.prefetch import AHEAD
+
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def reader(tmp_path):
+    (tmp_path / "weights").mkdir()
+    return Reader(fake_weights.write(tmp_path / "weights"), threads=1)
+
+
+def closed(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image
+
+
+def cut_short(path: Path) -> Image.Image:
+    file = io.BytesIO()
+    Image.fromarray(NOISE).save(file, "JPEG")
+    path.write_bytes(file.getvalue()[:2000])
+    return Image.open(path)
+
+
+class NoTensor:
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_whatever_cannot_be_read_has_its_error_in_its_place(reader, tmp_path):
+    good = tmp_path / "good.png"
+    good.write_bytes(png(NOISE))
+    bad = {
+        "cut": (cut_short(tmp_path / "cut.jpg"), "cut.jpg is damaged or cut short"),
+        "closed": (closed(good), "good.png was closed before it was read"),
+        "nul": ("a\0b.jpg", "cannot be opened"),
+        "folder": (tmp_path, "cannot be opened: Is a directory"),
+        "absent": (tmp_path / "absent.png", "absent.png cannot be opened: No such file"),
+        "address": ("https://example.org/a.jpg", "is an address: download it first"),
+        "none": (None, "not NoneType"),
+        "number": (3, "give a path, bytes, an open file, a Pillow image, or a uint8 array"),
+        "list": ([str(good)], "not list; `read_each` takes many pictures"),
+        "text": (io.StringIO("x"), "open as text"),
+        "tensor": (NoTensor(), "cuda:0"),
+        "floats": (NOISE.astype(np.float32), "float32 pixels"),
+        "two channels": (NOISE[:, :, :2], "give [height, width, 3]"),
+        "nothing": (np.zeros((0, 5, 3), np.uint8), "too small"),
+        "channels first": (NOISE.transpose(2, 0, 1), "permute(1, 2, 0)"),
+        "closed file": (io.BytesIO(), "not a picture"),
+        "raw": (tmp_path / "IMG_1.CR2", "IMG_1.CR2 is a camera's raw file"),
+    }
+    given = [picture for bad_one, _ in bad.values() for picture in (good, bad_one)]
+    read = list(reader.read_each(given, whole=True))
+    assert len(read) == 2 * len(bad) and all(isinstance(faces, list) for faces in read[::2])
+    for (what, (_, why)), problem in zip(bad.items(), read[1::2], strict=True):
+        assert isinstance(problem, PictureError) and why in str(problem), what
+    bad["cut"][0].close()
+    for picture, _ in bad.values():
+        with pytest.raises(InputError):
+            reader.read(picture, whole=True)
+
+
+def test_every_kind_of_picture_gives_the_same_answer(reader, tmp_path):
+    path = tmp_path / "p.png"
+    path.write_bytes(png(NOISE))
+    content = path.read_bytes()
+
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return NOISE
+
+    class Interface:
+        __array_interface__ = NOISE.__array_interface__
+
+    class Answer:  # of a web server: it can be read once
+        def read(self, most=-1):
+            return content
+
+    pipe, end = os.pipe()
+    with os.fdopen(end, "wb") as written:
+        written.write(content)
+    with path.open("rb") as opened, Image.open(path) as image, os.fdopen(pipe, "rb") as piped:
+        kinds = [
+            path, str(path), content, bytearray(content), memoryview(content),
+            io.BytesIO(content), opened, piped, Answer(), image, NOISE, memoryview(NOISE), Tensor(), Interface(),
+            NOISE[::-1][::-1], np.asfortranarray(NOISE),
+        ]  # fmt: skip
+        answers = [reader.read(kind, whole=True)[0].probabilities for kind in kinds]
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_items_have_names_and_keys(reader):
+    shades = [16, 48, 80]
+    items = [Item(f"row {number}", flat(shade), key=(number, shade)) for number, shade in enumerate(shades)]
+    items.insert(1, Item("gone", PictureError("it is not there"), key="gone"))
+    results = list(reader.stream(items, whole=True))
+    assert [(result.source, result.key) for result in results] == [
+        ("row 0", (0, 16)), ("gone", "gone"), ("row 1", (1, 48)), ("row 2", (2, 80)),
+    ]  # fmt: skip
+    assert [face.emotion for result in results for face in result.faces] == list(EIGHT[:3])
+    assert str(results[1].problem) == "it is not there" and results[1].image is None and results[1].faces == []
+    assert results[2].faces[0].source == "row 1" and (results[2].image == flat(48)).all()
+
+
+class Moody:
+    """Finds a face in every picture but cannot look at black ones."""
+
+    def detect(self, image):
+        if not image.any():
+            raise ZeroDivisionError("no such face")
+        return [Face((2, 2, 10, 10), 0.9)]
+
+
+def test_what_goes_wrong_inside_harms_no_other_picture(tmp_path, reader, monkeypatch):
+    moody = Reader(reader.recogniser.path, detector=Moody(), threads=1)
+    pictures = [Item(str(shade), flat(shade)) for shade in (16, 0, 48, 80)]
+    first, second, *rest = moody.stream(pictures)
+    assert first.problem is None and all(len(result.faces) == 1 for result in (first, *rest))
+    assert str(second.problem) == "0 cannot be read: ZeroDivisionError: no such face"
+    each = type(reader.recogniser).each
+
+    def fails_on_48(self, images, outputs):
+        if any(image[0, 0, 0] == 48 for image in images):
+            raise MemoryError("48")
+        return each(self, images, outputs)
+
+    monkeypatch.setattr(type(reader.recogniser), "each", fails_on_48)
+    results = list(reader.stream(pictures, whole=True))
+    assert [len(result.faces) for result in results] == [1, 1, 0, 1]
+    assert str(results[2].problem) == "48 cannot be read: MemoryError: 48"
+
+
+def test_what_concerns_all_pictures_ends_it(reader):
+    class Absent:
+        def detect(self, image):
+            raise InputError("no face detector is installed")
+
+    with pytest.raises(InputError, match="no face detector is installed"):
+        list(Reader(reader.recogniser.path, detector=Absent(), threads=1).stream([NOISE]))
+
+    def given():
+        yield NOISE
+        raise KeyError("the caller's own")
+
+    with pytest.raises(KeyError, match="the caller's own"):
+        list(reader.stream(given(), whole=True))
+
+
+def test_memory_stays_bounded_however_many_pictures_there_are(reader):
+    taken = []
+
+    def endless():
+        for number in count():
+            taken.append(number)
+            yield flat(number % 256)
+
+    results = reader.stream(endless(), whole=True)
+    for number, result in enumerate(islice(results, 100)):
+        assert result.faces[0].source == "the picture" and result.image is not None
+        # What is read together, what the queue holds, and one in the thread's hands and one on its way.
+        assert len(taken) <= number + 1 + PICTURES_AT_ONCE + AHEAD + 2
+    results.close()
+
+
+def test_threads_are_one_or_more(reader):
+    with pytest.raises(InputError, match="1 or more"):
+        Reader(reader.recogniser.path, threads=0)
