@@ -6,7 +6,7 @@ from layouts import face
 from PIL import Image
 
 from pfvit.datasets import duplicates
-from pfvit.datasets.duplicates import code, marks, near_pairs, repeats
+from pfvit.datasets.duplicates import code, near_pairs, overlaps, repeated
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> int:
@@ -62,11 +62,11 @@ def rows(*faces: tuple[int, int]) -> np.ndarray:
 def test_marks_name_the_other_parts_and_exact_comes_before_near():
     codes = rows((1, 0b111000), (2, 0b111001), (1, 0b111000), (3, 0b111000), (9, 1 << 60), (8, 0), (7, 0))
     part = np.array([0, 0, 1, 2, 2, 0, 1])
-    exact, near = marks(codes, part, near=1)
+    exact, near = overlaps(codes, part, hash_distance=1)
     assert exact.tolist() == [0b010, 0, 0b001, 0, 0, 0, 0]
     # Row 3 has the look of rows 0 and 2, and row 1 is a bit away. Flat pictures (0) have no look.
     assert near.tolist() == [0b100, 0b110, 0b100, 0b011, 0, 0, 0]
-    exact, near = marks(codes, part, near=0)
+    exact, near = overlaps(codes, part, hash_distance=0)
     assert exact.any() and not near.any()
 
 
@@ -74,4 +74,4 @@ def test_marks_name_the_other_parts_and_exact_comes_before_near():
 def test_repeats_keep_the_first_and_do_not_chain(near, dropped):
     """0b0111 is two bits from the first and one from the second, which goes: at one bit it stays."""
     codes = rows((1, 0b0001), (1, 0b0001), (2, 0b0001), (3, 0b0011), (4, 0b0111), (5, 0), (6, 0))
-    assert np.flatnonzero(repeats(codes, near)).tolist() == dropped
+    assert np.flatnonzero(repeated(codes, near)).tolist() == dropped

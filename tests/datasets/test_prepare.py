@@ -305,7 +305,7 @@ def test_killed_it_goes_on_and_ends_as_if_it_had_not_been(tmp_path, out, monkeyp
     unbroken = subprocess.run([*words, str(tmp_path / "whole"), "--jobs", "2"], capture_output=True, text=True)
     assert unbroken.returncode == 0, unbroken.stderr
     running = subprocess.Popen([*words, str(out), "--jobs", "1"], stderr=subprocess.DEVNULL)
-    while not list(out.glob(".parts/*.json"))[1:]:  # the settings, and a part
+    while not list(out.glob(".parts/train-*.json")):
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     running.wait()
@@ -393,7 +393,7 @@ def test_a_source_that_changed_is_noticed(tmp_path, out, capsys):
         (("faces", "empty", "out"), 1, "no usable face in empty"),
         (("faces", "empty", "empty/out"), 2, "lies in empty"),
         (("faces", "empty", "full"), 1, "is not empty and not from pfvit prepare"),
-        (("faces", "empty", "out", "--near", "40"), 2, "--near is 0 to 31"),
+        (("faces", "empty", "out", "--near", "40"), 2, "--hash-distance is 0 to 31"),
         (("faces", "empty", "out", "--held-out", "1"), 2, "--held-out is a share"),
         (("faces", "empty", "out", "--size", "4"), 2, "--size must be 8"),
         (("faces", "full", "out", "--apart-from", "empty"), 1, "empty is no prepared folder"),
@@ -476,3 +476,16 @@ def test_real_faces_leak_as_much_as_is_known(tmp_path, out):
     for split, other in (("train", "val"), ("val", "train")):
         for row in rows(out, split):
             assert (row["twin"] == "exact") == (other in known[row["row"]]), row["row"]
+
+
+def test_a_folder_of_an_earlier_version_is_still_prepared(tmp_path, capsys):
+    """It called the hash distance otherwise in its settings."""
+    source, out = layouts.rafdb(tmp_path / "rafdb"), tmp_path / "out"
+    prepare("rafdb", source, out)
+    manifest_file = out / "manifest.json"
+    report = json.loads(manifest_file.read_text())
+    report["settings"]["near"] = report["settings"].pop("hash_distance")
+    manifest_file.write_text(json.dumps(report))
+    capsys.readouterr()
+    prepare("rafdb", source, out, "--near", "10")
+    assert "is prepared already" in capsys.readouterr().err

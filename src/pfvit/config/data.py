@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from pfvit.config.training import DataPaths
 from pfvit.errors import UsageError
 
 #: Bits of two hashes that may differ; with more, the groups of bits that the search sorts by are too short.
-MOST_NEAR = 31
+MOST_DISTANCE = 31
 #: Smaller pictures are refused when they are read (`pfvit.data.images`).
 SMALLEST_SIZE = 8
 
@@ -36,7 +36,7 @@ class Prepare:
     """Longest side of faces cut out here, in pixels; smaller ones are never enlarged."""
     held_out: float = 0.2
     """Share kept for testing where a set has no official split; pictures of one person or photo stay together."""
-    near: int = 10
+    hash_distance: Annotated[int, arg(aliases=("--near",))] = 10
     """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
     the square of the number of faces: from some millions on use 6."""
     apart_from: tuple[Path, ...] = ()
@@ -51,8 +51,8 @@ class Prepare:
     """Processes; all cores if not given."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.near <= MOST_NEAR:
-            raise UsageError(f"--near is 0 to {MOST_NEAR} bits, not {self.near}")
+        if not 0 <= self.hash_distance <= MOST_DISTANCE:
+            raise UsageError(f"--hash-distance is 0 to {MOST_DISTANCE} bits, not {self.hash_distance}")
         if not 0 < self.held_out < 1:
             raise UsageError(f"--held-out is a share between 0 and 1, not {self.held_out}")
         if self.size < SMALLEST_SIZE or (self.jobs is not None and self.jobs < 1):

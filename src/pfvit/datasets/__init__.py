@@ -8,9 +8,16 @@ from pfvit.datasets.manifest import Counts
 SETS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        rafdb.SET, affectnet.SEVEN_CLASSES, affectnet.EIGHT_CLASSES, ferplus.SET, sfew.SET, expw.SET, ckplus.SET,
-        folders.LABELLED, folders.UNLABELLED,
+        rafdb.SET,
+        affectnet.SEVEN_CLASSES,
+        affectnet.EIGHT_CLASSES,
+        ferplus.SET,
+        sfew.SET,
+        expw.SET,
+        ckplus.SET,
+        folders.LABELLED,
+        folders.UNLABELLED,
     )
-}  # fmt: skip
+}
 
 __all__ = ["SETS", "Bad", "Counts", "Item", "Layout", "Listing"]

@@ -16,11 +16,18 @@ from pfvit.datasets.manifest import Counts
 from pfvit.emotions import ORDERS, label_set
 
 COLUMNS = (
-    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
-    "valence", "arousal",
-)  # fmt: skip
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+)
 NO_EMOTION = ("8", "9", "10")  # none, uncertain, no face
-TOLD = (
+HINT = (
     "SOURCE is the folder with training.csv, validation.csv and Manually_Annotated_Images/ (first release), or with "
     "train_set/ and val_set/ (later release)"
 )
@@ -33,11 +40,11 @@ def listing(source: Path, config: Prepare, classes: int) -> Listing:
     names = ORDERS[f"affectnet{classes}"]
     if (source / "train_set").is_dir() or (source / "val_set").is_dir():
         for split, folder in (("train", "train_set"), ("test", "val_set")):
-            yield from _crops(need(source, (folder,), TOLD), split, names)
+            yield from _crops(need(source, (folder,), HINT), split, names)
         return
-    photos = need(source, PHOTOS, TOLD)
+    photos = need(source, PHOTOS, HINT)
     for split, name in (("train", "training.csv"), ("test", "validation.csv")):
-        yield from _table(need(source, tuple(f"{folder}{name}" for folder in LISTS), TOLD), photos, split, names)
+        yield from _table(need(source, tuple(f"{folder}{name}" for folder in LISTS), HINT), photos, split, names)
 
 
 def _emotion(label: str, names: tuple[str, ...]) -> str | None:
@@ -86,8 +93,8 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _crops(folder: Path, split: str, names: tuple[str, ...]) -> Listing:
-    images = need(folder, ("images",), TOLD)
-    annotations = need(folder, ("annotations",), TOLD)
+    images = need(folder, ("images",), HINT)
+    annotations = need(folder, ("annotations",), HINT)
     there = {path.stem: path.name for path in sorted(images.iterdir()) if not path.name.startswith(".")}
     labelled = {path.name.removesuffix("_exp.npy") for path in annotations.glob("*_exp.npy")}
     order = sorted(there.keys() | labelled, key=lambda stem: (len(stem), stem))

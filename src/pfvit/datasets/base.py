@@ -114,9 +114,10 @@ class Listed:
         if earlier[0] == label:
             return Bad(file, row, f"{name} is listed again; {earlier[1]} is kept, delete this one")
         return Bad(
-            file, row,
+            file,
+            row,
             f"{name} is {label!r} here and {earlier[0]!r} in {earlier[1]}, which is kept; correct one of them",
-        )  # fmt: skip
+        )
 
 
 def share(group: str) -> float:

@@ -34,41 +34,51 @@ def code(pixels: Pixels) -> list[int]:
     return [int.from_bytes(digest[:8]), int.from_bytes(digest[8:]), *words]
 
 
-class Marks(NamedTuple):
-    """For each row the parts (as bits of a mask) that hold the same face too, its own part left out."""
+class Overlaps(NamedTuple):
+    """For each row, the other parts that hold the same face: bit k of the mask stands for part k."""
 
     exact: NDArray[np.int64]
     near: NDArray[np.int64]
     """Those with a near duplicate and no exact one."""
 
 
-def marks(codes: Codes, part: NDArray[np.int64], near: int) -> Marks:
-    """Find each row's twins in other parts; hashes of near ones differ in at most `near` bits."""
+def overlaps(codes: Codes, part: NDArray[np.int64], hash_distance: int) -> Overlaps:
+    """Find each row's duplicates in other parts.
+
+    `part`, int64 [rows], is the number of each row's part, below 63. Near duplicates are rows whose hashes differ in
+    at most `hash_distance` bits; with 0 only exact duplicates are found.
+    """
     own = np.int64(1) << part.astype(np.int64)
     exact = _together(_group(codes[:, :2]), own) & ~own
-    looks, which = np.unique(codes[:, 2:], axis=0, return_inverse=True)
+    hashes, which = np.unique(codes[:, 2:], axis=0, return_inverse=True)
     which = which.reshape(-1)
-    holds = np.zeros(len(looks), dtype=np.int64)
+    holds = np.zeros(len(hashes), dtype=np.int64)
     np.bitwise_or.at(holds, which, own)
     found = holds.copy()
-    for one, other in near_pairs(looks, near):
+    for one, other in near_pairs(hashes, hash_distance):
         np.bitwise_or.at(found, one, holds[other])
         np.bitwise_or.at(found, other, holds[one])
-    found[~looks.any(axis=1)] = 0  # flat pictures
-    seen = found[which] & ~own & ~exact if near else np.zeros_like(own)
-    return Marks(exact, seen)
+    found[~hashes.any(axis=1)] = 0  # flat pictures
+    near = found[which] & ~own & ~exact if hash_distance else np.zeros_like(own)
+    return Overlaps(exact, near)
 
 
-def repeats(codes: Codes, near: int) -> NDArray[np.bool_]:
-    """Tell which rows repeat an earlier one that stays."""
+def repeated(codes: Codes, hash_distance: int) -> NDArray[np.bool_]:
+    """Return bool [rows]: whether a row is a duplicate of an earlier row that is kept.
+
+    A row is kept unless it is within `hash_distance` bits of a kept one, so that duplicates do not chain.
+    """
     _, first, which = np.unique(codes[:, :2], axis=0, return_index=True, return_inverse=True)
     dropped = first[which.reshape(-1)] != np.arange(len(codes))
-    if not near:
+    if not hash_distance:
         return dropped
-    looks, first, which = np.unique(codes[:, 2:], axis=0, return_index=True, return_inverse=True)
+    hashes, first, which = np.unique(codes[:, 2:], axis=0, return_index=True, return_inverse=True)
     which = which.reshape(-1)
-    dropped |= (first[which] != np.arange(len(codes))) & codes[:, 2:].any(axis=1)  # a flat picture has no look
-    pairs = [np.sort(np.stack([first[one], first[other]], axis=1), axis=1) for one, other in near_pairs(looks, near)]
+    dropped |= (first[which] != np.arange(len(codes))) & codes[:, 2:].any(axis=1)  # a flat picture has no hash
+    pairs = [
+        np.sort(np.stack([first[one], first[other]], axis=1), axis=1)
+        for one, other in near_pairs(hashes, hash_distance)
+    ]
     if pairs:
         together = np.unique(np.concatenate(pairs), axis=0)
         for earlier, later in together[np.lexsort((together[:, 0], together[:, 1]))].tolist():
@@ -76,28 +86,29 @@ def repeats(codes: Codes, near: int) -> NDArray[np.bool_]:
     return dropped
 
 
-def near_pairs(looks: Words, near: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield the pairs of different hashes [rows, 2] that differ in at most `near` bits, a pair perhaps more than once.
+def near_pairs(hashes: Words, hash_distance: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield index arrays of the pairs of different hashes, uint64 [rows, 2], that differ in at most `hash_distance`
+    bits; a pair may come more than once.
 
-    The bits are dealt into near + 1 hands: of two such hashes at least one hand is equal, so only rows with an equal
-    hand are compared.
+    The 128 bits are divided into hash_distance + 1 groups. Two such hashes are equal in at least one group, so only
+    rows that are equal in a group are compared.
     """
-    usable = np.flatnonzero(looks.any(axis=1))
-    for hand in range(near + 1 if near else 0):
+    usable = np.flatnonzero(hashes.any(axis=1))
+    for group in range(hash_distance + 1 if hash_distance else 0):
         key = np.zeros(len(usable), dtype=np.uint64)
-        for place, bit in enumerate(range(hand, 2 * WORD_BITS, near + 1)):
+        for place, bit in enumerate(range(group, 2 * WORD_BITS, hash_distance + 1)):
             word, shift = divmod(bit, WORD_BITS)
-            key |= (looks[usable, word] >> np.uint64(shift) & np.uint64(1)) << np.uint64(place)
+            key |= (hashes[usable, word] >> np.uint64(shift) & np.uint64(1)) << np.uint64(place)
         order = np.argsort(key, kind="stable")
         key, rows = key[order], usable[order]
-        # Rows with an equal hand stand together now. Those `apart` places apart are compared all at once, and only
-        # where places one less apart were equal can they be equal too.
+        # Rows that are equal in this group are neighbours now. Rows `apart` places apart are compared all at once; they
+        # can be equal only where rows one place less apart were.
         start, apart = np.arange(len(rows) - 1), 1
         while len(start):
             start = start[start + apart < len(rows)]
             start = start[key[start] == key[start + apart]]
             one, other = rows[start], rows[start + apart]
-            close = _ones(looks[one, 0] ^ looks[other, 0]) + _ones(looks[one, 1] ^ looks[other, 1]) <= near
+            close = _ones(hashes[one, 0] ^ hashes[other, 0]) + _ones(hashes[one, 1] ^ hashes[other, 1]) <= hash_distance
             if close.any():
                 yield one[close], other[close]
             apart += 1

@@ -7,13 +7,13 @@ from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, lines, need,
 from pfvit.emotions import ORDERS, SEVEN
 
 LABELS = {str(number): name for number, name in enumerate(ORDERS["expw"])}
-TOLD = "SOURCE is the folder with label/label.lst and, unpacked, image/origin/"
+HINT = "SOURCE is the folder with label/label.lst and, unpacked, image/origin/"
 
 
 def listing(source: Path, config: Prepare) -> Listing:
     """List the faces in the order of the label file: name, number, top, left, right, bottom, confidence, label."""
-    file = need(source, ("label/label.lst", "data/label/label.lst", "label.lst"), TOLD)
-    photos = need(source, ("image/origin", "data/image/origin", "origin"), TOLD)
+    file = need(source, ("label/label.lst", "data/label/label.lst", "label.lst"), HINT)
+    photos = need(source, ("image/origin", "data/image/origin", "origin"), HINT)
     listed = Listed()
     for number, line in lines(file):
         words = line.split()
@@ -33,8 +33,9 @@ def listing(source: Path, config: Prepare) -> Listing:
             split = "test" if share(name) < config.held_out else "train"
             box = left, top, right - left, bottom - top
             place = f"{file.name}, row {number}"
-            yield Item(split, number, f"{name}#{face}", place, photos / name, LABELS[label], label, "box", box,
-                       group=name)  # fmt: skip
+            yield Item(
+                split, number, f"{name}#{face}", place, photos / name, LABELS[label], label, "box", box, group=name
+            )
 
 
 SET = Layout(
@@ -46,6 +47,6 @@ SET = Layout(
     listing,
     # 91,793 faces in all (the paper); by emotion as the literature gives them.
     {"all": dict(zip(ORDERS["expw"], (3671, 3995, 1088, 30537, 10559, 7060, 34883), strict=True))},
-    "there is no official split: the test part is a share of the photos (--held-out), told by their names",
+    "there is no official split: the test part is a share of the photos (--held-out), chosen by a hash of their names",
     LABELS,
 )

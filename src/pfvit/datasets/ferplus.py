@@ -14,13 +14,13 @@ SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 #: FER+'s own spelling of our ten columns.
 VOTE_COLUMNS = FERPLUS_VOTES
 SIDE = 48
-TOLD = "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+"
+HINT = "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+"
 
 
 def listing(source: Path, config: Prepare) -> Listing:
     """List the rows that FER+ gives a name; those without were found to hold no face."""
-    faces = need(source, ("fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv"), TOLD)
-    votes = need(source, ("fer2013new.csv", "FERPlus/fer2013new.csv"), TOLD)
+    faces = need(source, ("fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv"), HINT)
+    votes = need(source, ("fer2013new.csv", "FERPlus/fer2013new.csv"), HINT)
     for row, (face, vote) in enumerate(zip_longest(_faces(faces), _votes(votes))):
         if face is None or vote is None:
             shorter, longer = (faces, votes) if face is None else (votes, faces)
@@ -62,7 +62,7 @@ def _faces(file: Path) -> Iterator[tuple[str, str, tuple[int, int]]]:
         first = opened.readline()
         header = [word.strip() for word in first.decode("utf-8-sig", "replace").split(",")]
         if not {"emotion", "pixels", "Usage"} <= set(header):
-            raise InputError(f"{file} has the columns {', '.join(header)}, not emotion, pixels, Usage: {TOLD}")
+            raise InputError(f"{file} has the columns {', '.join(header)}, not emotion, pixels, Usage: {HINT}")
         emotion, pixels, usage = (header.index(name) for name in ("emotion", "pixels", "Usage"))
         start = len(first)
         for line in opened:
@@ -81,7 +81,7 @@ def _votes(file: Path) -> Iterator[dict[str, str]]:
         reader = csv.DictReader(opened)
         missing = {"Usage", "Image name", *VOTE_COLUMNS} - set(reader.fieldnames or ())
         if missing:
-            raise InputError(f"{file} lacks the columns {', '.join(sorted(missing))}: {TOLD}")
+            raise InputError(f"{file} lacks the columns {', '.join(sorted(missing))}: {HINT}")
         yield from reader
 
 

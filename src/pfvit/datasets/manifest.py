@@ -17,6 +17,8 @@ FORMAT = "pfvit-data-1"
 NAME = "manifest.json"
 BAD = "bad.jsonl"
 SHOWN = 5  # bad rows named on the terminal; all are in the file
+#: Settings that earlier versions called otherwise.
+RENAMED = {"near": "hash_distance"}
 AGAIN = "delete the folder and prepare it again"
 
 
@@ -31,7 +33,12 @@ def load(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({problem}); {AGAIN}") from problem
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is not of the format {FORMAT}, which this version reads; {AGAIN}")
-    return manifest
+    return manifest | {"settings": renamed(manifest.get("settings", {}))}
+
+
+def renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run under today's names."""
+    return {RENAMED.get(name, name): value for name, value in settings.items()}
 
 
 def verify(folder: Path, manifest: dict[str, Any]) -> None:
@@ -87,10 +94,10 @@ def lines(manifest: Mapping[str, Any], bad: Sequence[str] = ()) -> Iterator[str]
         counts = manifest["counts"].get(split, {})
         named = ", ".join(f"{name} {counts[name]:,}" for name in order if name in counts)
         yield f"{split}: {about['rows']:,} faces in {len(about['files'])} files" + (f" ({named})" if named else "")
-        for other, twin in about["also_in"].items():
-            if any(twin.values()):
-                share = twin["exact"] / about["rows"]
-                yield f"  also in {other}: {twin['exact']:,} exactly ({share:.1%}), {twin['near']:,} nearly"
+        for other, counted in about["also_in"].items():
+            if any(counted.values()):
+                share = counted["exact"] / about["rows"]
+                yield f"  also in {other}: {counted['exact']:,} exactly ({share:.1%}), {counted['near']:,} nearly"
         if about["repeated"]:
             yield f"  dropped: {about['repeated']:,} that repeat another"
     yield from (f"  dropped: {count:,} {why}" for why, count in manifest["dropped"].items())

@@ -1,7 +1,7 @@
-"""The work of `pfvit prepare` in pieces: each piece is whole on disk or not there, so that a kill loses little.
+"""The work of `pfvit prepare` in parts: each is whole on disk or not there, so that a kill loses little.
 
-A part is a thousand listed rows: their faces in a Parquet file, their codes, and a summary that is written last. When
-all parts are done and twins are known, parts are joined into the shards that stay.
+A part is 1024 listed rows: their faces in a Parquet file, their digests and hashes, and a summary, which is written
+last. When all parts are done and the duplicates are known, they are joined into the shards that remain.
 """
 
 import json
@@ -29,7 +29,7 @@ from pfvit.utils.text import utf8
 
 ROWS_PER_PART = 1024
 PARTS_PER_SHARD = 8
-#: Rows that are read at once in training; a few groups are mixed with one another.
+#: Rows that training reads at once; it shuffles the rows of a few groups together.
 ROWS_PER_GROUP = 512
 SPLITS = ("train", "val", "test", "faces")
 
@@ -54,9 +54,11 @@ class Part:
 
     @property
     def digest(self) -> str:
-        """What tells that the list has not changed since."""
-        told = [(item.row, item.name, item.emotion, item.crop, item.box, item.votes, item.group) for item in self.items]
-        return blake2b(repr(told).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+        """A hash of the listed rows: another one means that the list has changed."""
+        listed = [
+            (item.row, item.name, item.emotion, item.crop, item.box, item.votes, item.group) for item in self.items
+        ]
+        return blake2b(repr(listed).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def summary(part: Part) -> dict[str, Any] | None:
@@ -64,12 +66,12 @@ def summary(part: Part) -> dict[str, Any] | None:
     file = part.folder / f"{part.stem}.json"
     if not file.is_file():
         return None
-    told = json.loads(file.read_text(encoding="utf-8"))
-    if told["digest"] != part.digest:
+    done = json.loads(file.read_text(encoding="utf-8"))
+    if done["digest"] != part.digest:
         raise InputError(
             f"the source or its labels have changed since {part.stem} was made: delete {part.folder.parent}, start anew"
         )
-    return told
+    return done
 
 
 def make(part: Part) -> dict[str, Any]:
@@ -102,14 +104,21 @@ def make(part: Part) -> dict[str, Any]:
     _write_rows(part.folder / f"{part.stem}.parquet", rows)
     with _whole(part.folder / f"{part.stem}.npy") as new:
         np.save(new, np.array(codes, dtype=np.uint64).reshape(-1, 4))
-    told = {
-        "split": part.split, "stem": part.stem, "digest": part.digest, "listed": len(part.items),
-        "rows": len(rows), "gray": colours["gray"], "first": first, "bad": bad, "dropped": dropped,
+    made = {
+        "split": part.split,
+        "stem": part.stem,
+        "digest": part.digest,
+        "listed": len(part.items),
+        "rows": len(rows),
+        "gray": colours["gray"],
+        "first": first,
+        "bad": bad,
+        "dropped": dropped,
         "counts": Counter(item.emotion for item, _, _ in rows),
-    }  # fmt: skip
+    }
     with _whole(part.folder / f"{part.stem}.json") as new:
-        new.write_text(json.dumps(told), encoding="utf-8")
-    return told
+        new.write_text(json.dumps(made), encoding="utf-8")
+    return made
 
 
 def schema_of(item: Item) -> dict[str, DataType]:
@@ -155,41 +164,41 @@ def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
 
 @dataclass(frozen=True)
 class Shard:
-    """Parts to be joined into a file that stays."""
+    """Parts to be joined into one of the final files."""
 
     path: Path
     parts: tuple[Path, ...]
     emotions: tuple[str, ...]
     also_in: tuple[str, ...]
-    """What each mark says."""
-    marks: NDArray[np.int64]
-    """[rows]: which entry of `also_in` is each row's; below 0 the row is dropped."""
+    """The different values of the column `also_in`."""
+    also_in_index: NDArray[np.int64]
+    """[rows]: the index of each row's value in `also_in`; a row below 0 is dropped."""
     twin: NDArray[np.int8]
-    """[rows]: which entry of TWIN."""
+    """[rows]: the index of each row's value in TWIN."""
 
 
 def join(shard: Shard) -> None:
-    """Write a shard, with the two columns that only all parts together tell."""
+    """Write a shard, with the two columns that need all parts: also_in and twin."""
     files = [part for part in shard.parts if part.stat().st_size]
     first = read_parquet(files[0])
     own = {"also_in": DataType.utf8(), "twin": DataType.utf8()}
     columns = [first.schema.field(name) for name in first.schema.names]
-    told = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+    metadata = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
     if shard.emotions:
-        told[EMOTIONS_KEY] = json.dumps(shard.emotions)
-    schema = Schema([*columns, *(Field(name, kind) for name, kind in own.items())], metadata=told)
+        metadata[EMOTIONS_KEY] = json.dumps(shard.emotions)
+    schema = Schema([*columns, *(Field(name, kind) for name, kind in own.items())], metadata=metadata)
 
     def batches() -> Iterator[RecordBatch]:
         done = 0
         for file in files:
             for batch in read_parquet(file, batch_size=ROWS_PER_GROUP):
-                mark, twin = (values[done : done + batch.num_rows] for values in (shard.marks, shard.twin))
+                index, twin = (values[done : done + batch.num_rows] for values in (shard.also_in_index, shard.twin))
                 done += batch.num_rows
-                stay = np.flatnonzero(mark >= 0)
+                stay = np.flatnonzero(index >= 0)
                 if not len(stay):
                     continue
-                kept = batch if len(stay) == len(mark) else batch.take(Array(stay.tolist(), DataType.int64()))
-                also_in = Array([shard.also_in[value] for value in mark[stay]], DataType.utf8())
+                kept = batch if len(stay) == len(index) else batch.take(Array(stay.tolist(), DataType.int64()))
+                also_in = Array([shard.also_in[value] for value in index[stay]], DataType.utf8())
                 twins = Array([TWIN[value] for value in twin[stay]], DataType.utf8())
                 yield RecordBatch.from_arrays([*kept.columns, also_in, twins], schema=schema)
 
@@ -198,8 +207,8 @@ def join(shard: Shard) -> None:
         parquet.write(reader, new, max_row_group_size=ROWS_PER_GROUP, compression="uncompressed")
 
 
-def shards_of(parts: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[tuple[Path, ...], slice]]:
-    """Yield (parts, their rows among all rows of the split), so many parts at a time."""
+def grouped(parts: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[tuple[Path, ...], slice]]:
+    """Yield (parts, slice of their rows among all rows of the split), PARTS_PER_SHARD parts at a time."""
     ends = np.concatenate([[0], np.cumsum(rows)])
     for first, after in pairwise([*range(0, len(parts), PARTS_PER_SHARD), len(parts)]):
         yield tuple(parts[first:after]), slice(int(ends[first]), int(ends[after]))

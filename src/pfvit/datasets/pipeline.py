@@ -1,4 +1,4 @@
-"""`pfvit prepare`: from a data set's official download to checked Parquet files, their twins marked."""
+"""`pfvit prepare`: from a data set's official download to checked Parquet files, duplicates marked."""
 
 import json
 import os
@@ -31,32 +31,32 @@ def prepare(config: Prepare) -> dict[str, Any]:
     """Prepare a data set, or go on with it, or check it if it is done; return the manifest."""
     layout = _checked(config)
     if (config.out / manifest.NAME).exists():
-        told = manifest.load(config.out)
-        manifest.verify(config.out, told)
-        if told["settings"] != _settings(config):
+        report = manifest.load(config.out)
+        manifest.verify(config.out, report)
+        if report["settings"] != _settings(config):
             raise InputError(f"{config.out} was prepared with other settings; choose another folder, or delete it")
         rmtree(config.out / PARTS, ignore_errors=True)  # left if it was killed at the very end
         say(f"{config.out} is prepared already, and its files are as {manifest.NAME} says")
-        return told
+        return report
     say(f"{layout.title}: {layout.source}")
     say(f"Licence: {layout.licence}")
     folder = config.out / PARTS
-    with _alone(config, folder):
+    with _hold(config, folder):
         done, bad = _cut(config, layout, folder)
         if not any(summary["rows"] for summaries in done.values() for summary in summaries):
             first = f"; the first: {bad[0]}" if bad else ""
             raise InputError(f"no usable face in {config.source}: {len(bad)} rows were set aside{first}")
-        told = _report(config, layout, done, bad)
-        if config.strict and told["differs"]:
-            raise InputError(f"--strict: {'; '.join(told['differs'])}")
-        told["splits"] = _join(config, done, folder, told["emotions"])
+        report = _report(config, layout, done, bad)
+        if config.strict and report["differs"]:
+            raise InputError(f"--strict: {'; '.join(report['differs'])}")
+        report["splits"] = _join(config, done, folder, report["emotions"])
         if bad:
             _write(config.out / manifest.BAD, "".join(json.dumps(row._asdict()) + "\n" for row in bad))
-        _write(config.out / manifest.NAME, json.dumps(told, indent=1) + "\n")
+        _write(config.out / manifest.NAME, json.dumps(report, indent=1) + "\n")
     rmtree(folder)
-    for line in manifest.lines(told, [str(row) for row in bad]):
+    for line in manifest.lines(report, [str(row) for row in bad]):
         say(line)
-    return told
+    return report
 
 
 def _checked(config: Prepare) -> Layout:
@@ -76,11 +76,11 @@ def _settings(config: Prepare) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(config: Prepare, folder: Path) -> Iterator[None]:
-    """Own the output folder: made if it is not there, left off by a run with the same settings, nobody else's."""
+def _hold(config: Prepare, folder: Path) -> Iterator[None]:
+    """Hold the output folder: made if it is not there, or left by a run with the same settings; InputError if not."""
     record = folder / "settings.json"
     if record.is_file():
-        if json.loads(record.read_text()) != _settings(config):
+        if manifest.renamed(json.loads(record.read_text())) != _settings(config):
             raise InputError(f"{config.out} was begun with other settings; choose another folder, or delete it")
     elif config.out.exists() and any(config.out.iterdir()) and not folder.exists():
         raise InputError(f"{config.out} is not empty and not from pfvit prepare; choose another folder")
@@ -110,19 +110,19 @@ def _cut(config: Prepare, layout: Layout, folder: Path) -> tuple[dict[str, list[
                 yield part
             progress.update(task, total=listed)
 
-        for told in parallel_map(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
-            done.setdefault(told["split"], []).append(told)
-            found_bad += [Bad(**row) for row in told["bad"]]
+        for summary in parallel_map(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
+            done.setdefault(summary["split"], []).append(summary)
+            found_bad += [Bad(**row) for row in summary["bad"]]
             if config.strict and (bad := listed_bad + found_bad):
                 raise InputError(f"--strict: {bad[0]}")
-            progress.advance(task, told["listed"])
+            progress.advance(task, summary["listed"])
     if config.strict and listed_bad:
         raise InputError(f"--strict: {listed_bad[0]}")
     return done, listed_bad + found_bad
 
 
 def _parts(config: Prepare, layout: Layout, folder: Path, cutter: Cutter, bad: list[Bad]) -> Iterator[parts.Part]:
-    """Yield the listed rows in parts, each of one split; what the list says wrongly goes to `bad`."""
+    """Yield the listed rows in parts, each of one split; rows that cannot be used go to `bad`."""
     waiting: dict[str, list[Item]] = {}
     numbers: Counter[str] = Counter()
 
@@ -144,55 +144,62 @@ def _parts(config: Prepare, layout: Layout, folder: Path, cutter: Cutter, bad: l
 def _join(
     config: Prepare, done: dict[str, list[dict[str, Any]]], folder: Path, emotions: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Find the twins of all parts, and write the shards; return what the manifest says of each split."""
+    """Find the duplicates across all parts, and write the shards; return what the manifest says of each split."""
     splits = [split for split in parts.SPLITS if split in done]
     codes = {
-        split: np.concatenate([np.load(folder / f"{told['stem']}.npy") for told in done[split]]) for split in splits
+        split: np.concatenate([np.load(folder / f"{summary['stem']}.npy") for summary in done[split]])
+        for split in splits
     }
-    others = [(f"{path.name}:{file.stem.removeprefix('codes-')}", np.load(file))
-              for path in config.apart_from for file in _codes_of(path)]  # fmt: skip
+    others = [
+        (f"{path.name}:{file.stem.removeprefix('codes-')}", np.load(file))
+        for path in config.apart_from
+        for file in _codes_of(path)
+    ]
     names = [*splits, *(name for name, _ in others)]
     every = [*codes.values(), *(values for _, values in others)]
     together = np.concatenate(every)
     part = np.repeat(np.arange(len(every)), [len(values) for values in every])
-    found = duplicates.marks(together, part, config.near)
+    found = duplicates.overlaps(together, part, config.hash_distance)
     repeated = np.zeros(len(together), dtype=bool)
     if not emotions:  # nothing but faces: each is wanted once
-        repeated[part == 0] = duplicates.repeats(codes[splits[0]], config.near)
-    told: dict[str, Any] = {}
+        repeated[part == 0] = duplicates.repeated(codes[splits[0]], config.hash_distance)
+    result: dict[str, Any] = {}
     shards: list[parts.Shard] = []
     for number, split in enumerate(splits):
         mine = part == number
         exact, near, drop = found.exact[mine], found.near[mine], repeated[mine]
-        masks, marks = np.unique(exact | near, return_inverse=True)
+        masks, index = np.unique(exact | near, return_inverse=True)
         also_in = tuple("+".join(name for bit, name in enumerate(names) if mask >> bit & 1) for mask in masks.tolist())
-        marks = np.where(drop, -1, marks.reshape(-1))
+        index = np.where(drop, -1, index.reshape(-1))
         twin = np.where(exact > 0, 2, np.where(near > 0, 1, 0)).astype(np.int8)
         with atomic_write(config.out / f"codes-{split}.npy", durable=True) as new:
             np.save(new, codes[split][~drop])
         stems = [folder / f"{summary['stem']}.parquet" for summary in done[split]]
         files = []
-        for paths, rows in parts.shards_of(stems, [summary["rows"] for summary in done[split]]):
-            if (marks[rows] >= 0).any():
+        for paths, rows in parts.grouped(stems, [summary["rows"] for summary in done[split]]):
+            if (index[rows] >= 0).any():
                 path = config.out / f"{split}-{len(files):05d}.parquet"
-                shards.append(parts.Shard(path, paths, emotions, also_in, marks[rows], twin[rows]))
-                files.append({"name": path.name, "rows": int((marks[rows] >= 0).sum())})
-        told[split] = {
-            "rows": int((~drop).sum()), "files": files, "repeated": int(drop.sum()),
+                shards.append(parts.Shard(path, paths, emotions, also_in, index[rows], twin[rows]))
+                files.append({"name": path.name, "rows": int((index[rows] >= 0).sum())})
+        result[split] = {
+            "rows": int((~drop).sum()),
+            "files": files,
+            "repeated": int(drop.sum()),
             "also_in": {
                 name: {"exact": _held(exact[~drop], bit), "near": _held(near[~drop], bit)}
-                for bit, name in enumerate(names) if bit != number
+                for bit, name in enumerate(names)
+                if bit != number
             },
-        }  # fmt: skip
+        }
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(shards))
         for _ in parallel_map(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
             progress.advance(task)
-    for split in told.values():
+    for split in result.values():
         for file in split["files"]:
             path = config.out / file["name"]
             file |= {"bytes": path.stat().st_size, "sha256": manifest.digest(path)}
-    return told
+    return result
 
 
 def _held(masks: np.ndarray, bit: int) -> int:
@@ -209,20 +216,33 @@ def _codes_of(folder: Path) -> list[Path]:
 
 
 def _report(config: Prepare, layout: Layout, done: dict[str, list[dict[str, Any]]], bad: list[Bad]) -> dict[str, Any]:
-    """Return the manifest without its files: what was found, and where it is not what was published."""
-    every = [told for summaries in done.values() for told in summaries]
-    counts = {split: dict(_sum(told["counts"] for told in summaries)) for split, summaries in done.items()}
+    """Return the manifest without its files: what was found, and where it differs from what was published."""
+    every = [summary for summaries in done.values() for summary in summaries]
+    counts = {split: dict(_sum(summary["counts"] for summary in summaries)) for split, summaries in done.items()}
     seen = {name for split in counts.values() for name in split}
-    rows, gray = (sum(told[name] for told in every) for name in ("rows", "gray"))
-    first = {colour: place for told in reversed(every) for colour, place in told["first"].items()}
+    rows, gray = (sum(summary[name] for summary in every) for name in ("rows", "gray"))
+    first = {colour: place for summary in reversed(every) for colour, place in summary["first"].items()}
     emotions = layout.emotions if layout.published else tuple(name for name in layout.emotions if name in seen)
     return {
-        "format": manifest.FORMAT, "name": layout.name, "title": layout.title, "source": layout.source,
-        "licence": layout.licence, "note": layout.note, "made_by": f"pfvit {__version__}",
-        "settings": _settings(config), "emotions": emotions, "labels": layout.labels or {}, "counts": counts,
-        "published": layout.published, "differs": manifest.differences(layout.published, counts), "bad": len(bad),
-        "dropped": dict(_sum(told["dropped"] for told in every)), "gray": gray, "colour": rows - gray, "first": first,
-    }  # fmt: skip
+        "format": manifest.FORMAT,
+        "name": layout.name,
+        "title": layout.title,
+        "source": layout.source,
+        "licence": layout.licence,
+        "note": layout.note,
+        "made_by": f"pfvit {__version__}",
+        "settings": _settings(config),
+        "emotions": emotions,
+        "labels": layout.labels or {},
+        "counts": counts,
+        "published": layout.published,
+        "differs": manifest.differences(layout.published, counts),
+        "bad": len(bad),
+        "dropped": dict(_sum(summary["dropped"] for summary in every)),
+        "gray": gray,
+        "colour": rows - gray,
+        "first": first,
+    }
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:

@@ -14,9 +14,9 @@ NAME = re.compile(r"(train|test)_\d+\.jpg")
 
 def listing(source: Path, config: Prepare) -> Listing:
     """List the faces in the order of the label file."""
-    told = "SOURCE is the folder that RAF-DB's basic part unpacks to, with EmoLabel/ and Image/ in it"
-    file = need(source, ("EmoLabel/list_patition_label.txt", "basic/EmoLabel/list_patition_label.txt"), told)
-    aligned = need(file.parent.parent, ("Image/aligned",), f"unpack Image/aligned.zip there; {told}")
+    hint = "SOURCE is the folder that RAF-DB's basic part unpacks to, with EmoLabel/ and Image/ in it"
+    file = need(source, ("EmoLabel/list_patition_label.txt", "basic/EmoLabel/list_patition_label.txt"), hint)
+    aligned = need(file.parent.parent, ("Image/aligned",), f"unpack Image/aligned.zip there; {hint}")
     listed = Listed()
     for number, line in lines(file):
         words = line.split()

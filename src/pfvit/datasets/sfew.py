@@ -7,7 +7,7 @@ from pfvit.data.formats import PICTURES
 from pfvit.datasets.base import Bad, Item, Layout, Listing, below, need
 from pfvit.emotions import SEVEN, named
 
-TOLD = "SOURCE is the folder with Train/ and Val/, or Train_Aligned_Faces/ and Val_Aligned_Faces/, unpacked"
+HINT = "SOURCE is the folder with Train/ and Val/, or Train_Aligned_Faces/ and Val_Aligned_Faces/, unpacked"
 SPLITS = {"train": "Train", "test": "Val"}
 
 
@@ -16,7 +16,7 @@ def listing(source: Path, config: Prepare) -> Listing:
     row = 0
     for split, part in SPLITS.items():
         aligned = tuple(f"{part}{end}" for end in ("_Aligned_Faces", "_Aligned_Faces_new"))
-        folder = need(source, (*aligned, part), TOLD)
+        folder = need(source, (*aligned, part), HINT)
         crop = "align" if folder.name == part else "given"
         if (folder / part).is_dir():  # some archives repeat the name
             folder = folder / part
