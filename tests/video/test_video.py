@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import signal
+import subprocess
 import sys
 import wave
 from fractions import Fraction
@@ -21,9 +23,9 @@ from PIL import Image
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
 from pfvit.inference.reader import Reader
-from pfvit.video.io import Film, Shot
+from pfvit.video.io import VideoFrame, VideoReader
 from pfvit.video.timeline import BINS, Timeline
-from pfvit.video.tracking import MEMORY, People, between
+from pfvit.video.tracking import MEMORY, Tracker, between
 
 PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 WIDE, HIGH, RATE = 320, 240, 20
@@ -128,6 +130,57 @@ def test_a_recording_that_begins_late_begins_at_zero(astronaut, weights, tmp_pat
     assert float(rows_of(tmp_path / "out")[0]["time"]) == pytest.approx(0, abs=0.1)
 
 
+SLOW = {
+    "two a second": [number / 2 for number in range(9)],
+    "a pause": [0, 0.05, 0.1, 0.15, 0.2, 4.2, 4.25, 4.3, 4.35],
+    "a time lapse": [10.0 * number for number in range(9)],
+}
+
+
+@pytest.mark.parametrize("every", [1, 3, 4, 100])
+@pytest.mark.parametrize("times", SLOW.values(), ids=SLOW)
+def test_few_frames_a_second_and_pauses_are_one_person_in_every_frame(times, every, astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 20)] * len(times), times)
+    assert video(source, tmp_path / "out", weights, "--every", every, "--poker") == 0
+    rows = rows_of(tmp_path / "out")
+    assert [float(row["time"]) for row in rows] == pytest.approx(times, abs=2e-3)
+    assert {row["person"] for row in rows} == {"1"}
+    for name in ("v-annotated.mp4", "v-poker.mp4"):
+        assert len(pictures_of(tmp_path / "out" / name)) == len(times)
+
+
+def test_frames_between_two_detections_stay_few_in_memory(astronaut, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("pfvit.commands.video.WAITING", 2 * WIDE * HIGH * 3)
+    detected = []
+    detect = Reader.detector.func(Reader(weights)).detect
+
+    class Counting:
+        def detect(self, image):
+            detected.append(image)
+            return detect(image)
+
+    monkeypatch.setattr(Reader, "detector", Counting())
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 20)] * 10)
+    assert video(source, tmp_path / "out", weights, "--every", 1000) == 0
+    assert len(detected) == 1 + 3 and len(rows_of(tmp_path / "out")) == 10
+
+
+def test_oblong_pixels_become_square(astronaut, weights, tmp_path):
+    source = tmp_path / "v.mp4"
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = WIDE // 2, HIGH, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        narrow = np.asarray(Image.fromarray(frame_of(astronaut, 20)).resize((WIDE // 2, HIGH)))
+        for _ in range(4):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(narrow, format="rgb24")))
+        file.mux(stream.encode(None))
+    assert video(source, tmp_path / "out", weights) == 0
+    assert pictures_of(tmp_path / "out" / "v-annotated.mp4")[0].shape == (HIGH, WIDE, 3)
+    row = rows_of(tmp_path / "out")[0]
+    assert 0.6 < int(row["width"]) / int(row["height"]) < 1.1
+
+
 @pytest.mark.parametrize(("blanks", "persons"), [(10, {"1"}), (round(RATE * MEMORY) + 10, {"1", "2"})])
 def test_stretches_without_a_face(blanks, persons, astronaut, weights, tmp_path):
     frames = [frame_of(astronaut, 20)] * 6 + [frame_of(None, 0)] * blanks + [frame_of(astronaut, 20)] * 6
@@ -204,6 +257,7 @@ def test_a_video_without_frames(weights, tmp_path, capsys):
 def test_what_is_not_there(weights, tmp_path, capsys):
     assert "none.mp4 is not there" in refused(capsys, tmp_path / "none.mp4", tmp_path / "out", weights)
     assert "is a folder" in refused(capsys, tmp_path, tmp_path / "out", weights)
+    assert "download it first" in refused(capsys, "rtsp://127.0.0.1:9/x", tmp_path / "out", weights)
     assert "there is no webcam" in refused(capsys, "webcam:93", tmp_path / "out", weights)
 
 
@@ -320,6 +374,34 @@ def test_stopped_by_hand_keeps_what_was_read(astronaut, weights, tmp_path, monke
     assert len(rows_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == 5
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
+def test_told_to_end_it_writes_what_was_read_and_leaves_nothing_half_done(astronaut, weights, tmp_path):
+    source = film(tmp_path / "v.mp4", moving(astronaut, 30))
+    words = ["video", str(source), "--out", str(tmp_path / "out"), "--weights", str(weights)]
+    code = (
+        "import os, signal, sys; from pfvit.__main__ import run; from pfvit.inference.reader import Reader\n"
+        "read, calls = Reader.read_found, []\n"
+        "def counted(*a):\n"
+        " calls.append(1)\n"
+        " len(calls) == 3 and os.kill(os.getpid(), signal.SIGTERM)\n"
+        " return read(*a)\n"
+        f"Reader.read_found = counted; sys.argv[1:] = {words!r}; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 128 + signal.SIGTERM and "what was read until then is written" in done.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["v-annotated.mp4", "v-timeline.png", "v.csv"]
+    assert len(rows_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == 5
+
+
+def test_what_a_kill_left_is_told_without_an_option_that_does_not_exist(astronaut, weights, tmp_path, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "v.csv.part").write_text("{}\n")
+    said = refused(capsys, source, tmp_path / "out", weights)
+    assert "v.csv.part is left from an earlier run: delete it" in said and "resume" not in said
+
+
 def test_a_fault_leaves_nothing_half_done(astronaut, weights, tmp_path, monkeypatch):
     source = film(tmp_path / "v.mp4", moving(astronaut, 30))
     monkeypatch.setattr(Reader, "read_found", interrupted(ZeroDivisionError()))
@@ -352,36 +434,36 @@ def face(x: float, y: float, side: float = 40) -> Face:
 
 
 def test_two_who_pass_each_other_keep_their_numbers():
-    people = People(0)
+    tracker = Tracker(0)
     for step in range(30):
-        numbers = people.who([face(10 * step, 0), face(300 - 10 * step, 60)], step / 10)
+        numbers = tracker.assign([face(10 * step, 0), face(300 - 10 * step, 60)], step / 10)
         assert numbers == [1, 2], step
-    assert people.who([face(300 - 290, 60), face(290, 0)], 3.0) == [2, 1], "the order does not matter"
+    assert tracker.assign([face(300 - 290, 60), face(290, 0)], 3.0) == [2, 1], "the order does not matter"
 
 
 def test_a_face_elsewhere_is_someone_else():
-    people = People(0)
-    assert people.who([face(0, 0)], 0) == [1]
-    assert people.who([face(300, 0)], 0.1) == [2]
-    assert people.who([face(0, 0, 160)], 0.2) == [3], "four times as large"
-    assert people.who([], 0.3) == [] and people.count == 3
-    assert people.who([face(0, 0, 0)], 0.4) == [4], "a box without an inside is no accident"
+    tracker = Tracker(0)
+    assert tracker.assign([face(0, 0)], 0) == [1]
+    assert tracker.assign([face(300, 0)], 0.1) == [2]
+    assert tracker.assign([face(0, 0, 160)], 0.2) == [3], "four times as large"
+    assert tracker.assign([], 0.3) == [] and tracker.count == 3
+    assert tracker.assign([face(0, 0, 0)], 0.4) == [4], "a box without an inside is no accident"
 
 
 @given(some.lists(some.tuples(some.integers(0, 900), some.integers(0, 900)), max_size=8, unique=True))
 def test_no_number_is_given_twice(places):
-    people = People(0)
+    tracker = Tracker(0)
     for step in range(3):
-        numbers = people.who([face(x + step, y) for x, y in places], step / 10)
+        numbers = tracker.assign([face(x + step, y) for x, y in places], step / 10)
         assert len(set(numbers)) == len(places)
 
 
 def test_smoothing_is_an_exponential_mean_over_seconds():
-    people = People(0.5)
-    people.who([face(0, 0)], 0)
-    assert people.smooth(1, np.array([1.0, 0.0]), 0).tolist() == [1, 0]
-    assert people.smooth(1, np.array([0.0, 1.0]), 0.5) == pytest.approx([math.exp(-1), 1 - math.exp(-1)])
-    assert people.smooth(1, np.array([0.0, 1.0]), 9.0).tolist() == [0, 1], "what was long ago is forgotten"
+    tracker = Tracker(0.5)
+    tracker.assign([face(0, 0)], 0)
+    assert tracker.smooth(1, np.array([1.0, 0.0]), 0).tolist() == [1, 0]
+    assert tracker.smooth(1, np.array([0.0, 1.0]), 0.5) == pytest.approx([math.exp(-1), 1 - math.exp(-1)])
+    assert tracker.smooth(1, np.array([0.0, 1.0]), 9.0).tolist() == [0, 1], "what was long ago is forgotten"
 
 
 def test_between_two_looks():
@@ -405,6 +487,6 @@ def test_a_timeline_stays_small_however_long_the_film():
 
 
 def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
-    shots = Film(str(film(tmp_path / "v.mp4", moving(astronaut, 4)))).shots()
-    first = next(shots)
-    assert isinstance(first, Shot) and first.number == 0 and first.image.shape == (HIGH, WIDE, 3)
+    frames = VideoReader(str(film(tmp_path / "v.mp4", moving(astronaut, 4)))).frames()
+    first = next(frames)
+    assert isinstance(first, VideoFrame) and first.number == 0 and first.image.shape == (HIGH, WIDE, 3)

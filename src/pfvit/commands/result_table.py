@@ -30,8 +30,9 @@ COLUMNS = {
 class Table:
     """A table being written; `columns` are names with their Parquet types."""
 
-    #: What to do when the disk was full, if anything helps.
+    #: What to do after a full disk, and with what an earlier run left: only some tables can be gone on with.
     remedy = ""
+    left_over = "delete it"
 
     def __init__(self, path: Path, columns: dict[str, str], resume: bool = False):
         """Begin, or go on with what an earlier run left; InputError if that is not possible or not asked for."""
@@ -41,7 +42,7 @@ class Table:
         self.path, self.columns = path, columns
         self.part = path.with_name(f"{path.name}.part")
         if self.part.exists() and not resume:
-            raise InputError(f"{self.part} is left from an earlier run: --resume goes on with it, or delete it")
+            raise InputError(f"{self.part} is left from an earlier run: {self.left_over}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = self.part.open("r+" if self.part.exists() else "w+", encoding="utf-8", newline="\n")
@@ -68,7 +69,7 @@ class Table:
         except OSError as problem:
             raise cannot_write(self.part, problem, self.remedy) from problem
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Leave nothing behind."""
         self.file.close()
         remove(self.part)
@@ -78,7 +79,7 @@ class Table:
         write = {".jsonl": self._jsonl, ".csv": self._csv, ".parquet": self._parquet}[self.path.suffix.lower()]
         with atomic_write(self.path, durable=True, remedy=self.remedy) as new:
             write(new)
-        self.drop()
+        self.discard()
 
     def _take_up(self) -> None:
         """Look through what an earlier run left."""
@@ -122,6 +123,7 @@ class Records(Table):
     """The table of `pfvit predict`: a row per face, or one for a picture without."""
 
     remedy = "; --resume goes on with it"
+    left_over = "--resume goes on with it, or delete it"
 
     def __init__(self, path: Path, labels: Sequence[str], resume: bool):
         self.done: Counter[str] = Counter()

@@ -39,12 +39,12 @@ def serve(config: Serve) -> int:
         host, port = opened.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if config.workers == 1:
-            Announced(settings(config, create_app(config)), address).run([opened])
+            Announced(server_config(config, create_app(config)), address).run([opened])
             return 0
         with tempfile.TemporaryDirectory(prefix="pfvit-metrics-") as folder:
             os.environ.setdefault(FOLDER, folder)
             say(f"pfvit: serving on {address} with {config.workers} workers; Ctrl-C stops it")
-            several = settings(config, partial(create_app, config))
+            several = server_config(config, partial(create_app, config))
             Multiprocess(several, [opened]).run()
     return 0
 
@@ -94,7 +94,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from problem
 
 
-def settings(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
+def server_config(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
     """Return uvicorn's settings; an app that is not made yet is made by each worker."""
     return uvicorn.Config(
         app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none", loop="auto",

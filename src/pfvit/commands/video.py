@@ -1,7 +1,7 @@
 """`pfvit video`: faces followed through a video, as a table, an annotated video, a timeline and a video of poker faces.
 
-Frames stream through: memory does not grow with the length. Faces are looked for every few frames; between two looks
-they are placed on the straight way from one to the next, so that a box never lags behind its face.
+Frames stream through, so memory does not grow with the length. Faces are detected in every few frames; in between they
+are placed on the straight way from one detection to the next, so that a box never lags behind its face.
 """
 
 import time
@@ -24,47 +24,58 @@ from pfvit.inference.reading import Reading
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import prefetch
-from pfvit.video.io import Film, FilmWriter, Shot, suffix_for
+from pfvit.video.io import VideoFrame, VideoReader, VideoWriter, suffix_for
 from pfvit.video.timeline import COLOURS, Timeline
-from pfvit.video.tracking import People, between
+from pfvit.video.tracking import Tracker, between
 
 COLUMNS = {
-    "frame": "int64", "time": "float64", "person": "int32", "left": "int32", "top": "int32", "width": "int32",
-    "height": "int32", "score": "float32", "emotion": "utf8", "unsure": "bool", "entropy": "float32",
-}  # fmt: skip
+    "frame": "int64",
+    "time": "float64",
+    "person": "int32",
+    "left": "int32",
+    "top": "int32",
+    "width": "int32",
+    "height": "int32",
+    "score": "float32",
+    "emotion": "utf8",
+    "unsure": "bool",
+    "entropy": "float32",
+}
 #: Frames decoded in a thread while the model works.
 DECODED_AHEAD = 4
+#: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for.
+WAITING = 256_000_000
 
 
-class Seen(NamedTuple):
-    """A frame and the faces in it, with their persons' numbers."""
+class TrackedFrame(NamedTuple):
+    """A frame, the faces in it, and the number of each face's person."""
 
-    shot: Shot
+    frame: VideoFrame
     faces: list[Face]
-    numbers: list[int]
+    persons: list[int]
 
 
 def video(config: Video) -> int:
     """Read a whole video and write what was asked for; return the exit status."""
-    film = Film(config.path)
+    source = VideoReader(config.path)
     with ExitStack() as closing:
-        closing.callback(film.close)
+        closing.callback(source.close)
         reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
         if config.poker:
             _ = reader.artist.generator  # a missing one should be known before the first frame
-        return Work(config, film, reader, closing).run()
+        return VideoRun(config, source, reader, closing).run()
 
 
-class Work:
-    """One video on its way through."""
+class VideoRun:
+    """One video, read from its beginning to its end, and the files that are written meanwhile."""
 
-    def __init__(self, config: Video, film: Film, reader: Reader, closing: ExitStack):
-        self.config, self.film, self.reader = config, film, reader
-        self.people = People(config.smoothing)
+    def __init__(self, config: Video, source: VideoReader, reader: Reader, closing: ExitStack):
+        self.config, self.source, self.reader = config, source, reader
+        self.tracker = Tracker(config.smoothing)
         self.timeline = Timeline(reader.recogniser.labels)
         folder = make_folder(config.out)
-        stem = "webcam" if film.live else stem_of(config.path)
-        ending = suffix_for(film.audio)
+        stem = "webcam" if source.live else stem_of(config.path)
+        ending = suffix_for(source.audio)
         self.names = {"table": folder / f"{stem}.{config.table}", "timeline": folder / f"{stem}-timeline.png"}
         if config.annotate:
             self.names["annotated"] = folder / f"{stem}-annotated{ending}"
@@ -75,13 +86,12 @@ class Work:
                 raise InputError(f"{path} exists already; choose another --out, or move it away")
         columns = COLUMNS | dict.fromkeys(reader.recogniser.labels, "float32")
         self.table = closing.enter_context(Table(self.names["table"], columns))
-        self.closing = closing
-        self.writers: dict[str, FilmWriter] = {}
+        self.writers: dict[str, VideoWriter] = {}
         self.frames = 0
-        self.stopped = False
+        self.stopped: KeyboardInterrupt | None = None
 
     def run(self) -> int:
-        """Read, write, and say what came of it."""
+        """Read, write, and say what came of it; return the exit status."""
         began = time.monotonic()
         try:
             self._read_all(began)
@@ -89,41 +99,47 @@ class Work:
                 raise InputError(f"{self.config.path} holds no frame that can be decoded")
             self._finish()
         except BaseException:
-            self._drop()
+            self._discard()
             raise
-        return self._report(time.monotonic() - began)
+        self._report(time.monotonic() - began)
+        if self.stopped is not None and not self.source.live:
+            raise self.stopped
+        return 1 if self.source.damaged or (self.source.broken and not self.source.live) else 0
 
     def _read_all(self, began: float) -> None:
         """Read to the end, or until someone stops it."""
         try:
-            with progress_bar(TextColumn("{task.fields[said]}")) as progress:
-                task = progress.add_task("reading", total=self.film.length, said="")
-                for seen in self._followed():
-                    self._read(seen)
-                    pace = self.frames / (time.monotonic() - began)
-                    progress.update(task, completed=seen[-1].shot.time, said=f"{pace:.0f} frames/s")
-        except KeyboardInterrupt:
-            self.stopped = True
+            with progress_bar(TextColumn("{task.fields[rate]}")) as progress:
+                task = progress.add_task("reading", total=self.source.length, rate="")
+                for tracked in self._tracked():
+                    self._read(tracked)
+                    rate = self.frames / (time.monotonic() - began)
+                    progress.update(task, completed=tracked[-1].frame.time, rate=f"{rate:.0f} frames/s")
+        except KeyboardInterrupt as stop:
+            self.stopped = stop
 
-    def _followed(self) -> Iterator[list[Seen]]:
-        """Yield runs of frames with the faces in them, from one look to the next."""
-        before: Seen | None = None  # the first frame of all is looked at, so none waits for a look before it
-        waiting: list[Shot] = []
-        for shot in self._shots():
-            waiting.append(shot)
-            if shot.number % self.config.every == 0:
-                now = self._look(shot)
+    def _tracked(self) -> Iterator[list[TrackedFrame]]:
+        """Yield the frames with the faces in them, in runs that end with a detection."""
+        before: TrackedFrame | None = None  # faces are detected in the first frame, so none comes before a detection
+        waiting: list[VideoFrame] = []
+        size = 0
+        for frame in self._frames():
+            waiting.append(frame)
+            size += frame.image.nbytes
+            if frame.number % self.config.every == 0 or size > WAITING:
+                now = self._detect(frame)
                 yield self._filled(before or now, now, waiting[:-1])
-                before, waiting = now, []
+                before, waiting, size = now, [], 0
         if waiting and before:
-            yield self._filled(before, self._look(waiting[-1]), waiting[:-1])
+            yield self._filled(before, self._detect(waiting[-1]), waiting[:-1])
 
-    def _shots(self) -> Iterator[Shot]:
-        keeps_sound = self.film.audio is not None and (self.config.annotate or self.config.poker)
-        items = self.film.shots(sound=keeps_sound)
-        early: list[Packet] = []  # sound that comes before the first frame, which tells the size to write
-        for item in items if self.film.live else prefetch(items, DECODED_AHEAD):
-            if isinstance(item, Shot):
+    def _frames(self) -> Iterator[VideoFrame]:
+        """Yield the frames, and hand the sound between them to the writers."""
+        keeps_sound = self.source.audio is not None and (self.config.annotate or self.config.poker)
+        items = self.source.frames(sound=keeps_sound)
+        early: list[Packet] = []  # sound before the first frame: what is written needs that frame's size first
+        for item in items if self.source.live else prefetch(items, DECODED_AHEAD):
+            if isinstance(item, VideoFrame):
                 if self.config.seconds is not None and item.time >= self.config.seconds:
                     return
                 self._open_writers(item)
@@ -136,44 +152,42 @@ class Work:
                         writer.sound(packet)
                 early.clear()
 
-    def _look(self, shot: Shot) -> Seen:
-        faces = [face for face in self.reader.detector.detect(shot.image) if face.score >= self.config.min_score]
-        return Seen(shot, faces, self.people.who(faces, shot.time))
+    def _detect(self, frame: VideoFrame) -> TrackedFrame:
+        faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.config.min_score]
+        return TrackedFrame(frame, faces, self.tracker.assign(faces, frame.time))
 
-    def _filled(self, before: Seen, now: Seen, shots: list[Shot]) -> list[Seen]:
-        """Place the faces in the frames between two looks; one that only one look saw is there up to the middle."""
-        seen = []
-        for shot in shots:
-            share = (shot.time - before.shot.time) / (now.shot.time - before.shot.time)
-            near = before if share < 0.5 else now
-            others = (
-                dict(zip(before.numbers, before.faces, strict=True)),
-                dict(zip(now.numbers, now.faces, strict=True)),
-            )
+    def _filled(self, before: TrackedFrame, now: TrackedFrame, frames: list[VideoFrame]) -> list[TrackedFrame]:
+        """Place faces in the frames between two detections; a face of one alone is placed in the nearer half."""
+        tracked = []
+        first = dict(zip(before.persons, before.faces, strict=True))
+        second = dict(zip(now.persons, now.faces, strict=True))
+        for frame in frames:
+            share = (frame.time - before.frame.time) / (now.frame.time - before.frame.time)
+            nearer = first if share < 0.5 else second
             placed = {
-                number: between(others[0][number], others[1][number], share)
-                if number in others[0] and number in others[1]
-                else face
-                for number, face in [*others[0].items(), *others[1].items()]
-                if number in near.numbers
+                person: between(first[person], second[person], share) if person in first and person in second else face
+                for person, face in [*first.items(), *second.items()]
+                if person in nearer
             }
-            seen.append(Seen(shot, list(placed.values()), list(placed)))
-        return [*seen, now]
+            tracked.append(TrackedFrame(frame, list(placed.values()), list(placed)))
+        return [*tracked, now]
 
-    def _read(self, seen: list[Seen]) -> None:
-        found = [crop_faces(shot.image, faces) for shot, faces, _ in seen]
-        read = self.reader.read_found(found, [self.config.path] * len(seen))
+    def _read(self, tracked: list[TrackedFrame]) -> None:
+        """Read the faces of some frames together, and write the frames."""
+        found = [crop_faces(one.frame.image, one.faces) for one in tracked]
+        read = self.reader.read_found(found, [self.config.path] * len(tracked))
         if self.config.poker:
             self._draw([reading for faces in read for reading in faces])
-        for (shot, _, numbers), faces in zip(seen, read, strict=True):
-            self._write(shot, [self._smooth(face, number, shot) for face, number in zip(faces, numbers, strict=True)])
+        for (frame, _, persons), faces in zip(tracked, read, strict=True):
+            pairs = zip(faces, persons, strict=True)
+            self._write(frame, [self._smoothed(face, person, frame) for face, person in pairs])
 
-    def _smooth(self, reading: Reading, number: int, shot: Shot) -> Reading:
+    def _smoothed(self, reading: Reading, person: int, frame: VideoFrame) -> Reading:
         labels = self.reader.recogniser.labels
-        shares = self.people.smooth(number, np.array(list(reading.probabilities.values())), shot.time)
-        self.timeline.add(number, shot.time, shares, reading.crop)
+        shares = self.tracker.smooth(person, np.array(list(reading.probabilities.values())), frame.time)
+        self.timeline.add(person, frame.time, shares, reading.crop)
         named = dict(zip(labels, shares.tolist(), strict=True))
-        return replace(reading, face=number, emotion=labels[int(shares.argmax())], probabilities=named)
+        return replace(reading, face=person, emotion=labels[int(shares.argmax())], probabilities=named)
 
     def _draw(self, readings: list[Reading]) -> None:
         """Draw many faces at once: that is faster than each by itself when it is asked for."""
@@ -186,25 +200,25 @@ class Work:
             for reading, face in zip(readings, drawn, strict=True):
                 reading.drawings[strength] = face
 
-    def _write(self, shot: Shot, faces: list[Reading]) -> None:
+    def _write(self, frame: VideoFrame, faces: list[Reading]) -> None:
         self.frames += 1
-        self.table.write([row(shot, face) for face in faces])
+        self.table.write([row(frame, face) for face in faces])
         if "annotated" in self.writers:
             boxes = [(f.box, f"{f.face} {name_of(f)}", COLOURS[1 + f.face % (len(COLOURS) - 1)]) for f in faces]
-            self.writers["annotated"].show(np.asarray(labelled(shot.image, boxes)), shot.time)
+            self.writers["annotated"].show(np.asarray(labelled(frame.image, boxes)), frame.time)
         if "poker" in self.writers:
-            image = shot.image
+            image = frame.image
             for face in faces:
                 image = face.put_back(image, self.config.strength)
-            self.writers["poker"].show(image, shot.time)
+            self.writers["poker"].show(image, frame.time)
 
-    def _open_writers(self, shot: Shot) -> None:
+    def _open_writers(self, frame: VideoFrame) -> None:
         if self.writers:
             return
-        height, width = shot.image.shape[:2]
+        height, width = frame.image.shape[:2]
         for kind in ("annotated", "poker"):
             if kind in self.names:
-                writer = FilmWriter(self.names[kind], self.film.rate, (width, height), self.film.audio)
+                writer = VideoWriter(self.names[kind], self.source.rate, (width, height), self.source.audio)
                 self.writers[kind] = writer
 
     def _finish(self) -> None:
@@ -213,30 +227,27 @@ class Work:
         save(self.timeline.draw(f"{stem_of(self.config.path)}: what each face shows"), self.names["timeline"])
         self.table.finish()
 
-    def _drop(self) -> None:
+    def _discard(self) -> None:
         for writer in self.writers.values():
             writer.discard()
-        self.table.drop()
+        self.table.discard()
 
-    def _report(self, took: float) -> int:
-        film = self.film
-        if film.damaged:
-            say(f"{self.config.path}: {film.damaged} damaged packets were left out")
-        if film.broken:
-            say(f"{self.config.path}: it breaks off ({film.broken}); what came before is read")
-        if self.stopped:
-            say("stopped; what was read until then is written")
-        persons = f"{self.people.count} {'person' if self.people.count == 1 else 'persons'}"
-        say(f"{self.frames} frames, {persons}, {self.frames / took:.0f} frames/s")
+    def _report(self, seconds: float) -> None:
+        if self.source.damaged:
+            say(f"{self.config.path}: {self.source.damaged} damaged packets were left out")
+        if self.source.broken:
+            say(f"{self.config.path}: it breaks off ({self.source.broken}); what came before is read")
+        if self.stopped is not None:
+            say("what was read until then is written")
+        count = self.tracker.count
+        persons = f"{count} {'person' if count == 1 else 'persons'}"
+        say(f"{self.frames} frames, {persons}, {self.frames / seconds:.0f} frames/s")
         for path in self.names.values():
             say(f"{path} is written")
-        if self.stopped and not film.live:
-            return 130
-        return 1 if film.damaged or (film.broken and not film.live) else 0
 
 
-def row(shot: Shot, face: Reading) -> dict[str, object]:
+def row(frame: VideoFrame, face: Reading) -> dict[str, object]:
     """Return a row of the table."""
-    told = face.to_dict()
-    kept = {name: told[name] for name in ("box", "score", "emotion", "unsure", "entropy", "probabilities")}
-    return {"frame": shot.number, "time": round(shot.time, 4), "person": face.face, **kept}
+    fields = face.to_dict()
+    kept = {name: fields[name] for name in ("box", "score", "emotion", "unsure", "entropy", "probabilities")}
+    return {"frame": frame.number, "time": round(frame.time, 4), "person": face.face, **kept}

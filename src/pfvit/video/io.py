@@ -1,4 +1,4 @@
-"""Videos in and out: frames with their times as they come, sound kept as it is, damage passed over."""
+"""Videos in and out: frames with their times as they come, sound copied as it is, damage left out and counted."""
 
 import sys
 from collections import deque
@@ -15,8 +15,10 @@ import numpy as np
 from av.audio import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.video import VideoFrame, VideoStream
+from av.video import VideoFrame as AVFrame
+from av.video import VideoStream
 
+from pfvit.data.formats import is_address
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError
 from pfvit.utils.files import cannot_write, remove, sync, unfinished
@@ -30,10 +32,10 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
 #: Frames and packets that may wait for the thread that writes them.
-WRITTEN_BEHIND = 6
+WRITE_QUEUE = 6
 
 
-class Shot(NamedTuple):
+class VideoFrame(NamedTuple):
     """A frame of a video."""
 
     number: int
@@ -41,11 +43,11 @@ class Shot(NamedTuple):
     time: float
     """Seconds since the start; it grows from frame to frame."""
     image: Pixels
-    """uint8 [height, width, 3], upright."""
+    """uint8 [height, width, 3], RGB, upright, of square pixels."""
 
 
-class Film:
-    """A video file or a webcam, open; `shots` yields its frames, and its sound if asked to."""
+class VideoReader:
+    """A video file or a webcam, open; `frames` yields its frames, and its sound if asked to."""
 
     def __init__(self, source: str):
         """Open a file, or `webcam`, `webcam:NUMBER`, `webcam:NAME`; InputError if it cannot be, or has no video."""
@@ -83,7 +85,7 @@ class Film:
             return float(self.video.duration * self.video.time_base)
         return self.container.duration / av.time_base if self.container.duration else None
 
-    def shots(self, sound: bool = False) -> Iterator[Shot | Packet]:
+    def frames(self, sound: bool = False) -> Iterator[VideoFrame | Packet]:
         """Yield the frames, and with `sound` the packets of sound between them, undecoded."""
         number, last = 0, -float("inf")
         begin = (self.container.start_time or 0) / av.time_base  # recordings of broadcasts begin at any hour
@@ -101,8 +103,8 @@ class Film:
                 # A break in the numbering must not send time backwards.
                 time = time if time > last else last + step
                 last = time
-                size = size or (frame.width, frame.height)
-                yield Shot(number, time, _upright(frame, size))
+                size = size or _square(frame.width, frame.height, self.video.sample_aspect_ratio)
+                yield VideoFrame(number, time, _upright(frame, size))
                 number += 1
 
     def _packets(self, sound: bool) -> Iterator[Packet]:
@@ -124,15 +126,15 @@ class Film:
                 self.broken = _reason(problem)
                 return
 
-    def _frames(self, packet: Packet) -> list[VideoFrame]:
+    def _frames(self, packet: Packet) -> list[AVFrame]:
         try:
-            return [frame for frame in packet.decode() if isinstance(frame, VideoFrame)]
+            return [frame for frame in packet.decode() if isinstance(frame, AVFrame)]
         except (av.error.FFmpegError, ValueError):
             self.damaged += 1
             return []
 
 
-class FilmWriter:
+class VideoWriter:
     """Writes a video with H.264 frames and the sound of another; it appears under its name when it is whole.
 
     A thread of its own encodes while the model reads on; what goes wrong there is raised by a later call.
@@ -189,7 +191,7 @@ class FilmWriter:
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
         self.waiting.append(self.hand.submit(work, *arguments))
-        while len(self.waiting) > WRITTEN_BEHIND or (self.waiting and self.waiting[0].done()):
+        while len(self.waiting) > WRITE_QUEUE or (self.waiting and self.waiting[0].done()):
             self.waiting.popleft().result()
 
     def _show(self, image: Pixels, time: float) -> None:
@@ -197,7 +199,7 @@ class FilmWriter:
         if (width, height) != self.size:
             missing = ((0, self.size[1] - height), (0, self.size[0] - width), (0, 0))
             image = np.pad(image, missing, mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = AVFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = round(time / CLOCK), CLOCK
         self._write(self.video.encode(frame))
 
@@ -226,7 +228,8 @@ def suffix_for(audio: AudioStream | None) -> str:
 def _open_file(source: str) -> InputContainer:
     path = Path(source)
     if not path.exists():
-        raise InputError(f"{source} is not there")
+        what = "is an address: download it first" if is_address(source) else "is not there"
+        raise InputError(f"{source} {what}")
     if path.is_dir():
         raise InputError(f"{source} is a folder; `pfvit video` takes one video, `pfvit predict` folders of pictures")
     try:
@@ -251,11 +254,18 @@ def _open_webcam(source: str) -> InputContainer:
         raise InputError(f"there is no webcam {name}: {_reason(problem)}") from problem
 
 
-def _upright(frame: VideoFrame, size: tuple[int, int]) -> Pixels:
+def _upright(frame: AVFrame, size: tuple[int, int]) -> Pixels:
     # A film whose frames change their size keeps the size of the first: what is written has one size.
     image = cast(Pixels, frame.reformat(*size, format="rgb24").to_ndarray())
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Return the size at which pixels of this aspect (width by height) are square; the longer side of one grows."""
+    if not aspect or aspect == 1:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
 def _kinds(container: InputContainer) -> str:

@@ -1,4 +1,4 @@
-"""Who is who over the frames of a video: faces matched from look to look, and probabilities smoothed per person."""
+"""Which face belongs to whom over a video: faces matched from one detection to the next, probabilities smoothed."""
 
 import math
 from collections.abc import Sequence
@@ -10,64 +10,77 @@ from numpy.typing import NDArray
 
 from pfvit.detection.base import Face
 
-#: A face counts as the same one if it moved, and grew or shrank, by less: shares of its side, doublings of its size.
+#: Largest distance of one face in two detections: how far it moved, in shares of its side, plus how often its size
+#: doubled or halved.
 REACH = 0.8
 #: A face that comes back within so many seconds where it was is the same person.
 MEMORY = 1.5
 
 
 @dataclass
-class Person:
+class Track:
     """Someone seen in a video."""
 
     number: int
     face: Face
+    """Where they were seen last."""
     time: float
-    shares: NDArray[np.float64] | None = None
-    shares_time: float = 0.0
+    """When that was, in seconds."""
 
 
-class People:
-    """Everyone seen lately."""
+class Tracker:
+    """Numbers the persons in a video from 1, and smooths their probabilities over time."""
 
     def __init__(self, smoothing: float):
-        """Smooth probabilities over `smoothing` seconds (the time constant of an exponential mean; 0: not at all)."""
+        """`smoothing` is the time constant of an exponential mean in seconds; 0 does not smooth."""
         self.smoothing = smoothing
-        self.known: dict[int, Person] = {}
         self.count = 0
+        """Persons seen so far."""
+        self._tracks: dict[int, Track] = {}
+        self._smoothed: dict[int, tuple[NDArray[np.float64], float]] = {}  # probabilities, and of which second
+        self._last = -math.inf  # second of the last detection
 
-    def who(self, faces: Sequence[Face], time: float) -> list[int]:
-        """Return a number for each face, from 1: the one it had when it was last seen close by, or a new one."""
-        self.known = {n: person for n, person in self.known.items() if time - person.time <= MEMORY}
-        persons = list(self.known.values())
-        found: list[Person | None] = [None] * len(faces)
-        if persons and faces:
-            cost = np.array([[_distance(face, person.face) for person in persons] for face in faces])
+    def assign(self, faces: Sequence[Face], time: float) -> list[int]:
+        """Return the person's number for each face that a detection at `time` seconds found.
+
+        It is the number of the nearest face in the last detection, or in the last MEMORY seconds if that is longer, and
+        a new one where there is none within REACH. Faces and persons are matched so that the sum of their distances is
+        smallest.
+        """
+        tracks = [track for track in self._tracks.values() if track.time >= min(self._last, time - MEMORY)]
+        # Those seen up to the last detection stay known: the frames since then are read after this call.
+        self._tracks = {track.number: track for track in tracks}
+        self._smoothed = {number: kept for number, kept in self._smoothed.items() if number in self._tracks}
+        found: list[Track | None] = [None] * len(faces)
+        if tracks and faces:
+            cost = np.array([[_distance(face, track.face) for track in tracks] for face in faces])
             _, chosen, _ = lap.lapjv(cost, extend_cost=True, cost_limit=REACH)
-            found = [persons[place] if place >= 0 else None for place in chosen]
+            found = [tracks[place] if place >= 0 else None for place in chosen]
         numbers = []
-        for face, person in zip(faces, found, strict=True):
-            if person is None:
+        for face, track in zip(faces, found, strict=True):
+            if track is None:
                 self.count += 1
-                person = self.known[self.count] = Person(self.count, face, time)
-            person.face, person.time = face, time
-            numbers.append(person.number)
+                track = self._tracks[self.count] = Track(self.count, face, time)
+            track.face, track.time = face, time
+            numbers.append(track.number)
+        self._last = time
         return numbers
 
-    def smooth(self, number: int, shares: NDArray[np.floating], time: float) -> NDArray[np.float64]:
-        """Return a person's probabilities, smoothed up to this second."""
-        person = self.known[number]
-        gap = time - person.shares_time
-        if person.shares is None or self.smoothing == 0 or gap > MEMORY:
-            person.shares = np.asarray(shares, dtype=np.float64)
-        else:
-            person.shares = person.shares + (1 - math.exp(-gap / self.smoothing)) * (shares - person.shares)
-        person.shares_time = time
-        return person.shares
+    def smooth(self, number: int, probabilities: NDArray[np.floating], time: float) -> NDArray[np.float64]:
+        """Return a person's probabilities, float64 [labels], smoothed up to `time` seconds.
+
+        After a gap of more than MEMORY seconds smoothing begins anew.
+        """
+        shares = np.asarray(probabilities, dtype=np.float64)
+        before, then = self._smoothed.get(number, (shares, -math.inf))
+        if self.smoothing > 0 and time - then <= MEMORY:
+            shares = before + (1 - math.exp(-(time - then) / self.smoothing)) * (shares - before)
+        self._smoothed[number] = shares, time
+        return shares
 
 
 def between(first: Face, second: Face, share: float) -> Face:
-    """Return a face on the way from one look to the next, `share` of the way."""
+    """Return the face on the straight way from one detection to the next, after `share` (0 to 1) of the way."""
     mean = (1 - share) * np.array(first.box) + share * np.array(second.box)
     points = None
     if first.points is not None and second.points is not None:
