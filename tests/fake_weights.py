@@ -18,10 +18,18 @@ CHANGE = 0.25
 
 def about(kind: str, channels: int, **other: str) -> dict[str, str]:
     says = {
-        "pfvit.format": "1", "pfvit.kind": kind, "pfvit.name": "fake", "pfvit.labels": json.dumps(EIGHT),
-        "pfvit.size": str(SIZE), "pfvit.channels": str(channels), "pfvit.pair": "0123", "pfvit.temperature": "1.0",
-        "pfvit.license": "none", "pfvit.data": "none", "pfvit.metrics": "{}",
-    }  # fmt: skip
+        "pfvit.format": "1",
+        "pfvit.kind": kind,
+        "pfvit.name": "fake",
+        "pfvit.labels": json.dumps(EIGHT),
+        "pfvit.size": str(SIZE),
+        "pfvit.channels": str(channels),
+        "pfvit.pair": "0123",
+        "pfvit.temperature": "1.0",
+        "pfvit.license": "none",
+        "pfvit.data": "none",
+        "pfvit.metrics": "{}",
+    }
     return says | {f"pfvit.{name}": value for name, value in other.items()}
 
 
@@ -57,15 +65,26 @@ def write(folder: Path, name: str = "fake", channels: int = 1, generator: bool =
     ]
     tokens = ["b", TOKENS, WIDTH]
     _save(
-        folder / f"{name}.onnx", nodes,
+        folder / f"{name}.onnx",
+        nodes,
         [value("image", TensorProto.UINT8, ["b", "h", "w", 3])],
-        [value("logits", floats, ["b", 8]), value("probabilities", floats, ["b", 8]),
-         value("emotion", floats, tokens), value("residue", floats, tokens)],
-        {"axes": np.array([1, 2, 3]), "column": np.array([-1, 1]), "cube": np.array([-1, 1, 1]), "centres": CENTRES,
-         "slope": np.float32([-0.1]), "ones": np.ones((1, TOKENS, WIDTH), np.float32),
-         "zeros": np.zeros((1, TOKENS, WIDTH), np.float32)},
+        [
+            value("logits", floats, ["b", 8]),
+            value("probabilities", floats, ["b", 8]),
+            value("emotion", floats, tokens),
+            value("residue", floats, tokens),
+        ],
+        {
+            "axes": np.array([1, 2, 3]),
+            "column": np.array([-1, 1]),
+            "cube": np.array([-1, 1, 1]),
+            "centres": CENTRES,
+            "slope": np.float32([-0.1]),
+            "ones": np.ones((1, TOKENS, WIDTH), np.float32),
+            "zeros": np.zeros((1, TOKENS, WIDTH), np.float32),
+        },
         about("recogniser", channels, **other),
-    )  # fmt: skip
+    )
     if not generator:
         return folder / f"{name}.onnx"
     left = np.zeros((1, SIZE, SIZE, channels), np.float32)
@@ -82,11 +101,18 @@ def write(folder: Path, name: str = "fake", channels: int = 1, generator: bool =
         helper.make_node("Clip", ["sum", "black", "one"], ["face"]),
     ]
     _save(
-        folder / f"{name}-generator.onnx", nodes,
+        folder / f"{name}-generator.onnx",
+        nodes,
         [value("emotion", floats, tokens), value("residue", floats, tokens), value("strength", floats, ["b"])],
         [value("face", floats, ["b", SIZE, SIZE, channels])],
-        {"axes": np.array([1, 2]), "picture": np.array([-1, 1, 1, 1]), "white": np.float32(255), "left": left,
-         "black": np.float32(0), "one": np.float32(1)},
+        {
+            "axes": np.array([1, 2]),
+            "picture": np.array([-1, 1, 1, 1]),
+            "white": np.float32(255),
+            "left": left,
+            "black": np.float32(0),
+            "one": np.float32(1),
+        },
         about("generator", channels, **other),
-    )  # fmt: skip
+    )
     return folder / f"{name}.onnx"

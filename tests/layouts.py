@@ -42,9 +42,16 @@ def rafdb(root: Path, train: int = 14, test: int = 7) -> Path:
 
 
 COLUMNS = (
-    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
-    "valence", "arousal",
-)  # fmt: skip
+    "subDirectory_filePath",
+    "face_x",
+    "face_y",
+    "face_width",
+    "face_height",
+    "facial_landmarks",
+    "expression",
+    "valence",
+    "arousal",
+)
 
 
 def affectnet_tables(root: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from pfvit.commands.serve import settings
+from pfvit.commands.serve import server_config
 from pfvit.config import Serve
 from pfvit.service.app import create_app
 
@@ -18,7 +18,7 @@ def running(config: Serve) -> Iterator[int]:
     """Serve while the block runs; gives the port."""
     app = create_app(config)
     with socket.create_server(("127.0.0.1", 0)) as opened:
-        server = uvicorn.Server(settings(config, app))
+        server = uvicorn.Server(server_config(config, app))
         thread = threading.Thread(target=server.run, args=([opened],))
         thread.start()
         while not server.started:

@@ -135,7 +135,7 @@ OWN_SIGNALS = ("serve", "train")
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end: it cleans up as after Ctrl-C."""
+    """A request to end (SIGTERM): the process cleans up as after Ctrl-C."""
 
 
 def usage() -> str:
@@ -147,7 +147,7 @@ def usage() -> str:
         "usage: pfvit VERB [options]\n\n"
         f"Read facial expressions, and take them off a face.\n\nverbs:\n{rows}\n\n"
         'A verb with a word in brackets needs that extra: pip install "pfvit[WORD]".\n'
-        "`pfvit VERB --help` tells a verb's options; `pfvit --version` the version."
+        "`pfvit VERB --help` lists a verb's options, `pfvit --version` prints the version."
     )
 
 
@@ -159,7 +159,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
     settings = getattr(importlib.import_module("pfvit.config"), verb.settings)
     examples = "\n".join(f"  {example}" for example in verb.examples)
     needs = f'\n\nneeds: pip install "pfvit[{verb.extra}]"' if verb.extra else ""
-    told = {"prog": f"pfvit {name}", "args": words}
+    common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
         from pfvit.config.presets import ARCHITECTURES, SUMMARIES
@@ -168,9 +168,9 @@ def parse(name: str, words: Sequence[str]) -> Any:
             preset: (SUMMARIES[preset], settings(data=tyro.MISSING, out=tyro.MISSING, model=sizes))
             for preset, sizes in ARCHITECTURES.items()
         }
-        return tyro.extras.overridable_config_cli(presets, description=text, **told)
+        return tyro.extras.overridable_config_cli(presets, description=text, **common)
     readable = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
-    return tyro.cli(settings, description=text, config=readable, **told)
+    return tyro.cli(settings, description=text, config=readable, **common)
 
 
 def perform(name: str, words: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""Pictures for people: what is read in a face, photos with boxes and names, contact sheets, heat maps."""
+"""Pictures to look at: the views of a face, photos with boxes and names, contact sheets, heat maps."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -29,7 +29,7 @@ FAINT = 0.1
 
 
 class Named(Protocol):
-    """What a box needs to know of a face: `pfvit.Reading` does."""
+    """A face to be named in a photo: `pfvit.Reading` is one."""
 
     @property
     def box(self) -> Box:
@@ -101,7 +101,7 @@ def labelled(photo: Pixels, boxes: Sequence[tuple[Box, str, Colour]]) -> Image.I
 
 
 def heat_over(crop: Pixels, change: NDArray[np.float32]) -> Image.Image:
-    """Return the face in gray with the expression map (float32 [size, size], 0 to 1) glowing over it."""
+    """Return the face in gray, SIDE pixels large, with the expression map, float32 [size, size], over it."""
     face = fit(Image.fromarray(crop)).convert("L").convert("RGBA")
     glow = Image.fromarray(heat(change)).resize(face.size, Image.Resampling.BICUBIC)
     face.alpha_composite(glow)

@@ -95,9 +95,11 @@ def test_folders_tables_and_what_is_not_there_keep_their_order(table, weights, t
     assert files == ["a.png", "b.png", "c.png", *["in.parquet"] * 54]
     failed = {Path(row["file"]).name: row["error"] for row in rows(out / "failed")}
     for name, why in (
-        ("broken.png", "not a picture"), ("cut.parquet", "cannot be read as Parquet"), ("nowhere.jpg", "not there"),
+        ("broken.png", "not a picture"),
+        ("cut.parquet", "cannot be read as Parquet"),
+        ("nowhere.jpg", "not there"),
         ("empty", "without pictures"),
-    ):  # fmt: skip
+    ):
         assert why in failed[name]
 
 
@@ -128,8 +130,12 @@ def test_one_picture_that_breaks_the_reader_harms_no_other(weights, tmp_path, mo
     pq.write_table(pa.table({"image": [flat(bright) for bright in (16, 48, 80, 112)]}), path)
     assert batch(weights, path, "--out", tmp_path / "out", "--processes", 1, whole=False) == 1
     assert [(row["row"], row["face"]) for row in rows(tmp_path / "out" / "faces")] == [
-        (0, 0), (0, 1), (2, None), (3, 0), (3, 1),
-    ]  # fmt: skip
+        (0, 0),
+        (0, 1),
+        (2, None),
+        (3, 0),
+        (3, 1),
+    ]
     (failed,) = rows(tmp_path / "out" / "failed")
     assert failed["row"] == 1 and failed["error"] == f"{path}#1 cannot be read: ZeroDivisionError: no such face"
 

@@ -55,8 +55,11 @@ def test_one_png_per_face_at_the_size_of_its_crop(weights, tmp_path, capsys):
     assert status == 0 and "4 pictures" in said
     sizes = {path.name: opened(path).shape for path in (tmp_path / "out").iterdir()}
     assert sizes == {
-        "a_0.png": (40, 30, 3), "b_0.png": (9, 21, 3), "x_0.png": (40, 30, 3), "t#1_0.png": (40, 30, 3),
-    }  # fmt: skip
+        "a_0.png": (40, 30, 3),
+        "b_0.png": (9, 21, 3),
+        "x_0.png": (40, 30, 3),
+        "t#1_0.png": (40, 30, 3),
+    }
 
 
 def test_faces_of_one_picture_count_from_zero(weights):
@@ -163,8 +166,13 @@ def test_a_flow_turns_with_its_face(roll, right, down):
 
 
 @given(
-    st.floats(-20, 80), st.floats(-20, 60), st.floats(2, 70), st.floats(-3.2, 3.2), st.booleans(), st.integers(4, 60),
-)  # fmt: skip
+    st.floats(-20, 80),
+    st.floats(-20, 60),
+    st.floats(2, 70),
+    st.floats(-3.2, 3.2),
+    st.booleans(),
+    st.integers(4, 60),
+)
 @settings(deadline=None, max_examples=60)
 def test_what_is_not_changed_stays_to_the_pixel(x, y, side, roll, change, size):
     photo = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)

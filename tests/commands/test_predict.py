@@ -55,8 +55,16 @@ def test_one_json_object_per_face_and_line(faces, weights, capsys):
     assert [Path(face["source"]).stem for face in found] == ["contempt", "happiness", "neutral"]
     for face in found:
         assert set(face) == {
-            "source", "face", "box", "score", "landmarks", "emotion", "unsure", "entropy", "probabilities",
-        }  # fmt: skip
+            "source",
+            "face",
+            "box",
+            "score",
+            "landmarks",
+            "emotion",
+            "unsure",
+            "entropy",
+            "probabilities",
+        }
         assert face["landmarks"] is None and face["score"] == 1 and 0 <= face["entropy"] <= 1
         assert (face["face"], face["box"], face["emotion"]) == (0, [0, 0, 20, 20], Path(face["source"]).stem)
         assert list(face["probabilities"]) == list(EIGHT)

@@ -151,8 +151,10 @@ def test_outputs_that_cannot_be(photos, weights, tmp_path, capsys):
         assert got == status and why in said, (out, said)
     assert (tmp_path / "there.csv").read_text() == "mine"
     for words, why in (
-        (["--resume"], "name it"), (["--top", "0"], "--top must be"), (["--min-score", "2"], "--min-score must be"),
-    ):  # fmt: skip
+        (["--resume"], "name it"),
+        (["--top", "0"], "--top must be"),
+        (["--min-score", "2"], "--min-score must be"),
+    ):
         assert main(["predict", str(photos), *words, "--weights", str(weights)]) == 2
         assert why in capsys.readouterr().err
 

@@ -167,16 +167,16 @@ def test_ferplus(tmp_path, out, capsys):
     assert prepare("ferplus", layouts.ferplus(tmp_path / "f"), out) == 0
     train, val, test = (rows(out, split) for split in ("train", "val", "test"))
     assert [row["row"] for row in train] == [0, 1, 2, 6, 7], "row 5 has no name"
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(train[1]["image"]["bytes"]))),
-                          layouts.ferplus_rows()[1][0])  # fmt: skip
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(train[1]["image"]["bytes"]))), layouts.ferplus_rows()[1][0])
     assert (train[1]["happiness"], train[1]["unknown"], train[1]["fer2013_label"]) == (8, 2, 1)
     assert (train[0]["also_in"], train[0]["twin"]) == ("val+test", "exact")
     assert (val[-1]["also_in"], val[-1]["twin"]) == ("train+test", "exact")
     assert (test[-1]["also_in"], test[-1]["twin"]) == ("train+val", "near")
     assert all(row["also_in"] == row["twin"] == "" for row in train[1:])
     assert manifest(out)["splits"]["val"]["also_in"] == {
-        "train": {"exact": 1, "near": 0}, "test": {"exact": 0, "near": 1},
-    }  # fmt: skip
+        "train": {"exact": 1, "near": 0},
+        "test": {"exact": 0, "near": 1},
+    }
     assert "also in train: 1 exactly (33.3%), 0 nearly" in capsys.readouterr().err
     clean = Faces([out / "train-00000.parquet"])
     assert len(clean) == 4 and len(Faces([out / "train-00000.parquet"], clean=False)) == 5
@@ -452,9 +452,16 @@ def test_sharpness_falls_with_blur(photo):
 def test_published_counts_are_said_to_match():
     counts = {"train": {"neutral": 2}, "test": {"neutral": 1}}
     told = {
-        "splits": {}, "counts": counts, "dropped": {}, "gray": 0, "colour": 3, "differs": [], "published": counts,
-        "note": "", "bad": 0,
-    }  # fmt: skip
+        "splits": {},
+        "counts": counts,
+        "dropped": {},
+        "gray": 0,
+        "colour": 3,
+        "differs": [],
+        "published": counts,
+        "note": "",
+        "bad": 0,
+    }
     assert list(lines(told)) == ["all counts are the published ones"]
 
 

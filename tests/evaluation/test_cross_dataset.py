@@ -85,7 +85,7 @@ def test_what_people_see(sets, weights, capsys):
     said = capsys.readouterr().out
     assert "85.7 / 91.7" in said
     assert "seven.onnx on folders (test): 5 faces, 5 emotions; 2 of contempt left out, unknown to the weights" in said
-    assert "disgust never answered, not told apart there" in said
+    assert "disgust never answered, not distinguished there" in said
 
 
 def test_labels_of_a_set_are_explained(tmp_path, weights, capsys):

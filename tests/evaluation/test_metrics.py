@@ -57,9 +57,7 @@ def slow_ssim(a: np.ndarray, b: np.ndarray) -> float:
             mp, mq = (weight * p).sum(), (weight * q).sum()
             vp, vq = (weight * (p - mp) ** 2).sum(), (weight * (q - mq) ** 2).sum()
             both = (weight * (p - mp) * (q - mq)).sum()
-            scores.append(
-                (2 * mp * mq + 1e-4) * (2 * both + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4))
-            )  # fmt: skip
+            scores.append((2 * mp * mq + 1e-4) * (2 * both + 9e-4) / ((mp**2 + mq**2 + 1e-4) * (vp + vq + 9e-4)))
     return float(np.mean(scores))
 
 

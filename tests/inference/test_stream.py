@@ -99,10 +99,23 @@ def test_every_kind_of_picture_gives_the_same_answer(reader, tmp_path):
         written.write(content)
     with path.open("rb") as opened, Image.open(path) as image, os.fdopen(pipe, "rb") as piped:
         kinds = [
-            path, str(path), content, bytearray(content), memoryview(content),
-            io.BytesIO(content), opened, piped, Answer(), image, NOISE, memoryview(NOISE), Tensor(), Interface(),
-            NOISE[::-1][::-1], np.asfortranarray(NOISE),
-        ]  # fmt: skip
+            path,
+            str(path),
+            content,
+            bytearray(content),
+            memoryview(content),
+            io.BytesIO(content),
+            opened,
+            piped,
+            Answer(),
+            image,
+            NOISE,
+            memoryview(NOISE),
+            Tensor(),
+            Interface(),
+            NOISE[::-1][::-1],
+            np.asfortranarray(NOISE),
+        ]
         answers = [reader.read(kind, whole=True)[0].probabilities for kind in kinds]
     assert all(answer == answers[0] for answer in answers)
 
@@ -113,8 +126,11 @@ def test_items_have_names_and_keys(reader):
     items.insert(1, Item("gone", PictureError("it is not there"), key="gone"))
     results = list(reader.stream(items, whole=True))
     assert [(result.source, result.key) for result in results] == [
-        ("row 0", (0, 16)), ("gone", "gone"), ("row 1", (1, 48)), ("row 2", (2, 80)),
-    ]  # fmt: skip
+        ("row 0", (0, 16)),
+        ("gone", "gone"),
+        ("row 1", (1, 48)),
+        ("row 2", (2, 80)),
+    ]
     assert [face.emotion for result in results for face in result.faces] == list(EIGHT[:3])
     assert str(results[1].problem) == "it is not there" and results[1].image is None and results[1].faces == []
     assert results[2].faces[0].source == "row 1" and (results[2].image == flat(48)).all()

@@ -37,8 +37,10 @@ def server():
         port = taken.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "pfvit", "serve", "--port", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):
@@ -162,10 +164,11 @@ def refuse(page, path: str, status: int, title: str, **headers: str) -> None:
     page.route(
         path,
         lambda route: route.fulfill(
-            status=status, body=json.dumps(document),
+            status=status,
+            body=json.dumps(document),
             headers={"Content-Type": "application/problem+json", **headers},
         ),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -69,8 +69,11 @@ def test_many_images_one_of_them_broken(client):
     answer = client.post("/v1/read?whole=true", files=parts)
     images = answer.json()["images"]
     assert answer.status_code == 200 and [image["source"] for image in images][:4] == [
-        "0.png", "1.png", "2.png", "broken.png",
-    ]  # fmt: skip
+        "0.png",
+        "1.png",
+        "2.png",
+        "broken.png",
+    ]
     assert images[3]["faces"] == [] and images[3]["problem"]["type"] == f"{TYPE}damaged-image"
     assert images[3]["width"] is None
     assert all(len(image["faces"]) == 1 and image["problem"] is None for image in images[:3] + images[4:])
@@ -112,12 +115,19 @@ def test_the_dial_on_a_crop_that_was_fetched_is_the_dial_on_the_photo(client):
 @pytest.mark.parametrize(
     ("accept", "given"),
     [
-        (None, "image/png"), ("*/*", "image/png"), ("image/webp", "image/webp"), ("image/jpeg", "image/jpeg"),
-        ("image/*", "image/png"), ("text/html, image/webp;q=0.8, image/jpeg;q=0.9", "image/jpeg"),
-        ("image/png;q=0, */*", "image/webp"), ("image/avif,image/webp,*/*;q=0.8", "image/webp"),
-        ("text/html", None), ("image/png;q=0", None), ("image/png;q=x", None),
+        (None, "image/png"),
+        ("*/*", "image/png"),
+        ("image/webp", "image/webp"),
+        ("image/jpeg", "image/jpeg"),
+        ("image/*", "image/png"),
+        ("text/html, image/webp;q=0.8, image/jpeg;q=0.9", "image/jpeg"),
+        ("image/png;q=0, */*", "image/webp"),
+        ("image/avif,image/webp,*/*;q=0.8", "image/webp"),
+        ("text/html", None),
+        ("image/png;q=0", None),
+        ("image/png;q=x", None),
     ],
-)  # fmt: skip
+)
 def test_accept_chooses_the_format(client, accept, given):
     headers = PNG | ({} if accept is None else {"Accept": accept})
     answer = client.post("/v1/poker?whole=true", content=CROP, headers=headers)
@@ -229,12 +239,16 @@ def test_names_of_a_proxy_can_be_allowed(weights):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({}, 401), ({"X-API-Key": "wrong"}, 401), ({"Authorization": "Bearer wrong"}, 401),
-        ({"Authorization": "Basic !!"}, 401), ({"Authorization": "Bearer ключ".encode()}, 401),
-        ({"X-API-Key": "open sesame"}, 200), ({"Authorization": "Bearer open sesame"}, 200),
+        ({}, 401),
+        ({"X-API-Key": "wrong"}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Basic !!"}, 401),
+        ({"Authorization": "Bearer ключ".encode()}, 401),
+        ({"X-API-Key": "open sesame"}, 200),
+        ({"Authorization": "Bearer open sesame"}, 200),
         ({"Authorization": "Basic YW55Om9wZW4gc2VzYW1l"}, 200),
     ],
-)  # fmt: skip
+)
 def test_a_key_from_the_environment(weights, monkeypatch, headers, status):
     monkeypatch.setenv(KEY, "open sesame")
     with TestClient(create_app(Serve(weights=weights)), base_url="http://localhost") as client:

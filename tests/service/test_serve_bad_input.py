@@ -102,12 +102,20 @@ def test_wrong_content_types(client, kind):
 @pytest.mark.parametrize(
     ("query", "word"),
     [
-        ("strength=nan", "strength"), ("strength=inf", "strength"), ("strength=-1.01", "strength"),
-        ("strength=much", "strength"), ("strength=", "strength"), ("strength=1e400", "strength"), ("face=-1", "face"),
-        ("face=some", "face"), ("face=99999999999999999999", "face"), ("view=../../etc/passwd", "view"),
-        ("whole=perhaps", "whole"), ("face=all", "face"),
+        ("strength=nan", "strength"),
+        ("strength=inf", "strength"),
+        ("strength=-1.01", "strength"),
+        ("strength=much", "strength"),
+        ("strength=", "strength"),
+        ("strength=1e400", "strength"),
+        ("face=-1", "face"),
+        ("face=some", "face"),
+        ("face=99999999999999999999", "face"),
+        ("view=../../etc/passwd", "view"),
+        ("whole=perhaps", "whole"),
+        ("face=all", "face"),
     ],
-)  # fmt: skip
+)
 def test_parameters_out_of_range(client, query, word):
     told = refused(client.post(f"/v1/poker?{query}", content=CROP), "bad-parameter")
     assert word in told["detail"] and "passwd" not in told["detail"]
@@ -182,10 +190,17 @@ def test_malformed_forms(client, name):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("../../etc/passwd", "passwd"), ("C:\\\\windows\\\\x.png", "x.png"), ("/", "image"), ("..", "image"),
-        ("", "image"), ("a\0b.png", "a\\x00b.png"), ("x" * 900, "x" * 200), ("<b>.png", "<b>.png"), ("ü.png", "ü.png"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\\\windows\\\\x.png", "x.png"),
+        ("/", "image"),
+        ("..", "image"),
+        ("", "image"),
+        ("a\0b.png", "a\\x00b.png"),
+        ("x" * 900, "x" * 200),
+        ("<b>.png", "<b>.png"),
+        ("ü.png", "ü.png"),
     ],
-)  # fmt: skip
+)
 def test_file_names_are_only_names(client, name, told):
     part = PART.replace(b"a.png", name.encode())
     answer = client.post("/v1/read?whole=true", content=part + b"--xx--\r\n", headers=FORM)

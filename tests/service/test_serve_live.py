@@ -127,10 +127,15 @@ def serve(weights, *words: str) -> tuple[subprocess.Popen, int]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_told_to_stop_it_finishes_what_it_took(weights, workers):
     server, port = serve(weights, "--workers", workers)
-    body = b"".join(
-        b'--xx\r\nContent-Disposition: form-data; name="image"; filename="secret name %d.jpg"\r\n\r\n' % n
-        + PHOTO.read_bytes() + b"\r\n" for n in range(16)
-    ) + b"--xx--\r\n"  # fmt: skip
+    body = (
+        b"".join(
+            b'--xx\r\nContent-Disposition: form-data; name="image"; filename="secret name %d.jpg"\r\n\r\n' % n
+            + PHOTO.read_bytes()
+            + b"\r\n"
+            for n in range(16)
+        )
+        + b"--xx--\r\n"
+    )
     head = b"POST /v1/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=xx\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
         caller.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)

@@ -21,9 +21,12 @@ from schemathesis.checks import (
 from pfvit.config import Limits, Serve
 
 CHECKS = [
-    not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
     unsupported_method,
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,19 @@ from pfvit.utils.text import utf8
 
 #: Columns of faces/ before the probabilities, and those of failed/, with their Arrow types.
 FACES = {
-    "file": "string", "row": "int64", "source": "string", "face": "int32", "left": "int32", "top": "int32",
-    "width": "int32", "height": "int32", "score": "float32", "emotion": "string", "unsure": "bool_",
+    "file": "string",
+    "row": "int64",
+    "source": "string",
+    "face": "int32",
+    "left": "int32",
+    "top": "int32",
+    "width": "int32",
+    "height": "int32",
+    "score": "float32",
+    "emotion": "string",
+    "unsure": "bool_",
     "entropy": "float32",
-}  # fmt: skip
+}
 FAILED = {"file": "string", "row": "int64", "source": "string", "error": "string"}
 
 
@@ -70,10 +79,10 @@ def _face_columns(faces: Sequence[tuple[Result, Reading | None]], labels: Sequen
     columns: dict[str, list] = {name: [] for name in (*FACES, *labels)}
     nothing = (None,) * (len(FACES) - 3 + len(labels))
     for (source, *_, key), one in faces:
-        told = nothing
+        values = nothing
         if one is not None:
-            told = one.face, *one.box, one.score, one.emotion, one.unsure, one.entropy, *one.probabilities.values()
-        for name, value in zip(columns, (utf8(key.file), key.row, source, *told), strict=True):
+            values = one.face, *one.box, one.score, one.emotion, one.unsure, one.entropy, *one.probabilities.values()
+        for name, value in zip(columns, (utf8(key.file), key.row, source, *values), strict=True):
             columns[name].append(value)
     return columns
 

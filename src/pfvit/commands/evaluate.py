@@ -52,8 +52,12 @@ def print_report(report: dict[str, Any]) -> None:
     table = Table(box=None, header_style="bold")
     for heading in ("measure", "value", "95% interval"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for key, name in (("war", "WAR (accuracy)"), ("uar", "UAR (mean recall)"), ("macro_f1", "macro F1"),
-                      ("ece", "calibration error")):  # fmt: skip
+    for key, name in (
+        ("war", "WAR (accuracy)"),
+        ("uar", "UAR (mean recall)"),
+        ("macro_f1", "macro F1"),
+        ("ece", "calibration error"),
+    ):
         low, high = report[f"{key}_ci"]
         table.add_row(name, f"{report[key]:.3f}", f"{low:.3f} to {high:.3f}")
     if "js_distance" in report:

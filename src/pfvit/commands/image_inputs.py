@@ -13,7 +13,7 @@ from pfvit.utils.console import progress_bar, say
 
 #: With fewer inputs a progress bar is only noise.
 MANY = 8
-#: A picture whose brightest value is below this is told to be nearly black, of 255.
+#: A picture whose brightest value is below this (of 255) is reported as nearly black.
 NEARLY_BLACK = 24
 
 

@@ -22,9 +22,18 @@ from pfvit.utils.files import atomic_write, cannot_write, lock, remove
 ROWS_AT_A_TIME = 4096
 #: Columns before the probabilities, with their Parquet type.
 COLUMNS = {
-    "source": "utf8", "face": "int32", "left": "int32", "top": "int32", "width": "int32", "height": "int32",
-    "score": "float32", "emotion": "utf8", "unsure": "bool", "entropy": "float32", "error": "utf8",
-}  # fmt: skip
+    "source": "utf8",
+    "face": "int32",
+    "left": "int32",
+    "top": "int32",
+    "width": "int32",
+    "height": "int32",
+    "score": "float32",
+    "emotion": "utf8",
+    "unsure": "bool",
+    "entropy": "float32",
+    "error": "utf8",
+}
 
 
 class Table:

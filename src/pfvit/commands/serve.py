@@ -97,10 +97,21 @@ def listen(host: str, port: int) -> socket.socket:
 def server_config(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:
     """Return uvicorn's settings; an app that is not made yet is made by each worker."""
     return uvicorn.Config(
-        app, factory=isinstance(app, partial), workers=config.workers, http=PatientProtocol, ws="none", loop="auto",
-        log_config=None, access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=int(config.limits.seconds) + 1, timeout_worker_healthcheck=HUNG, backlog=BACKLOG,
-    )  # fmt: skip
+        app,
+        factory=isinstance(app, partial),
+        workers=config.workers,
+        http=PatientProtocol,
+        ws="none",
+        loop="auto",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(config.limits.seconds) + 1,
+        timeout_worker_healthcheck=HUNG,
+        backlog=BACKLOG,
+    )
 
 
 class Announced(uvicorn.Server):

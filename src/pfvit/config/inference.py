@@ -38,7 +38,7 @@ class Evaluate:
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     cross: tuple[Path, ...] = ()
     """Recognisers for a table of each on each of --data, which are then data sets of their own: train on one, test on
-    another. Only recognition is measured, over the emotions that both sides tell apart."""
+    another. Only recognition is measured, over the emotions that both sides distinguish."""
     merge: tuple[str, ...] = ()
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
     judge: Path | None = None
@@ -68,11 +68,11 @@ class Evaluate:
 
     def merged(self) -> dict[str, str]:
         """Return {emotion: what it counts as} of --merge; UsageError for words unlike contempt=disgust."""
-        told = {old: new for old, _, new in (word.partition("=") for word in self.merge)}
-        for old, new in told.items():
-            if old not in EIGHT or new not in EIGHT or new in told:
+        counts_as = {old: new for old, _, new in (word.partition("=") for word in self.merge)}
+        for old, new in counts_as.items():
+            if old not in EIGHT or new not in EIGHT or new in counts_as:
                 raise UsageError(f"--merge takes EMOTION=EMOTION of {', '.join(EIGHT)}, not {old}={new}")
-        return told
+        return counts_as
 
 
 @dataclass(frozen=True)

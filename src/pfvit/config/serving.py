@@ -14,7 +14,7 @@ class Limits:
     megabytes: float = 40.0
     """Most of one request's body, in millions of bytes."""
     megapixels: float = 50.0
-    """Most of one picture, in millions of pixels; told from its header, before anything is decoded."""
+    """Most of one picture, in millions of pixels; read from its header before anything is decoded."""
     images: int = 64
     """Most pictures in one request."""
     waiting: int = 128

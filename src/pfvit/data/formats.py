@@ -19,7 +19,7 @@ RAW = _endings(
 )
 #: Endings of pictures that are not read.
 UNREAD = _endings("ai cdr dds eps exr hdr icns ico jxl jxr pcx pdf ps psb psd qoi svg svgz tga wdp wmf xcf")
-#: Endings of what lies beside pictures and holds none: it is told, but it is no failure.
+#: Endings of what lies beside pictures and holds none: they are counted, but are no failure.
 OTHERS = _endings(
     "7z aac aae avi bak bat c cfg cpp css csv db doc docx flac gz h htm html ini ipynb js json jsonl lnk lock log m4a "
     "m4v md mkv mov mp3 mp4 mpg npy npz odt ogg onnx part pkl pt pth py pyc rar rst rtf safetensors sh sqlite tar tgz "
@@ -42,7 +42,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def _boxed(head: bytes) -> str:
-    """Tell apart what the ISO base media format holds: its brands stand in the first box."""
+    """Return the kind of a file in the ISO base media format; its first box lists its brands."""
     end = min(int.from_bytes(head[:4]), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
     if brands & _AVIF:
@@ -75,5 +75,5 @@ _BEGINNINGS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
 
 
 def is_address(name: str) -> bool:
-    """Tell whether a name is an address (a URL) and no path; pathlib makes one slash of its two."""
+    """Return whether a name is an address (a URL) and no path; pathlib makes one slash of its two."""
     return _ADDRESS.match(name) is not None

@@ -34,7 +34,7 @@ class Metadata(NamedTuple):
     icc_profile: bytes | None = None
     """The colour profile, if it is one for RGB."""
     exif: bytes | None = None
-    """As it is in the file; the pixels are upright already, whatever orientation it tells."""
+    """As it is in the file. Its orientation is applied to the pixels already."""
     alpha: Pixels | None = None
     """uint8 [height, width]: opacity, if the picture has any."""
 

@@ -36,7 +36,7 @@ class Labelled:
     unlabelled: int = 0
     unreadable: int = 0
     classes: set[str] = field(default_factory=set)
-    """The emotions that the data tell apart."""
+    """The emotions that the data distinguish."""
 
     def __iter__(self) -> Iterator[Sample]:
         for path in self.paths:
@@ -76,7 +76,7 @@ class Labelled:
             yield Sample(image, truth, votes)
 
     def _majority(self, row: dict[str, Any]) -> str:
-        """Return what most annotators saw; of equals the first column."""
+        """Return the emotion with the most votes; with ties, the first column."""
         return max(FERPLUS_VOTES, key=lambda name: row[name] or 0)
 
     def _label(self, label: Any, place: str) -> str:

@@ -20,7 +20,7 @@ MAGIC = b"PAR1"
 
 
 def is_table(path: Path) -> bool:
-    """Tell whether a file is, or claims to be, Parquet: by its first four bytes or its name."""
+    """Return whether a file is, or claims to be, Parquet: by its first four bytes or its name."""
     if path.suffix.lower() == ".parquet":
         return True
     with path.open("rb") as file:
@@ -33,9 +33,9 @@ def column_names(path: Path) -> list[str]:
 
 
 def emotions_of(path: Path) -> tuple[str, ...] | None:
-    """Return the emotions that a file of `pfvit prepare` tells apart; None for any other file."""
-    told = _open(path).schema.metadata.get(EMOTIONS_KEY.encode())
-    return None if told is None else tuple(json.loads(told))
+    """Return the emotions that a file of `pfvit prepare` distinguishes; None for any other file."""
+    names = _open(path).schema.metadata.get(EMOTIONS_KEY.encode())
+    return None if names is None else tuple(json.loads(names))
 
 
 def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
@@ -71,8 +71,8 @@ def write(rows: RecordBatch | RecordBatchReader, path: Path, **options: Any) -> 
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as problem:  # Rust's panics are no Exception
-        told = re.search(r'message: "(.+)"', str(problem))
-        raise OSError(told[1] if told else str(problem)) from problem
+        message = re.search(r'message: "(.+)"', str(problem))
+        raise OSError(message[1] if message else str(problem)) from problem
 
 
 def _open(path: Path) -> RecordBatchReader:

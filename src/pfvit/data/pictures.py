@@ -14,7 +14,7 @@ from pfvit.data.formats import RAW, is_address
 from pfvit.data.images import Photo
 from pfvit.errors import InputError, PictureError
 
-#: Most bytes that are taken from what has no size to be told before: pipes and sockets.
+#: Most bytes that are read from what does not say its size: pipes and sockets.
 MOST_BYTES = 1_000_000_000
 KINDS = "a path, bytes, an open file, a Pillow image, or a uint8 array [height, width, 3]"
 

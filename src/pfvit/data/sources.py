@@ -37,9 +37,9 @@ class Found(NamedTuple):
 def find(paths: Sequence[str | Path], leave_out: Sequence[Path] = ()) -> Found:
     """Return the files that paths stand for: files as they are, folders with every picture below them.
 
-    In folders, hidden files and folders are passed over, links to files are followed and links to folders are not
-    (they may lead back). A file whose ending tells nothing is looked into; what cannot be read is Missing. Folders in
-    `leave_out`, which this run writes to, are not read unless they are named.
+    In folders, hidden files and folders are skipped; links to files are followed, links to folders are not (they may
+    lead back). A file with an unknown ending is recognised by its first bytes; what cannot be read is Missing. Folders
+    in `leave_out`, which this run writes to, are not searched unless they are named.
     """
     found = Found([], [])
     for path in paths:
@@ -93,12 +93,12 @@ def row_item(path: Path | str, number: int, cell: object, name: object) -> Item:
     """Return a row of an image column: its source is the row's `name`, or file#row."""
     place = f"{path}#{number}"
     source = utf8(name if isinstance(name, str) and name else place)
-    # A name alone does not tell which row of which file to look at.
-    told = place if source == place else f"{place} ({source})"
+    # Messages name the row too: a name alone does not say which row of which file to look at.
+    label = place if source == place else f"{place} ({source})"
     try:
-        return Item(source, images.cell_bytes(cell, told), told)
+        return Item(source, images.cell_bytes(cell, label), label)
     except PictureError as problem:
-        return Item(source, problem, told)
+        return Item(source, problem, label)
 
 
 def _missing(path: str | Path, why: str) -> Missing:
@@ -126,7 +126,7 @@ def _stands_for(name: str | Path, found: Found, leave_out: Sequence[Path]) -> No
 
 
 def _is_pipe(path: Path) -> bool:
-    """Tell whether a path is a pipe (`<(...)`, a named one) or standard input by its name (/dev/stdin)."""
+    """Return whether a path is a pipe (`<(...)`, a named one) or standard input by its name (/dev/stdin)."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -176,7 +176,7 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
 
 
 def look(path: Path) -> str:
-    """Tell by a file's first bytes whether it is a picture that can be read, a text without an ending, or neither."""
+    """Return `picture`, `text` (without an ending) or `unknown`, by a file's first bytes."""
     with path.open("rb") as file:
         head = file.read(HEAD)
     kind = kind_of(head)

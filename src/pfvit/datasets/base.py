@@ -61,7 +61,7 @@ class Layout:
     licence: str
     """What its owners allow, in our words: shown to the person and kept in the manifest."""
     emotions: tuple[str, ...]
-    """The emotions that it tells apart; none if it is unlabelled."""
+    """The emotions that it distinguishes; none if it is unlabelled."""
     listing: Callable[[Path, Prepare], Listing]
     published: Counts
     """Faces of each emotion in each split, as published; empty if nothing is."""
@@ -101,7 +101,7 @@ def below(folder: Path, suffixes: Set[str]) -> Iterator[Path]:
 
 
 class Listed:
-    """Names that were listed already: one name has one row, one label and one split."""
+    """Names that were listed already, each with its label and row."""
 
     def __init__(self) -> None:
         self.seen: dict[str, tuple[str, str]] = {}
@@ -121,5 +121,5 @@ class Listed:
 
 
 def share(group: str) -> float:
-    """Return a number from 0 to 1 that depends on a group's name alone: below --held-out it is for testing."""
+    """Return a number from 0 to 1, a hash of a group's name: groups below --held-out are for testing."""
     return int.from_bytes(blake2b(group.encode("utf-8", "surrogateescape"), digest_size=8).digest()) / 2**64

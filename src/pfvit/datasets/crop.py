@@ -151,7 +151,7 @@ def _fer2013(item: Item) -> Pixels:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Tell whether a reader that knows nothing of orientation or transparency would see the same."""
+    """Return whether a reader that ignores orientation and transparency decodes the same pixels."""
     with Image.open(io.BytesIO(content)) as picture:
         turned = picture.getexif().get(ORIENTATION, 1) != 1
         return picture.format in KEPT_FORMATS and picture.mode in KEPT_MODES and not turned

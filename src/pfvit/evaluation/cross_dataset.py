@@ -1,8 +1,8 @@
-"""Train on one set, test on another: every recogniser on every data set, over the emotions that both tell apart.
+"""Train on one set, test on another: every recogniser on every data set, over the emotions that both distinguish.
 
 Emotions are matched by name, never by number: each set's own labels were named when it was prepared. A face that shows
 an emotion which the recogniser does not know is left out and counted, and a recogniser does not answer what the data
-do not tell apart; merging (contempt with disgust, say) is only done where it is asked for.
+do not distinguish; merging (contempt with disgust, say) is only done where it is asked for.
 """
 
 from collections import Counter
@@ -37,11 +37,11 @@ def test_set(path: Path) -> TestSet:
     """Return what `--data` names: a prepared folder stands for its test part (or else its validation part)."""
     if not path.is_dir():
         return TestSet(path.stem, (path,), {})
-    told = manifest.load(path)
+    prepared = manifest.load(path)
     for split in ("test", "val"):
-        if split in told["splits"]:
-            return TestSet(f"{told['name']} ({split})", tuple(manifest.shards(path, split)), told["labels"])
-    raise InputError(f"{path} has no test part, only {', '.join(told['splits'])}; name the Parquet files")
+        if split in prepared["splits"]:
+            return TestSet(f"{prepared['name']} ({split})", tuple(manifest.shards(path, split)), prepared["labels"])
+    raise InputError(f"{path} has no test part, only {', '.join(prepared['splits'])}; name the Parquet files")
 
 
 def compare(
@@ -59,13 +59,18 @@ def compare(
         kept = [place for place, name in enumerate(named) if name in known]
         truth += [named[place] for place in kept]
         answers += network.probabilities([some[place].image for place in kept]).astype(np.float64).tolist()
-    told = {merge.get(name, name) for name in faces.classes}
-    shared = [name for name in EIGHT if name in known & told]
+    distinct = {merge.get(name, name) for name in faces.classes}
+    shared = [name for name in EIGHT if name in known & distinct]
     report: dict[str, Any] = {
-        "weights": network.path.name, "data": data.name, "n": len(truth), "emotions": shared,
-        "faces_left_out": dict(left), "not_answered": sorted(known - told), "labels": dict(data.labels),
+        "weights": network.path.name,
+        "data": data.name,
+        "n": len(truth),
+        "emotions": shared,
+        "faces_left_out": dict(left),
+        "not_answered": sorted(known - distinct),
+        "labels": dict(data.labels),
         "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
-    }  # fmt: skip
+    }
     if not truth:
         return report | {"war": None, "uar": None, "war_ci": None}, faces.unreadable
     given = np.array(answers)
@@ -77,17 +82,20 @@ def compare(
     index = np.array([shared.index(name) for name in truth])
     confusion = metrics.confusion_matrix(index, probabilities.argmax(1), len(shared))
     report |= {
-        "war": metrics.war(confusion), "uar": metrics.uar(confusion), "confusion": confusion.tolist(),
+        "war": metrics.war(confusion),
+        "uar": metrics.uar(confusion),
+        "confusion": confusion.tolist(),
         "war_ci": list(metrics.bootstrap(index, probabilities)["war"]),
-    }  # fmt: skip
+    }
     return report, faces.unreadable
 
 
 def tables(reports: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
     """Yield the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means."""
     sets = list(dict.fromkeys(report["data"] for report in reports))
-    table = Table(box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data",
-                  title_justify="left")  # fmt: skip
+    table = Table(
+        box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data", title_justify="left"
+    )
     table.add_column("")
     for name in sets:
         table.add_column(name, justify="right")
@@ -104,13 +112,13 @@ def _cell(report: dict[str, Any]) -> str:
 
 def _notes(reports: Sequence[dict[str, Any]]) -> Iterator[str]:
     for report in reports:
-        told = [f"{report['n']:,} faces, {len(report['emotions'])} emotions"]
+        parts = [f"{report['n']:,} faces, {len(report['emotions'])} emotions"]
         left = report["faces_left_out"].items()
-        told += [f"{count:,} of {name} left out, unknown to the weights" for name, count in left]
-        told += [f"{name} never answered, not told apart there" for name in report["not_answered"]]
+        parts += [f"{count:,} of {name} left out, unknown to the weights" for name, count in left]
+        parts += [f"{name} never answered, not distinguished there" for name in report["not_answered"]]
         if leaked := report["left_out"]["leaked"]:
-            told.append(f"{leaked:,} left out that are also in another part")
-        yield f"{report['weights']} on {report['data']}: {'; '.join(told)}"
+            parts.append(f"{leaked:,} left out that are also in another part")
+        yield f"{report['weights']} on {report['data']}: {'; '.join(parts)}"
     for name, labels in {report["data"]: report["labels"] for report in reports}.items():
         if labels:
             yield f"labels of {name}: " + ", ".join(f"{label} {emotion}" for label, emotion in labels.items())

@@ -27,14 +27,14 @@ SHEET_SIDE = 96
 
 @dataclass
 class Tally:
-    """What is kept of each face: numbers, so that memory does not grow with the size of the pictures."""
+    """Numbers kept for each face; pictures are not, so memory does not grow with their size."""
 
     truth: list[int] = field(default_factory=list)
     votes: list[np.ndarray | None] = field(default_factory=list)
     figures: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, **figures: np.ndarray) -> None:
-        """Keep some figures of a batch of faces, first axis the face."""
+        """Append figures of a batch of faces; the first axis is the face."""
         for name, values in figures.items():
             self.figures.setdefault(name, []).append(values)
 
@@ -78,10 +78,14 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
 
 
 def measure(
-    batch: list[Sample], artist: Artist, judge: network.Network | None, faces: bool, tally: Tally,
+    batch: list[Sample],
+    artist: Artist,
+    judge: network.Network | None,
+    faces: bool,
+    tally: Tally,
     sheet: "Sheet | None",
-) -> None:  # fmt: skip
-    """Read, draw and judge some faces, and keep the figures."""
+) -> None:
+    """Read and draw a batch of faces, let the judge read them, and add the figures to the tally."""
     recogniser = artist.recogniser
     images = [sample.image for sample in batch]
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
@@ -125,7 +129,7 @@ def features(component: np.ndarray) -> np.ndarray:
 
 
 def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> dict[str, Any]:
-    """Return the figures of recognition; emotions that the data do not tell apart are not answered."""
+    """Return the figures of recognition; emotions that the data do not distinguish are left out of the answers."""
     names = [labels[index] for index in known]
     probabilities = tally["probabilities"][:, known].astype(np.float64)
     probabilities /= probabilities.sum(1, keepdims=True)
@@ -153,7 +157,10 @@ def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> di
 
 
 def poker(tally: Tally, artist: Artist, judge: network.Network | None) -> dict[str, Any]:
-    """Return the figures of the drawn and the carried faces. L1 is the mean |difference| of pixels in [0, 1]."""
+    """Return the figures of the generated faces, and of the change applied to the crop (carried).
+
+    L1 is the mean absolute difference of pixels in [0, 1].
+    """
     labels, emphasis = artist.recogniser.labels, artist.generator.emphasis
     truth = np.array(tally.truth)
     neutral = labels.index(NEUTRAL)
@@ -185,14 +192,14 @@ def poker(tally: Tally, artist: Artist, judge: network.Network | None) -> dict[s
 
 
 class Sheet:
-    """The first faces of each emotion, unpicked: face, reconstruction, poker face, expression map."""
+    """Contact sheets of the first faces of each emotion: face, reconstruction, poker face, expression map."""
 
     def __init__(self, labels: Sequence[str], shown: int):
         self.shown = shown
         self.cells: dict[str, list[list[Pixels]]] = {name: [] for name in labels}
 
     def add(self, batch: list[Sample], expressive: np.ndarray, carried: list[Pixels], calm: np.ndarray) -> None:
-        """Take what is still wanted of a batch."""
+        """Add the faces of a batch until an emotion has `shown`."""
         for index, sample in enumerate(batch):
             if len(self.cells[sample.truth]) == self.shown:
                 continue

@@ -63,9 +63,9 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
     return parts
 
 
-def _text(told: str) -> str:
+def _text(text: str) -> str:
     """Return a text with `code` as HTML."""
-    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(told))
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def _call(path: str, method: str) -> str:

@@ -92,20 +92,22 @@ def create_app(config: Serve) -> FastAPI:
         return await while_wanted(request, engine.run([job(one) for one in sent]), config.limits.seconds, len(sent))
 
     @app.post(
-        "/v1/read", responses={**schemas.answer(schemas.ReadAnswer), **schemas.REFUSALS}, response_class=Response,
+        "/v1/read",
+        responses={**schemas.answer(schemas.ReadAnswer), **schemas.REFUSALS},
+        response_class=Response,
         openapi_extra=schemas.body(several=True),
-    )  # fmt: skip
+    )
     async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
         """Find the faces in one or many pictures, and read the expression of each."""
 
-        def told(photo: Pixels, faces: list[Reading]) -> dict[str, object]:
+        def answer_of(photo: Pixels, faces: list[Reading]) -> dict[str, object]:
             kept = [face.to_dict() for face in faces if face.score >= query.min_score]
             return {"width": photo.shape[1], "height": photo.shape[0], "faces": kept, "problem": None}
 
         with room.hold() as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, config.limits.images, take)
-            made = await answers(request, sent, partial(Job, whole=query.whole, finish=told))
+            made = await answers(request, sent, partial(Job, whole=query.whole, finish=answer_of))
         images = []
         for one, answer in zip(sent, made, strict=True):
             if isinstance(answer, Problem):
@@ -118,9 +120,11 @@ def create_app(config: Serve) -> FastAPI:
         return Response(to_json({"model": engine.reader.recogniser.name, "images": images}), media_type=JSON)
 
     @app.post(
-        "/v1/poker", responses={200: schemas.pictures(), **schemas.problems(406), **schemas.REFUSALS},
-        response_class=Response, openapi_extra=schemas.body(several=False),
-    )  # fmt: skip
+        "/v1/poker",
+        responses={200: schemas.pictures(), **schemas.problems(406), **schemas.REFUSALS},
+        response_class=Response,
+        openapi_extra=schemas.body(several=False),
+    )
     async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
         """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
         media_type = accepted(request.headers.get("accept", ""))
@@ -180,9 +184,12 @@ def create_app(config: Serve) -> FastAPI:
     # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
     app.router.default = StaticFiles(directory=PAGE, html=True, check_dir=False)
     app.add_middleware(
-        Guard, counted=counted, refusal=lambda: overloaded() if engine.full else None, key=key,
+        Guard,
+        counted=counted,
+        refusal=lambda: overloaded() if engine.full else None,
+        key=key,
         hosts=config.hosts if config.host in LOOPBACK else None,
-    )  # fmt: skip
+    )
     return app
 
 
@@ -216,21 +223,21 @@ async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pic
 def _answer_problems(app: FastAPI, counted: metrics.Measures) -> None:
     """Answer everything that goes wrong with problem details."""
 
-    def tell(problem: Problem) -> Response:
+    def respond(problem: Problem) -> Response:
         counted.problem(problem.kind)
         return problem.response()
 
     async def of_ours(request: Request, problem: Exception) -> Response:
         assert isinstance(problem, Problem)
-        return tell(problem)
+        return respond(problem)
 
     async def of_parameters(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return tell(Problem("bad-parameter", "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())))
+        return respond(Problem("bad-parameter", "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())))
 
     async def of_routes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return tell(Problem(STATUS_KINDS.get(error.status_code, "bad-request"), headers=error.headers))
+        return respond(Problem(STATUS_KINDS.get(error.status_code, "bad-request"), headers=error.headers))
 
     app.add_exception_handler(Problem, of_ours)
     app.add_exception_handler(RequestValidationError, of_parameters)

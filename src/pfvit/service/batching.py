@@ -1,7 +1,7 @@
-"""Dynamic batching: pictures of all requests wait in one bounded queue, and a thread per core reads what is there.
+"""Dynamic batching: pictures of all requests wait in one bounded queue, and one thread per core takes from it.
 
-While every thread is busy, pictures gather, and go through the model together when one is free. A thread that is free
-waits for more only while requests are still arriving, and at most `Limits.gather`: a lone caller never waits.
+While all threads are busy, pictures gather, and a thread that becomes free reads several together. A free thread waits
+for more pictures only while requests are arriving, and at most `Limits.gather` seconds: a single caller never waits.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ Finish = Callable[[Pixels, list[Reading]], Any]
 
 
 class Job:
-    """One picture to be read, and what is to be made of its readings."""
+    """One picture to be read, and the function that makes the answer of its readings."""
 
     def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False):
         self.source, self.content = upload
@@ -56,7 +56,7 @@ class Job:
 
 
 class Engine:
-    """Reads pictures for many callers with one Reader; `threads` of it work at once."""
+    """Reads pictures for many callers with one Reader, in `threads` threads."""
 
     def __init__(self, weights: Path | None, threads: int, limits: Limits):
         self.limits = limits
@@ -70,7 +70,7 @@ class Engine:
         self.lanes = [threading.Thread(target=self._work, name=f"lane-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
-        """Load what is only loaded when needed by reading a picture, and start the threads."""
+        """Read a picture, so that everything is loaded, and start the threads."""
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
@@ -85,7 +85,7 @@ class Engine:
         gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
 
     def stop(self) -> None:
-        """Finish what was taken, then end the threads."""
+        """Finish the jobs that were accepted, then end the threads."""
         with self.change:
             self.closed = True
             self.change.notify_all()
@@ -109,7 +109,7 @@ class Engine:
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
-        """Say that a request is arriving: what already waits may be read together with it."""
+        """Announce a request that is arriving: pictures that wait may be read together with its own."""
         self.arriving += 1
         try:
             yield
@@ -117,9 +117,9 @@ class Engine:
             self.arriving -= 1
 
     async def run(self, jobs: Sequence[Job]) -> list[Any]:
-        """Return the answer of each job, or the Problem why it has none; raise Problem if the queue is full.
+        """Return the answer of each job, or a Problem where there is none; raise Problem if the queue is full.
 
-        If the caller is cancelled, what has not begun is never begun.
+        If the caller is cancelled, jobs that have not begun are dropped.
         """
         if self.closed or self.full:
             raise overloaded()
@@ -164,7 +164,7 @@ class Engine:
                 self.working -= len(jobs)
 
     def _take(self) -> list[Job]:
-        """Return the next jobs to be done together; none when the service is closed."""
+        """Wait for jobs, and return those to be done together; an empty list when the service is closed."""
         with self.change:
             self.idle += 1
             while not self._enough():
@@ -183,14 +183,14 @@ class Engine:
             return taken
 
     def _enough(self) -> bool:
-        """Tell whether to begin with what waits."""
+        """Return whether to begin with the jobs that wait."""
         patience = self._patience()
         if patience is None:
             return False
         return self.closed or not self.arriving or len(self.waiting) >= ENOUGH or patience <= 0
 
     def _patience(self) -> float | None:
-        """Return how much longer the picture that waits longest may; None if none does."""
+        """Return for how many seconds more the oldest job may wait; None if none waits."""
         if not self.waiting:
             return None
         return max(0.0, self.waiting[0].arrived + self.limits.gather - time.monotonic())
@@ -221,7 +221,7 @@ class Engine:
 
 
 def as_problem(error: Exception) -> Problem:
-    """Return the problem that callers are told; one of ours is logged by its kind and place, never with its data."""
+    """Return the problem to answer an error with; unexpected ones are logged by type and place, without data."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, MemoryError):

@@ -58,7 +58,7 @@ class Problem(Exception):
         return {"type": TYPE + self.kind, "title": title, "status": status, **detail, **self.more}
 
     def response(self) -> Response:
-        """Return the answer that tells the problem."""
+        """Return the HTTP response, `application/problem+json`."""
         return Response(to_json(self.to_dict()), self.status, self.headers, MEDIA_TYPE)
 
 
@@ -69,5 +69,5 @@ def to_json(value: object) -> bytes:
 
 
 def overloaded() -> Problem:
-    """Return the refusal that tells callers when to come back."""
+    """Return the problem of a full queue, with a Retry-After header."""
     return Problem("overloaded", "try again in a second", {"Retry-After": "1"})

@@ -24,9 +24,12 @@ class Measures:
         own = None if several else self.registry
         self.requests = Counter("pfvit_requests", "Requests answered", ["path", "status"], registry=own)
         self.seconds = Histogram(
-            "pfvit_request_seconds", "Time from a request's headers to its answer", ["path"], registry=own,
+            "pfvit_request_seconds",
+            "Time from a request's headers to its answer",
+            ["path"],
+            registry=own,
             buckets=SECONDS,
-        )  # fmt: skip
+        )
         self.depth = Gauge(
             "pfvit_queue_depth", "Pictures waiting or being read", registry=own, multiprocess_mode="livesum"
         )

@@ -38,8 +38,14 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pfvit", Basic realm="pfvit", cha
 class Guard:
     """The outermost layer. `refusal` gives a Problem when there is no room, `hosts` is None where any name will do."""
 
-    def __init__(self, app: ASGIApp, counted: Measures, refusal: Callable[[], Problem | None],
-                 key: str | None, hosts: tuple[str, ...] | None):  # fmt: skip
+    def __init__(
+        self,
+        app: ASGIApp,
+        counted: Measures,
+        refusal: Callable[[], Problem | None],
+        key: str | None,
+        hosts: tuple[str, ...] | None,
+    ):
         self.app, self.counted, self.refusal, self.hosts = app, counted, refusal, hosts
         self.key = None if key is None else key.encode()
 
@@ -59,7 +65,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *SECURITY, kept]
             await send(message)
 
-        async def tell(problem: Problem) -> None:
+        async def respond(problem: Problem) -> None:
             self.counted.problem(problem.kind)
             if not status:
                 await problem.response()(scope, receive, guarded)
@@ -68,12 +74,12 @@ class Guard:
             self.check(scope)
             await self.app(scope, receive, guarded)
         except Problem as problem:
-            await tell(problem)
+            await respond(problem)
         except ClientDisconnect:
             self.counted.problem("hung-up")
             status = KINDS["hung-up"][0]
         except Exception as error:
-            await tell(as_problem(error))
+            await respond(as_problem(error))
         finally:
             self.counted.answered(scope["path"], status, time.perf_counter() - began)
 
@@ -95,15 +101,15 @@ class Guard:
             raise refusal
 
     def _has_key(self, headers: Headers) -> bool:
-        scheme, _, told = headers.get("authorization", "").partition(" ")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "basic":  # browsers ask people for it; the name does not matter
             try:
-                told = b64decode(told, validate=True).decode().partition(":")[2]
+                given = b64decode(given, validate=True).decode().partition(":")[2]
             except ValueError:
                 return False
         elif scheme.lower() != "bearer":
-            told = headers.get("x-api-key", "")
-        return hmac.compare_digest(told.strip().encode("utf-8", "surrogateescape"), self.key or b"")
+            given = headers.get("x-api-key", "")
+        return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self.key or b"")
 
 
 def _named(host: str, hosts: tuple[str, ...]) -> bool:

@@ -113,17 +113,15 @@ def pictures() -> dict[str, Any]:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI's description of the problems with these statuses."""
-    told: dict[int | str, dict[str, Any]] = {}
+    answers: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         kinds = [(kind, title) for kind, (of, title) in KINDS.items() if of == status]
         examples = {kind: {"value": {"type": TYPE + kind, "title": title, "status": status}} for kind, title in kinds}
-        told[status] = {
+        answers[status] = {
             "description": "; ".join(f"`{kind}`: {title}" for kind, title in kinds),
-            "content": {
-                MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-            },
-        }  # fmt: skip
-    return told
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
+        }
+    return answers
 
 
 #: What any request with a picture may meet.

@@ -62,14 +62,14 @@ class Upload(NamedTuple):
 async def uploads(request: Request, limits: Limits, most: int, take: Callable[[int], None]) -> list[Upload]:
     """Return the pictures in a request, at least one and at most `most`; Problem for anything else.
 
-    `take` is told of every byte that is held.
+    `take` is called with the number of bytes of each piece that is held.
     """
     kind, options = parse_options_header(request.headers.get("content-type", BINARY))
     kind = kind.strip().lower()
     if kind not in (BINARY, FORM) and not kind.startswith("image/"):
         raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}")
-    told = request.headers.get("content-length", "0")
-    if not told.isdigit() or int(told) > limits.megabytes * MEGA:
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > limits.megabytes * MEGA:
         raise _too_large(limits)
     try:
         async with asyncio.timeout(limits.seconds):
@@ -127,9 +127,9 @@ async def _form(chunks: AsyncIterator[bytes], boundary: str, most: int) -> list[
     return [Upload(name, bytes(content)) for name, content in found]
 
 
-def name_of(told: str | None) -> str:
+def name_of(file_name: str | None) -> str:
     """Return a file name to echo: without folders, printable, short."""
-    name = printable((told or "").replace("\\", "/").rpartition("/")[2]).strip()
+    name = printable((file_name or "").replace("\\", "/").rpartition("/")[2]).strip()
     return name[:LONGEST_NAME] if name.strip(".") else UNNAMED
 
 

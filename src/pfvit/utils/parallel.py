@@ -1,4 +1,4 @@
-"""Pieces of work done by several processes, a few ahead, so that memory does not grow with their number."""
+"""A function applied to many items in several processes, a few items ahead, so that memory stays bounded."""
 
 import multiprocessing
 import os
@@ -14,22 +14,25 @@ from pfvit.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: Pieces given out per process before the first must be done.
+#: Items submitted per process before the first result is waited for.
 AHEAD = 3
 
 
-def parallel_map(function: Callable[[T], R], pieces: Iterable[T], jobs: int) -> Iterator[R]:
-    """Yield function(piece) for each piece, in order; with one job in this process, without any others."""
+def parallel_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
+    """Yield function(item) for each item, in order, computed in `jobs` processes; with one job in this process.
+
+    Function and items must be picklable. InputError if a process ends unexpectedly.
+    """
     if jobs == 1:
-        yield from map(function, pieces)
+        yield from map(function, items)
         return
     # Spawned, not forked: the detector's library keeps threads and tables that do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin)
     waiting: list[Future[R]] = []
     try:
-        for piece in pieces:
-            waiting.append(pool.submit(function, piece))
+        for item in items:
+            waiting.append(pool.submit(function, item))
             if len(waiting) >= AHEAD * jobs:
                 yield waiting.pop(0).result()
         while waiting:

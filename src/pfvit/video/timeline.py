@@ -1,4 +1,4 @@
-"""A picture of a video: one strip per person, with the shares of the emotions over time."""
+"""A picture of a video: one strip per person, with the probabilities of the emotions over time."""
 
 import math
 from collections import defaultdict
@@ -19,15 +19,21 @@ WIDTH, STRIP, FACE, AXIS = 1200, 96, 96, 34
 HELD = 0.5
 #: Strips in the picture at most: those who were seen longest.
 SHOWN = 12
-#: Of the eight emotions in our order: neutral gray, then colours that people without red or green still tell apart.
+#: Of the eight emotions in our order: neutral gray, then colours that are distinct to the colour-blind too.
 COLOURS = (
-    (205, 209, 214), (240, 200, 60), (120, 190, 235), (50, 90, 170),
-    (205, 60, 50), (110, 140, 60), (130, 80, 160), (200, 120, 60),
-)  # fmt: skip
+    (205, 209, 214),
+    (240, 200, 60),
+    (120, 190, 235),
+    (50, 90, 170),
+    (205, 60, 50),
+    (110, 140, 60),
+    (130, 80, 160),
+    (200, 120, 60),
+)
 
 
 class Timeline:
-    """Gathers what was read, in bounded memory."""
+    """Collects probabilities over time, in bounded memory."""
 
     def __init__(self, labels: Sequence[str]):
         self.labels = tuple(labels)
@@ -37,7 +43,7 @@ class Timeline:
         self.faces: dict[int, tuple[int, Pixels]] = {}
 
     def add(self, person: int, time: float, shares: NDArray[np.floating], crop: Pixels) -> None:
-        """Add what was read in a person's face at a second."""
+        """Add a person's probabilities, float [labels], at `time` seconds; `crop` may become the person's picture."""
         while time / self.bin >= BINS:
             self._merge()
         place = max(0, int(time / self.bin))
@@ -45,12 +51,12 @@ class Timeline:
         sums = self.persons[person].setdefault(place, np.zeros(len(self.labels) + 1))
         sums += np.append(shares, 1.0)
         side = min(crop.shape[:2])
-        if person not in self.faces or side > self.faces[person][0]:  # the largest view tells best who it is
+        if person not in self.faces or side > self.faces[person][0]:  # the largest view shows best who it is
             small = Image.fromarray(crop).resize((FACE, FACE), Image.Resampling.BILINEAR, reducing_gap=2.0)
             self.faces[person] = side, np.asarray(small)
 
     def draw(self, title: str) -> Image.Image:
-        """Return the picture: a strip per person, those seen longest, in the order of their coming."""
+        """Return the picture: a strip for each of the SHOWN persons seen longest, in the order of their numbers."""
         longest = sorted(self.persons, key=lambda person: -len(self.persons[person]))[:SHOWN]
         shown = sorted(longest)
         left = 2 * GAP + FACE + 90
