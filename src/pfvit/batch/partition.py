@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pfvit.data import formats
 from pfvit.data.filesystem import Place, place
 from pfvit.data.pictures import Item
-from pfvit.data.sources import row_item
+from pfvit.data.sources import Missing, find, row_item
 from pfvit.errors import InputError, PictureError
 from pfvit.utils.text import utf8
 
@@ -56,11 +56,24 @@ class Row(NamedTuple):
     row: int
 
 
-def partition(paths: Sequence[str], rows: int) -> tuple[list[Partition], str]:
-    """Return the parts, of at most so many rows, that paths and URLs stand for, and a fingerprint of the inputs.
+class Plan(NamedTuple):
+    """What is to be read."""
 
-    Folders are searched for Parquet files and pictures, as `pfvit predict` does it. Opens each Parquet file's footer.
+    partitions: list[Partition]
+    fingerprint: str
+    """Of the inputs' names and sizes: equal for the same inputs."""
+    notes: list[str]
+    """What a person should know of files that were left out and are no failure."""
+
+
+def partition(paths: Sequence[str], rows: int, out: Place | None = None) -> Plan:
+    """Return the partitions, of at most so many rows, that paths and URLs stand for.
+
+    Folders are searched for Parquet files and pictures, as `pfvit predict` does it, but not the folder `out` that this
+    run writes to. Opens each Parquet file's footer.
     """
+    leave_out = [Path(out.path)] if out is not None and out.local else []
+    notes: list[str] = []
     parts: list[Partition] = []
     seen = hashlib.sha256()
     loose: list[str] = []
@@ -72,7 +85,7 @@ def partition(paths: Sequence[str], rows: int) -> tuple[list[Partition], str]:
         loose.clear()
 
     for path in paths:
-        for name, size, problem in _files(path):
+        for name, size, problem in _files(path, leave_out, notes):
             seen.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
             count = 0
             if not problem and name.lower().endswith(".parquet"):
@@ -86,7 +99,7 @@ def partition(paths: Sequence[str], rows: int) -> tuple[list[Partition], str]:
             for start in range(0, count, rows):
                 parts.append(Partition(len(parts), name, start, min(start + rows, count)))
         close()
-    return parts, seen.hexdigest()[:16]
+    return Plan(parts, seen.hexdigest()[:16], notes)
 
 
 class Pictures:
@@ -151,8 +164,7 @@ class Pictures:
         from pyarrow import parquet
 
         self.file, self.starts, self.left = "", [], []
-        there = place(name)
-        file = parquet.ParquetFile(there.files.open_input_file(there.path))
+        file = parquet.ParquetFile(_input(name))
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         self.starts = list(accumulate(sizes, initial=0))[:-1]
         group = bisect_right(self.starts, row) - 1
@@ -181,9 +193,8 @@ def _count(name: str) -> tuple[int, str]:
     """Return how many rows a Parquet file has, and what is wrong with it."""
     from pyarrow import parquet
 
-    there = place(name)
     try:
-        with there.files.open_input_file(there.path) as opened:
+        with _input(name) as opened:
             file = parquet.ParquetFile(opened)
             if "image" not in file.schema_arrow.names:
                 return 0, f"{name} has no image column, only {', '.join(file.schema_arrow.names)}"
@@ -192,8 +203,19 @@ def _count(name: str) -> tuple[int, str]:
         return 0, f"{name} cannot be read as Parquet: {problem}"
 
 
-def _files(url: str) -> Iterator[tuple[str, int, str]]:
+def _input(name: str) -> Any:
+    """Open a file for pyarrow, whose own file systems take no names that are no UTF-8."""
+    if "://" not in name and utf8(name) != name:
+        return Path(name).open("rb")
+    there = place(name)
+    return there.files.open_input_file(there.path)
+
+
+def _files(url: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tuple[str, int, str]]:
     """Yield (name, bytes, problem) of each file that a path or URL stands for, sorted."""
+    if "://" not in url:
+        yield from _local(url, leave_out, notes)
+        return
     from pyarrow.fs import FileSelector, FileType
 
     there = place(url)
@@ -212,6 +234,27 @@ def _files(url: str) -> Iterator[tuple[str, int, str]]:
                 yield url, 0, f"{url} is a folder without pictures"
     except OSError as problem:
         yield url, 0, f"{url} cannot be looked at: {problem}"
+
+
+def _local(path: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tuple[str, int, str]]:
+    found = find([path], leave_out)
+    notes.extend(found.notes)
+    for file in sorted((file for file in found.files if isinstance(file, Path)), key=str):
+        try:
+            yield _called(file, path), file.stat().st_size, ""
+        except OSError as problem:
+            yield _called(file, path), 0, f"{file} cannot be looked at: {problem.strerror}"
+    for missing in found.files:
+        if isinstance(missing, Missing):
+            yield missing.source, 0, str(missing.problem)
+
+
+def _called(file: Path, path: str) -> str:
+    """Return a file's name as it follows from the path that a person gave."""
+    folder = Path(path)
+    if file == folder or not file.is_relative_to(folder):
+        return path if file == folder else str(file)
+    return f"{path.rstrip('/')}/{file.relative_to(folder).as_posix()}"
 
 
 def _wanted(path: str, folder: Place) -> bool:

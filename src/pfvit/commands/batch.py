@@ -42,7 +42,13 @@ REPORT_EVERY = 60
 def batch(config: Batch) -> int:
     """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
     out = place(config.out)
-    parts, inputs = partition(config.paths, config.rows)
+    parts, inputs, notes = partition(config.paths, config.rows, out)
+    if all(part.problem for part in parts):  # nothing is begun, so that the corrected command is not refused
+        for part in parts:
+            say(part.problem)
+        return 1
+    for note in notes:
+        say(note)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
     plan = {"format": FORMAT, "inputs": inputs, "rows": config.rows, "whole": config.whole, "weights": pair}
     with ExitStack() as held:
@@ -193,7 +199,9 @@ def _report(out: Place, total: int, parts: int, seconds: float) -> int:
         if info.base_name.startswith("part-"):
             with out.files.open_input_file(info.path) as file:
                 failed += parquet.ParquetFile(file).metadata.num_rows
-    say(f"{total:,} pictures are read: {out.url}/faces ({parts} parts now, in {seconds:.1f} s)")
+    read = "1 picture is" if total - failed == 1 else f"{total - failed:,} pictures are"
+    now = "1 part" if parts == 1 else f"{parts} parts"
+    say(f"{read} read: {out.url}/faces ({now} now, in {seconds:.1f} s)")
     if failed:
         say(f"{failed:,} could not be read: {out.url}/failed says why")
     return 1 if failed else 0

@@ -1,11 +1,15 @@
 """Pictures and tables out: names that overwrite nothing they should not, and files that are whole or not there."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from pfvit.commands.image_inputs import Inputs
+from pfvit.data.images import Metadata, Pixels
+from pfvit.data.sources import OUTPUT_MARK
 from pfvit.errors import OutputError
 from pfvit.inference.reading import Reading
 from pfvit.utils.console import say, wide_console
@@ -17,14 +21,14 @@ LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
 
 
 class Namer:
-    """Gives each face its file in a folder: `<source stem>_<face>.png`.
+    """Gives each face its file in a folder: `<source stem>_<face>.png`, or each photo `<source stem>.png`.
 
     Never the same name for two faces, nor that of an input: then the stem gets `~2`, `~3`, ..., and it is said so.
     Files of an earlier run are replaced, and it is said how many.
     """
 
     def __init__(self, folder: Path, inputs: Inputs):
-        self.folder, self.inputs = folder, inputs
+        self.folder = folder
         self.written = 0
         self.replaced = 0
         self.taken: set[str] = set()
@@ -35,16 +39,15 @@ class Namer:
     def name(self, reading: Reading, numbered: bool = True) -> Path:
         """Return where the picture of a face goes; to be called once per face, in the order of reading.
 
-        Not `numbered` it is the file of the whole photo: `<source stem>.png`.
+        Not `numbered` it is the file of the whole photo.
         """
         end = f"_{reading.face}.png" if numbered else ".png"
         if not numbered or reading.face == 0 or self.source != reading.source:
             self.source = reading.source
-            self.stem = self._free(reading.source)
+            self.stem = self._free(stem_of(reading.source), end)
+        elif self._is_input(self.stem, end):
+            self.stem = self._free(stem_of(reading.source), end)
         path = self.folder / f"{self.stem}{end}"
-        while path.resolve() in self.protected:
-            self.stem = self._free(reading.source)
-            path = self.folder / f"{self.stem}{end}"
         self.written += 1
         self.replaced += path.exists()
         return path
@@ -55,15 +58,20 @@ class Namer:
         older = f" ({self.replaced} replaced)" if self.replaced else ""
         say(f"{self.written} {files} in {self.folder}{older}")
 
-    def _free(self, source: str) -> str:
-        stem = stem_of(source)
-        count, chosen = 1, stem
-        while chosen.casefold() in self.taken:  # some file systems do not tell A from a
+    def _is_input(self, stem: str, end: str) -> bool:
+        return (self.folder / f"{stem}{end}").resolve() in self.protected
+
+    def _free(self, stem: str, end: str) -> str:
+        """Return the stem, or the first of `stem~2`, ... that is no other picture's, and say why it is not its own."""
+        count, chosen, why = 1, stem, ""
+        # Some file systems take A and a for the same.
+        while (other := chosen.casefold() in self.taken) or self._is_input(chosen, end):
+            why = why or ("is another picture's" if other else "is an input, which is not overwritten")
             count += 1
             chosen = f"{stem}~{count}"
         self.taken.add(chosen.casefold())
-        if count > 1:
-            say(f"{source}: {stem}_*.png is another picture's; this one is written as {chosen}_*.png")
+        if why:
+            say(f"{self.source}: {self.folder / stem}{end} {why}; it is written as {chosen}{end}")
         return chosen
 
 
@@ -88,8 +96,34 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def save(picture: Image.Image | np.ndarray, path: Path) -> None:
-    """Write a PNG whole or not at all; InputError if the disk does not take it."""
+def save(picture: Image.Image | np.ndarray, path: Path, metadata: Metadata | None = None) -> None:
+    """Write a PNG, whole or not at all, with a photo's colour profile, EXIF and opacity; OutputError if it cannot be.
+
+    EXIF loses its orientation, as pixels are upright. A mark says that it was made here (`sources.is_output`).
+    """
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    profile, exif, alpha = metadata or Metadata()
+    if alpha is not None and alpha.shape == (image.height, image.width):
+        image = Image.fromarray(with_alpha(np.asarray(image), alpha))
+    mark = PngInfo()
+    mark.add_text(*OUTPUT_MARK)
     with atomic_write(path) as new:
-        image.save(new, "PNG")
+        image.save(new, "PNG", pnginfo=mark, icc_profile=profile, exif=_upright(exif))
+
+
+def _upright(exif: bytes | None) -> bytes | None:
+    """Return EXIF without its orientation; None if there is none, or if it is damaged."""
+    with suppress(Exception):  # Pillow raises nearly every built-in kind
+        if exif is not None:
+            read = Image.Exif()
+            read.load(exif)
+            read.pop(ExifTags.Base.Orientation, None)
+            return read.tobytes()
+    return None
+
+
+def with_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Return uint8 [height, width, 4] that shows `pixels` over white again: colours under their opacity."""
+    share = alpha[:, :, None].astype(np.float32) / 255
+    under = 255 - (255 - pixels.astype(np.float32)) / np.maximum(share, 1 / 255)
+    return np.dstack([np.clip(np.rint(under), 0, 255).astype(np.uint8), alpha])

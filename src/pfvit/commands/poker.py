@@ -3,12 +3,13 @@
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.config import Poker
+from pfvit.data.images import Metadata
 from pfvit.inference.reader import Reader
 
 
 def poker(config: Poker) -> int:
     """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
-    inputs = Inputs(config.paths)
+    inputs = Inputs(config.paths, leave_out=[config.out])
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     # A generator that is missing should be known before the first picture is read.
     _ = reader.artist.generator
@@ -18,9 +19,9 @@ def poker(config: Poker) -> int:
             photo = result.image
             for reading in result.faces:
                 photo = reading.put_back(photo, config.strength)
-            save(photo, namer.name(result.faces[0], numbered=False))
+            save(photo, namer.name(result.faces[0], numbered=False), result.metadata)
             continue
         for reading in result.faces:
-            save(reading.poker_face(config.strength), namer.name(reading))
+            save(reading.poker_face(config.strength), namer.name(reading), Metadata(result.metadata.icc_profile))
     namer.report()
     return inputs.status

@@ -3,28 +3,37 @@
 import json
 import sys
 
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table
+from rich.text import Text
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
-from pfvit.commands.result_table import Records
+from pfvit.commands.result_table import Records, rows_of
 from pfvit.config import Predict
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading
 from pfvit.rendering import annotated
-from pfvit.utils.console import emit, say, show
+from pfvit.utils.console import emit, say, show, table_width
 from pfvit.utils.text import printable
 
 BAR = 12  # characters
+GAP = 2  # characters between columns
+#: Columns of the table for people, with their styles, and those that go first where a terminal is too narrow for all.
+HEADINGS = ("picture", "face", "box", "emotion", "sure", "", "then")
+STYLES = ("", "", "dim", "bold", "", "", "dim")
+DISPENSABLE = ("", "then")
+NARROWEST = 8  # characters that are left of a picture's name at least
 
 
 def predict(config: Predict) -> int:
     """Print or write what is read in every face, and pictures if asked to."""
-    inputs = Inputs(config.paths)
+    inputs = Inputs(config.paths, [folder for folder in (config.picture, config.annotate) if folder is not None])
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     if config.output is None:
         return answer(config, inputs, reader, None)
-    with Records(config.output, reader.recogniser.labels, config.resume) as records:
+    settings = {"weights": reader.recogniser.pair, "whole": config.whole, "min_score": config.min_score}
+    with Records(config.output, reader.recogniser.labels, config.resume, settings) as records:
         return answer(config, inputs, reader, records)
 
 
@@ -32,22 +41,24 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     """Read every face and print it, or write it to the records; return the exit status."""
     faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs)
     photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs)
-    table = empty_table()
+    lines: list[tuple[str, ...]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
         if records is not None:
-            records.add(result.source, result.problem or faces)
-        for reading in faces:
-            if config.json:
-                emit(json.dumps(reading.to_dict()))
-            elif records is None:
-                table.add_row(*cells(reading, config.top))
-            if faces_namer is not None:
+            records.add(result, faces)
+        if config.json:
+            for row in rows_of(result, faces):
+                emit(json.dumps(row))
+        elif records is None:
+            lines += [cells(reading, config.top) for reading in faces]
+        if faces_namer is not None:
+            for reading in faces:
                 save(reading.to_pil(), faces_namer.name(reading))
         if photo_namer is not None and result.image is not None and faces:
-            save(annotated(result.image, faces), photo_namer.name(faces[0], numbered=False))
-    if table.row_count:
-        show(table)
+            kept = result.metadata._replace(alpha=None)  # boxes may lie where the photo is transparent
+            save(annotated(result.image, faces), photo_namer.name(faces[0], numbered=False), kept)
+    if lines:
+        show(table_of(lines, table_width()))
     if records is not None:
         records.finish()
         say(f"{config.output} is written")
@@ -57,16 +68,39 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     return inputs.status
 
 
-def empty_table() -> Table:
-    """Return the table for people, without rows."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("picture", overflow="fold")
-    table.add_column("face", justify="right")
-    table.add_column("box", style="dim")
-    table.add_column("emotion", style="bold")
-    table.add_column("how sure")
-    table.add_column("then", style="dim")
+def table_of(lines: list[tuple[str, ...]], width: int | None) -> Table:
+    """Return the table for people, one line a face, in so many characters; None is as wide as it needs to be.
+
+    Where it is too wide, the bars and then the runners-up are left out, and then names keep their end only: a box or an
+    emotion is never cut.
+    """
+    columns = dict(zip(HEADINGS, zip(*lines, strict=True), strict=True))
+    widest = {heading: max(map(cell_len, (heading, *column))) for heading, column in columns.items()}
+
+    def room() -> int:
+        """Return the characters that are left for names."""
+        others = sum(wide + GAP for heading, wide in widest.items() if heading in columns and heading != HEADINGS[0])
+        return widest[HEADINGS[0]] if width is None else width - others
+
+    for heading in DISPENSABLE:
+        if room() < widest[HEADINGS[0]]:
+            del columns[heading]
+    most = max(room(), NARROWEST)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for heading in columns:
+        justify = "right" if heading in ("face", "sure") else "left"
+        table.add_column(heading, style=STYLES[HEADINGS.index(heading)], justify=justify, no_wrap=True)
+    for name, *others in zip(*columns.values(), strict=True):
+        table.add_row(Text(name if cell_len(name) <= most else shortened(name, most)), *others)
     return table
+
+
+def shortened(name: str, room: int) -> str:
+    """Return the end of a name, in so many characters of a terminal (some letters take two)."""
+    tail = name
+    while cell_len(tail) > room - 1:
+        tail = tail[1:]
+    return set_cell_size(f"\N{HORIZONTAL ELLIPSIS}{tail}", room)
 
 
 def cells(reading: Reading, top: int = 3) -> tuple[str, ...]:
@@ -78,6 +112,5 @@ def cells(reading: Reading, top: int = 3) -> tuple[str, ...]:
     name = f"{reading.emotion}?" if reading.unsure else reading.emotion
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     bar = ("█" if utf8 else "#") * round(best * BAR)
-    # Markup would take [brackets] in file names for styles.
-    source = printable(reading.source).replace("[", r"\[")
-    return source, str(reading.face), f"{width}x{height}+{x}+{y}", name, f"{best:4.0%} {bar}", runners_up
+    box = f"{width}x{height}+{x}+{y}"
+    return printable(reading.source), str(reading.face), box, name, f"{best:.0%}", bar, runners_up

@@ -9,15 +9,18 @@ import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from pfvit.config.checks import flag
 from pfvit.data import parquet
 from pfvit.errors import InputError
+from pfvit.inference.reader import Result
 from pfvit.inference.reading import Reading
 from pfvit.utils.files import atomic_write, cannot_write, lock, remove
+from pfvit.utils.text import utf8
 
 ROWS_AT_A_TIME = 4096
 #: Columns before the probabilities, with their Parquet type.
@@ -36,6 +39,11 @@ COLUMNS = {
 }
 
 
+#: Spreadsheets take a text that begins so for a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+SETTINGS = "settings"
+
+
 class Table:
     """A table being written; `columns` are names with their Parquet types."""
 
@@ -50,6 +58,7 @@ class Table:
             raise InputError(f"{path} {what}")
         self.path, self.columns = path, columns
         self.part = path.with_name(f"{path.name}.part")
+        self.start = 0  # of the rows in the part
         if self.part.exists() and not resume:
             raise InputError(f"{self.part} is left from an earlier run: {self.left_over}")
         try:
@@ -59,7 +68,7 @@ class Table:
             raise cannot_write(path, problem) from problem
         try:
             lock(self.file, self.part)
-            self._take_up()
+            self._continue()
         except InputError:
             self.file.close()
             raise
@@ -90,11 +99,11 @@ class Table:
             write(new)
         self.discard()
 
-    def _take_up(self) -> None:
-        """Look through what an earlier run left."""
+    def _continue(self) -> None:
+        """Find out what an earlier run left, and stand at its end."""
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        self.file.seek(0)
+        self.file.seek(self.start)
         for line in self.file:
             row = json.loads(line)
             left, top, width, height = row.pop("box", (None,) * 4)
@@ -117,55 +126,84 @@ class Table:
         parquet.write(RecordBatchReader.from_batches(schema, batches()), path)
 
     def _jsonl(self, path: Path) -> None:
-        self.file.seek(0)
+        self.file.seek(self.start)
         with path.open("w", encoding="utf-8", newline="\n") as file:
             shutil.copyfileobj(self.file, file)
 
     def _csv(self, path: Path) -> None:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        """Write what spreadsheets open right: with a byte order mark, and no text that they take for a formula."""
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
-            writer.writerows(self._rows())
+            for row in self._rows():
+                writer.writerow({name: _harmless(value) for name, value in row.items()})
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 class Records(Table):
-    """The table of `pfvit predict`: a row per face, or one for a picture without."""
+    """The table of `pfvit predict`: a row per face, or one for a picture without.
+
+    The first line of its part keeps `settings` that change the answers: a run under others is not gone on with.
+    """
 
     remedy = "; --resume goes on with it"
     left_over = "--resume goes on with it, or delete it"
 
-    def __init__(self, path: Path, labels: Sequence[str], resume: bool):
+    def __init__(self, path: Path, labels: Sequence[str], resume: bool, settings: Mapping[str, object]):
         self.done: Counter[str] = Counter()
+        self.settings = dict(settings)
         super().__init__(path, COLUMNS | dict.fromkeys(labels, "float32"), resume)
 
     def skip(self, source: str) -> bool:
-        """Say whether a picture is done already; each call counts one off, as names may repeat."""
+        """Return whether a picture is done already; each call counts one off, as names may repeat."""
         if not self.done[source]:
             return False
         self.done[source] -= 1
         return True
 
-    def add(self, source: str, faces: Sequence[Reading] | InputError) -> None:
+    def add(self, result: Result, faces: Sequence[Reading]) -> None:
         """Write a picture's rows, so that a kill now loses none of them."""
-        if isinstance(faces, InputError):
-            self.write([{"source": source, "error": str(faces)}])
-        else:
-            self.write([face.to_dict() for face in faces] or [{"source": source}])
+        self.write(rows_of(result, faces))
 
-    def _take_up(self) -> None:
+    def _continue(self) -> None:
         """Count what is done. The last picture is done anew: some of its rows may not have come through."""
         begun: list[tuple[str, int]] = []  # source of each picture, and where its first row stands
+        last = ("", -1)  # source and face
         place = 0
-        while line := self.file.readline():
-            try:
+        try:
+            while line := self.file.readline():
                 row = json.loads(line) if line.endswith("\n") else {"source": ""}
-                if not row.get("face"):  # the first face of a picture, or the row of one without faces
-                    begun.append((row["source"], place))
-            except (ValueError, KeyError, AttributeError) as problem:
-                raise InputError(f"{self.part} is not what an earlier run left; delete it to start anew") from problem
-            place = self.file.tell()
+                if SETTINGS in row and place == 0:
+                    self._check(row[SETTINGS])
+                    self.start = self.file.tell()
+                else:
+                    this = row["source"], row.get("face") or 0
+                    if this[0] != last[0] or this[1] <= last[1]:  # not a further face of the same picture
+                        begun.append((row["source"], place))
+                    last = this
+                place = self.file.tell()
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise InputError(f"{self.part} is not what an earlier run left; delete it to start anew") from problem
         if begun:
-            _, last = begun.pop()
-            self.file.seek(last)
+            _, end = begun.pop()
+            self.file.seek(end)
             self.file.truncate()
+        elif not place:
+            self.write([{SETTINGS: self.settings}])
+            self.start = self.file.tell()
         self.done.update(source for source, _ in begun)
+
+    def _check(self, before: Mapping[str, object]) -> None:
+        differ = [flag(name) for name, value in self.settings.items() if before.get(name) != value]
+        if differ:
+            raise InputError(f"{self.part} was begun with another {', '.join(differ)}: give the same, or delete it")
+
+
+def rows_of(result: Result, faces: Sequence[Reading]) -> list[dict[str, object]]:
+    """Return what is said of a picture: an object per face, or one that names a picture without, or what is wrong."""
+    if result.problem is not None:
+        return [{"source": result.source, "error": utf8(str(result.problem))}]
+    return [face.to_dict() for face in faces] or [{"source": result.source}]

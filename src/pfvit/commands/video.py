@@ -96,6 +96,8 @@ class VideoRun:
         try:
             self._read_all(began)
             if not self.frames:
+                if self.stopped is not None:
+                    raise self.stopped
                 raise InputError(f"{self.config.path} holds no frame that can be decoded")
             self._finish()
         except BaseException:

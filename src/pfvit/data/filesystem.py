@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pfvit.errors import InputError
 from pfvit.utils.files import atomic_write, cannot_write, unfinished
+from pfvit.utils.text import utf8
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -50,6 +51,8 @@ def place(url: str) -> Place:
     from pyarrow.fs import FileSystem, FSSpecHandler, LocalFileSystem, PyFileSystem
 
     if "://" not in url:
+        if utf8(url) != url:
+            raise InputError(f"{url} cannot be used: pyarrow takes only names that are UTF-8; choose another")
         return Place(LocalFileSystem(), str(Path(url).absolute()), url)
     try:
         files, path = FileSystem.from_uri(url)

@@ -5,9 +5,12 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
 
 from pfvit.data import formats, images, parquet
 from pfvit.data.formats import HEAD, is_address, kind_of
@@ -16,6 +19,8 @@ from pfvit.errors import InputError, PictureError
 from pfvit.utils.text import utf8
 
 STANDARD_INPUT = Path("-")
+#: What PNG files of ours say of themselves, as a key and a text.
+OUTPUT_MARK = ("Software", "pfvit")
 
 
 class Missing(NamedTuple):
@@ -139,6 +144,7 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
     unread: list[Missing] = []
     others: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
+    earlier = 0
 
     def note(problem: OSError) -> None:
         unread.append(_missing(problem.filename, f"{problem.filename} cannot be looked into: {problem.strerror}"))
@@ -146,6 +152,7 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
     for here, folders, names in os.walk(folder, onerror=note):
         own = [name for name in folders if Path(here, name).resolve() in leave_out] if leave_out else []
         found.notes.extend(f"{Path(here, name)} is left out: this run writes there" for name in own)
+        writes_here = bool(leave_out) and Path(here).resolve() in leave_out
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in own)
         for path in (Path(here, name) for name in names if not name.startswith(".")):
             ending = path.suffix.lower()
@@ -154,6 +161,8 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
             elif not path.is_file():
                 if path.is_symlink():
                     unread.append(_missing(path, f"{path} is a link to something that is not there"))
+            elif writes_here and ending == ".png" and is_output(path):
+                earlier += 1
             elif ending in formats.PICTURES or ending in formats.TABLES or ending in formats.RAW:
                 files.append(path)
             elif ending in formats.UNREAD:
@@ -169,10 +178,20 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
         unread.append(
             _missing(folder, f"{folder}: {_files(unknown)} of a kind that cannot be read ({_kinds(unknown)})")
         )
+    if earlier:
+        pictures = "1 picture" if earlier == 1 else f"{earlier} pictures"
+        found.notes.append(f"{folder}: {pictures} of an earlier run left out, as this run writes there")
     if others:
         found.notes.append(f"{folder}: {_files(others)} without pictures left out ({_kinds(others)})")
     empty = [] if files or unread else [_missing(folder, f"{folder} is a folder without pictures")]
     found.files.extend([*sorted(files), *unread, *empty])
+
+
+def is_output(path: Path) -> bool:
+    """Return whether a PNG file was written by this software."""
+    with suppress(Exception), Image.open(path, formats=("PNG",)) as picture:  # damaged ones are reported when read
+        return picture.info.get(OUTPUT_MARK[0]) == OUTPUT_MARK[1]
+    return False
 
 
 def look(path: Path) -> str:

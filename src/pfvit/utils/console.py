@@ -13,7 +13,7 @@ from pfvit.utils.files import cannot_write
 from pfvit.utils.text import printable
 
 #: Columns when a table goes to a file or a pipe: nothing must be cut.
-WIDE = 200
+WIDE = 10_000
 
 
 @lru_cache(maxsize=1)
@@ -74,6 +74,12 @@ def _stdout() -> Iterator[None]:
         raise
     except OSError as problem:
         raise cannot_write("standard output", problem) from problem
+
+
+def table_width() -> int | None:
+    """Return the characters in a line of the terminal that stdout is; None where it is no terminal."""
+    console = Console()
+    return console.width if console.is_terminal else None
 
 
 def wide_console() -> Console:
