@@ -105,9 +105,9 @@ def test_what_is_wrong_with_the_command_line_is_told_before_anything_is_opened(c
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-@pytest.mark.parametrize("more", [["--json"], []])
-def test_a_full_disk_behind_stdout_is_told(more, photos, weights):
-    words = [sys.executable, "-m", "pfvit", "predict", photos, "--whole", "--weights", weights, *more]
+@pytest.mark.parametrize(("name", "more"), [("", ["--json"]), ("", []), ("1.png", ["--json"])])
+def test_a_full_disk_behind_stdout_is_told(name, more, photos, weights):
+    words = [sys.executable, "-m", "pfvit", "predict", photos / name, "--whole", "--weights", weights, *more]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1

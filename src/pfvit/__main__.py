@@ -182,7 +182,9 @@ def perform(name: str, words: Sequence[str]) -> int:
         if hasattr(module, "main"):  # it parses its words itself
             return module.main(words)
     config = parse(name, words)
-    return getattr(importlib.import_module(place), function)(config) or 0
+    status = getattr(importlib.import_module(place), function)(config) or 0
+    importlib.import_module("pfvit.utils.console").flush()
+    return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,9 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal takes every file name
     try:
         with ended_by_sigterm() if VERBS[name].extra not in OWN_SIGNALS else nullcontext():
-            status = perform(name, words[1:])
-        sys.stdout.flush()
-        return status
+            return perform(name, words[1:])
     except InputError as problem:
         print(f"pfvit {name}: {problem}", file=sys.stderr)  # noqa: T201
         return problem.status

@@ -53,9 +53,14 @@ def progress_bar(*columns: ProgressColumn, hidden: bool = False) -> Progress:
 
 
 def emit(line: str) -> None:
-    """Write one line to stdout, at once: for other programs. OutputError if what it goes to is full."""
+    """Write one line to stdout, for other programs. OutputError if what it goes to is full."""
     with _stdout():
         sys.stdout.write(f"{line}\n")
+
+
+def flush() -> None:
+    """Write out what stdout still holds back. OutputError if what it goes to is full."""
+    with _stdout():
         sys.stdout.flush()
 
 
