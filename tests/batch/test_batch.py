@@ -80,6 +80,19 @@ def test_processes_give_what_one_gives(table, weights, tmp_path):
         assert rows(tmp_path / "one" / kind) == rows(tmp_path / "two" / kind)
 
 
+def test_small_runs_are_split_over_all_processes_and_go_on_in_the_same_parts(weights, tmp_path, capsys):
+    path, out = tmp_path / "in.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(300)]}), path)
+    for times, processes, rows_each in ((1, 2, 38), (1, 64, 25), (400, 2, 2000)):
+        assert partition([str(path)] * times, None, processes=processes).rows == rows_each
+    assert batch(weights, path, "--out", out, "--processes", 2) == 0
+    whole = rows(out / "faces")
+    assert [row["row"] for row in whole] == list(range(300)) and len(list((out / "faces").iterdir())) == 8
+    (out / "faces" / "part-00003.parquet").unlink()
+    assert batch(weights, path, "--out", out, "--processes", 1, "--resume") == 0, "with other processes too"
+    assert "1 part now" in capsys.readouterr().err and rows(out / "faces") == whole
+
+
 def test_folders_tables_and_what_is_not_there_keep_their_order(table, weights, tmp_path):
     folder = tmp_path / "photos"
     (folder / "sub" / ".hidden").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 from itertools import count, islice
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from helpers import flat
 from PIL import Image
 
 from pfvit import InputError, Reader
+from pfvit.data.pictures import load
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
 from pfvit.errors import PictureError
 from pfvit.inference.reader import PICTURES_AT_ONCE, Item
-from pfvit.utils.prefetch import AHEAD
+from pfvit.utils.prefetch import AHEAD, thread_map
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
@@ -191,9 +193,43 @@ def test_memory_stays_bounded_however_many_pictures_there_are(reader):
     results = reader.stream(endless(), whole=True)
     for number, result in enumerate(islice(results, 100)):
         assert result.faces[0].source == "the picture" and result.image is not None
-        # What is read together, what the queue holds, and one in the thread's hands and one on its way.
-        assert len(taken) <= number + 1 + PICTURES_AT_ONCE + AHEAD + 2
+        # What is read together, what the queue holds, what the thread has in hands, and one on its way to either.
+        assert len(taken) <= number + 1 + PICTURES_AT_ONCE + AHEAD + 2 + 2
     results.close()
+
+
+def test_pictures_are_looked_at_by_all_cores_where_the_detector_may(reader):
+    class Meeting:
+        """Two threads must be in it at once."""
+
+        def __init__(self, thread_safe: bool):
+            self.thread_safe, self.inside, self.most = thread_safe, 0, 0
+            self.both = threading.Barrier(2, timeout=10)
+
+        def detect(self, image):
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            if self.thread_safe:
+                self.both.wait()
+            self.inside -= 1
+            return [Face((2, 2, 10, 10), 0.9)]
+
+    for thread_safe in (True, False):
+        detector = Meeting(thread_safe)
+        several = Reader(reader.recogniser.path, detector=detector, threads=2)
+        shades = [16, 48, 80, 112] * 5
+        results = list(several.stream(Item(str(shade), flat(shade)) for shade in shades))
+        assert [result.source for result in results] == list(map(str, shades))
+        assert all(len(result.faces) == 1 for result in results) and detector.most == 1 + thread_safe
+
+
+def test_decoding_in_threads_leaves_the_warnings_of_others_alone(tmp_path):
+    import warnings
+
+    (tmp_path / "a.png").write_bytes(png(NOISE))
+    before = warnings.filters.copy()
+    assert len(list(thread_map(load, [tmp_path / "a.png"] * 200, 4))) == 200
+    assert warnings.filters == before
 
 
 def test_threads_are_one_or_more(reader):

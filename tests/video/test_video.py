@@ -152,7 +152,7 @@ def test_few_frames_a_second_and_pauses_are_one_person_in_every_frame(times, eve
 def test_frames_between_two_detections_stay_few_in_memory(astronaut, weights, tmp_path, monkeypatch):
     monkeypatch.setattr("pfvit.commands.video.WAITING", 2 * WIDE * HIGH * 3)
     detected = []
-    detect = Reader.detector.func(Reader(weights)).detect
+    detect = Reader(weights).detector.detect
 
     class Counting:
         def detect(self, image):

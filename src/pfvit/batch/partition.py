@@ -7,6 +7,7 @@ one that is done stays done whoever goes on, and however many work.
 from __future__ import annotations
 
 import hashlib
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
@@ -23,6 +24,9 @@ from pfvit.utils.text import utf8
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Most pictures of a partition, which is what a crash may lose; fewer, so that each process gets a few partitions, but
+#: not so few that writing them takes longer than reading.
+MOST_ROWS, LEAST_ROWS, PARTS_EACH = 2000, 25, 4
 #: Rows decoded at a time.
 ROWS_AT_A_TIME = 64
 COLUMNS = ("image", "name")
@@ -62,29 +66,34 @@ class Plan(NamedTuple):
     partitions: list[Partition]
     fingerprint: str
     """Of the inputs' names and sizes: equal for the same inputs."""
+    rows: int
+    """Most rows of a partition."""
     notes: list[str]
     """What a person should know of files that were left out and are no failure."""
 
 
-def partition(paths: Sequence[str], rows: int, out: Place | None = None) -> Plan:
-    """Return the partitions, of at most so many rows, that paths and URLs stand for.
+class Run(NamedTuple):
+    """Inputs that follow each other and are split alike: a Parquet file's rows, some picture files, or a problem."""
 
-    Folders are searched for Parquet files and pictures, as `pfvit predict` does it, but not the folder `out` that this
-    run writes to. Opens each Parquet file's footer.
+    file: str
+    count: int
+    names: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def partition(paths: Sequence[str], rows: int | None, out: Place | None = None, processes: int = 1) -> Plan:
+    """Return the partitions that paths and URLs stand for, of at most `rows` rows.
+
+    If `rows` is None it is MOST_ROWS, or fewer where so many processes would not all have some partitions. Folders are
+    searched for Parquet files and pictures, as `pfvit predict` does it, but not the folder `out` that this run writes
+    to. Opens each Parquet file's footer.
     """
     leave_out = [Path(out.path)] if out is not None and out.local else []
     notes: list[str] = []
-    parts: list[Partition] = []
+    runs: list[Run] = []
     seen = hashlib.sha256()
-    loose: list[str] = []
-
-    def close() -> None:
-        for start in range(0, len(loose), rows):
-            some = tuple(loose[start : start + rows])
-            parts.append(Partition(len(parts), "", 0, len(some), some))
-        loose.clear()
-
     for path in paths:
+        loose: list[str] = []
         for name, size, problem in _files(path, leave_out, notes):
             seen.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
             count = 0
@@ -93,13 +102,25 @@ def partition(paths: Sequence[str], rows: int, out: Place | None = None) -> Plan
             elif not problem:
                 loose.append(name)
                 continue
-            close()
-            if problem:
-                parts.append(Partition(len(parts), name, 0, 1, problem=problem))
-            for start in range(0, count, rows):
-                parts.append(Partition(len(parts), name, start, min(start + rows, count)))
-        close()
-    return Plan(parts, seen.hexdigest()[:16], notes)
+            runs.append(Run("", len(loose), tuple(loose)))
+            loose = []
+            runs.append(Run(name, 1 if problem else count, problem=problem))
+        runs.append(Run("", len(loose), tuple(loose)))
+    if rows is None:
+        total = sum(run.count for run in runs)
+        rows = min(MOST_ROWS, max(LEAST_ROWS, math.ceil(total / (processes * PARTS_EACH))))
+    return Plan(_split(runs, rows), seen.hexdigest()[:16], rows, notes)
+
+
+def _split(runs: Sequence[Run], rows: int) -> list[Partition]:
+    parts: list[Partition] = []
+    for file, count, names, problem in runs:
+        for start in range(0, count, rows):
+            stop = min(start + rows, count)
+            some = names[start:stop]
+            where = (0, len(some)) if names else (start, stop)
+            parts.append(Partition(len(parts), file, *where, some, problem))
+    return parts
 
 
 class Pictures:

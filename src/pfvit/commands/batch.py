@@ -21,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from pfvit.batch.partition import Partition, partition
+from pfvit.batch.partition import MOST_ROWS, Partition, partition
 from pfvit.batch.worker import Done, Worker
 from pfvit.config import Batch
 from pfvit.data.filesystem import Place, place
@@ -42,7 +42,11 @@ REPORT_EVERY = 60
 def batch(config: Batch) -> int:
     """Read every part that is not done yet; return 0 if every picture could be read, else 1."""
     out = place(config.out)
-    parts, inputs, notes = partition(config.paths, config.rows, out)
+    processes = config.processes or max(1, cores() // config.threads)
+    rows = config.rows or (_rows_before(out) if config.resume else None)
+    if rows is None and config.ray and config.processes is None:
+        rows = MOST_ROWS  # how many processes a cluster has is known later
+    parts, inputs, rows, notes = partition(config.paths, rows, out, processes)
     if all(part.problem for part in parts):  # nothing is begun, so that the corrected command is not refused
         for part in parts:
             say(part.problem)
@@ -50,32 +54,32 @@ def batch(config: Batch) -> int:
     for note in notes:
         say(note)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
-    plan = {"format": FORMAT, "inputs": inputs, "rows": config.rows, "whole": config.whole, "weights": pair}
+    plan = {"format": FORMAT, "inputs": inputs, "rows": rows, "whole": config.whole, "weights": pair}
     with ExitStack() as held:
         _take(out, plan, config.resume, held)
         ready = _done(out)
         left = [part for part in parts if part.number not in ready]
         total, began = sum(part.rows for part in parts), time.monotonic()
-        rows = total - sum(part.rows for part in left)
+        read = before = total - sum(part.rows for part in left)
         reported = began
         with progress_bar() as progress:
-            task = progress.add_task("reading", total=total, completed=rows)
-            with closing(_on_ray(config, left) if config.ray else _here(config, left)) as work:
+            task = progress.add_task("reading", total=total, completed=read)
+            with closing(_on_ray(config, left) if config.ray else _here(config, left, processes)) as work:
                 for done in work:
-                    rows += done.rows
+                    read += done.rows
                     progress.advance(task, done.rows)
                     if not stderr().is_terminal and time.monotonic() - reported > REPORT_EVERY:
                         reported = time.monotonic()
-                        speed = (rows - total + sum(part.rows for part in left)) / (reported - began)
-                        say(f"{rows:,} of {total:,}, {speed:.3g}/s, {(total - rows) / speed:.0f} s left")
+                        speed = (read - before) / (reported - began)
+                        say(f"{read:,} of {total:,}, {speed:.3g}/s, {(total - read) / speed:.0f} s left")
     return _report(out, total, len(left), time.monotonic() - began)
 
 
-def _here(config: Batch, parts: Sequence[Partition]) -> Generator[Done]:
+def _here(config: Batch, parts: Sequence[Partition], processes: int) -> Generator[Done]:
     """Read parts in processes of this machine."""
     if not parts:
         return
-    count = min(config.processes or max(1, cores() // config.threads), len(parts))
+    count = min(processes, len(parts))
     if count <= 1:
         yield from map(Worker(config).work, parts)
         return
@@ -173,6 +177,15 @@ def _take(out: Place, plan: Mapping[str, object], resume: bool, held: ExitStack)
         raise InputError(f"{out.url} cannot be written: {problem.strerror or problem}") from problem
     except ValueError as problem:
         raise InputError(f"{file.url} is not what an earlier run left; choose another --out") from problem
+
+
+def _rows_before(out: Place) -> int | None:
+    """Return the rows of a partition in the run that is gone on with; None if there is no plan that can be read."""
+    try:
+        with out.files.open_input_stream(out.below(PLAN).path) as stream:
+            return int(json.loads(stream.read())["rows"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _same(before: Mapping[str, object], plan: Mapping[str, object], out: Place) -> None:

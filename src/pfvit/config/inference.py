@@ -196,8 +196,9 @@ class Batch:
     """Go on with what an earlier run left: parts that are there are not read again."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
-    rows: int = 2000
-    """Pictures in a part: what a crash may lose, for each process."""
+    rows: int | None = None
+    """Pictures in a part: what a crash may lose, for each process. 2000 if not given, and fewer where otherwise some
+    processes would have nothing to do."""
     processes: int | None = None
     """How many work side by side; one for each core, of this machine or of the cluster, if not given."""
     threads: int = 1

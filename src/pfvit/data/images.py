@@ -3,6 +3,7 @@
 import io
 import warnings
 from contextlib import suppress
+from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -47,6 +48,34 @@ class Photo(NamedTuple):
     metadata: Metadata = Metadata()
 
 
+class _Quiet:
+    """Leaves out Pillow's warnings of sizes and stray metadata while any thread is in it; the limits are ours.
+
+    `warnings.catch_warnings` is not made for threads: the last to leave could put another one's filters back for good.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.filters = warnings.catch_warnings()
+                self.filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"(PIL|pfvit\.data)\.")
+            self.inside += 1
+
+    def __exit__(self, *problem: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
 def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
     """Return a picture file's pixels as uint8 [height, width, 3], RGB, upright, transparency over white.
 
@@ -60,11 +89,9 @@ def decode_photo(image: bytes | BinaryIO, name: str = "the picture") -> Photo:
     """Return a picture file's pixels, as `decode` does, with what else the file says."""
     file = io.BytesIO(image) if isinstance(image, bytes) else image
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of sizes and stray metadata; the limit is ours, below
-            with _opened(file, name) as picture:
-                check_size(*picture.size, name)
-                return as_photo(picture)
+        with _QUIET, _opened(file, name) as picture:
+            check_size(*picture.size, name)
+            return as_photo(picture)
     except InputError:
         raise
     except Image.DecompressionBombError as problem:

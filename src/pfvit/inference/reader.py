@@ -1,7 +1,7 @@
 """A picture -> the faces in it, each with what is read in it (`pfvit.inference.reading`). Needs no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +15,8 @@ from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.inference import network
 from pfvit.inference.reading import Artist, Reading, transfer
-from pfvit.utils.prefetch import gather, prefetch
+from pfvit.utils.cores import cores
+from pfvit.utils.prefetch import gather, prefetch, thread_map
 from pfvit.utils.text import utf8
 
 __all__ = ["Artist", "FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read", "transfer"]
@@ -57,6 +58,19 @@ class Result(NamedTuple):
     """The `key` of its Item."""
 
 
+class _Found(NamedTuple):
+    """A decoded picture and the faces found in it, not recognised yet."""
+
+    item: Item
+    photo: Photo | None
+    faces: list[FaceCrop]
+    problem: InputError | None = None
+
+    @property
+    def bytes(self) -> int:
+        return 0 if self.photo is None else self.photo.pixels.nbytes
+
+
 class Reader:
     """Reads faces in pictures: keep one for many pictures, as opening the weights costs more than a picture.
 
@@ -83,6 +97,7 @@ class Reader:
         self.recogniser = network.open_answering(path, threads, providers)
         self.artist = Artist(self.recogniser, threads, providers)
         self._detector = detector
+        self.threads = threads or cores()
 
     def __enter__(self) -> Self:
         return self
@@ -127,36 +142,40 @@ class Reader:
     def stream(self, pictures: Iterable[Picture | Item], whole: bool = False) -> Iterator[Result]:
         """Yield what came of each picture of any number, in order.
 
-        A thread decodes a few pictures ahead, and the faces of several pictures are recognised together, so memory
-        stays bounded. One that cannot be read has its `problem` in its place, and the others go on. An Item gives a
-        picture a name and a key. Raises InputError only for what concerns all pictures, such as a missing detector.
+        Threads decode pictures and detect faces a few pictures ahead, on all cores (a detector that was given works in
+        one thread, unless it has an attribute `thread_safe` that is true), and the faces of several pictures are
+        recognised together; memory stays bounded. One that cannot be read has its `problem` in its place, and the
+        others go on. An Item gives a picture a name and a key. Raises InputError only for what concerns all pictures,
+        such as a missing detector.
         """
-        decoded = prefetch(_decoded(picture) for picture in pictures)
-        for some in gather(decoded, PICTURES_AT_ONCE, BYTES_AT_ONCE, _bytes_of):
-            yield from self._together(some, whole)
+        many = not whole and getattr(self.detector, "thread_safe", isinstance(self.detector, LibFaceDetection))
+        found = thread_map(partial(self._found, whole=whole), prefetch(pictures), self.threads if many else 1)
+        for some in gather(found, PICTURES_AT_ONCE, BYTES_AT_ONCE, lambda one: one.bytes):
+            yield from self._together(some)
 
-    def _together(self, some: Sequence[tuple[Item, Photo | InputError]], whole: bool) -> Iterator[Result]:
-        found: list[list[FaceCrop] | InputError] = []
-        for item, photo in some:
-            found.append(photo if isinstance(photo, InputError) else self._try_to_find(photo.pixels, item, whole))
-        names = [item.source for item, _ in some]
-        read = self._try_to_read([[] if isinstance(faces, InputError) else faces for faces in found], names)
-        for (item, photo), faces, readings in zip(some, found, read, strict=True):
-            pixels, metadata = (None, Metadata()) if isinstance(photo, InputError) else photo
-            if isinstance(faces, InputError):
-                readings = faces
-            kept, problem = ([], readings) if isinstance(readings, InputError) else (readings, None)
-            yield Result(item.source, pixels, kept, problem, metadata, item.key)
+    def _together(self, some: Sequence["_Found"]) -> Iterator[Result]:
+        read = self._try_to_read([one.faces for one in some], [one.item.source for one in some])
+        for (item, photo, _, problem), readings in zip(some, read, strict=True):
+            pixels, metadata = (None, Metadata()) if photo is None else photo
+            if isinstance(readings, InputError):
+                readings, problem = [], readings
+            yield Result(item.source, pixels, readings, problem, metadata, item.key)
 
-    def _try_to_find(self, pixels: Pixels, item: Item, whole: bool) -> list[FaceCrop] | InputError:
+    def _found(self, picture: Picture | Item, whole: bool) -> "_Found":
+        """Decode one picture and find its faces; what is wrong with this picture alone is its problem."""
+        item = picture if isinstance(picture, Item) else Item(utf8(name_of(picture)), picture)
+        photo = None
         try:
-            return self.find(pixels, whole)
+            if isinstance(item.picture, InputError):
+                raise item.picture
+            photo = load(item.picture, item.name or item.source)
+            return _Found(item, photo, self.find(photo.pixels, whole))
         except PictureError as problem:
-            return problem
+            return _Found(item, photo, [], problem)
         except InputError:
             raise
         except Exception as problem:
-            return _failed(item.name or item.source, problem)
+            return _Found(item, photo, [], _failed(item.name or item.source, problem))
 
     def _try_to_read(
         self, found: Sequence[Sequence[FaceCrop]], names: Sequence[str]
@@ -215,21 +234,6 @@ def _shipped() -> Reader:
 def read(image: Picture, whole: bool = False) -> list[Reading]:
     """Read the faces in a picture with the shipped weights: see `Reader.read`."""
     return _shipped().read(image, whole)
-
-
-def _decoded(picture: Picture | Item) -> tuple[Item, Photo | InputError]:
-    item = picture if isinstance(picture, Item) else Item(utf8(name_of(picture)), picture)
-    if isinstance(item.picture, InputError):
-        return item, item.picture
-    try:
-        return item, load(item.picture, item.name or item.source)
-    except InputError as problem:
-        return item, problem
-
-
-def _bytes_of(decoded: tuple[Item, Photo | InputError]) -> int:
-    _, photo = decoded
-    return 0 if isinstance(photo, InputError) else photo.pixels.nbytes
 
 
 def _failed(name: str, problem: Exception) -> PictureError:

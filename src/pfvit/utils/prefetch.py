@@ -1,12 +1,15 @@
-"""Work ahead in a thread, such as decoding beside inference, and gather what is worked on together."""
+"""Work ahead in threads, such as decoding beside inference, and gather what is worked on together."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Items that a thread works ahead; few, as each may be a large picture.
 AHEAD = 4
@@ -46,6 +49,21 @@ def prefetch(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
         while thread.is_alive():  # it may wait for room
             with suppress(Empty):
                 room.get(timeout=0.01)
+
+
+def thread_map(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Yield function(item) for each item, in order, computed by so many threads, one item more than that ahead."""
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def gather(items: Iterable[T], count: int, size: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
