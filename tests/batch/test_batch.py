@@ -214,6 +214,24 @@ def test_after_a_kill_it_goes_on_and_the_rest_is_not_read_again(weights, tmp_pat
     assert not list(out.glob("faces/.part*"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_ends_at_once_and_goes_on_later(number, weights, tmp_path):
+    path, out = tmp_path / "in.parquet", tmp_path / "out"
+    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(4000)]}), path, row_group_size=100)
+    words = [sys.executable, "-m", "pfvit", "batch", path, "--whole", "--weights", weights, "--out", out]
+    words = [str(word) for word in (*words, "--rows", 400, "--processes", 2)]
+    child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 60
+    while not list(out.glob("faces/part-*")) and child.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    os.killpg(child.pid, number) if number == signal.SIGINT else os.kill(child.pid, number)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 128 + number and said.splitlines()[-1] == "stopped" and "Traceback" not in said
+    assert subprocess.run([*words, "--resume"], capture_output=True).returncode == 0
+    assert [row["row"] for row in rows(out / "faces")] == list(range(4000))
+
+
 def test_it_does_not_go_on_with_something_else(table, weights, tmp_path, capsys):
     out = tmp_path / "out"
     batch(weights, table, "--out", out, "--rows", 16, "--processes", 1)

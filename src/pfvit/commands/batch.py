@@ -11,15 +11,12 @@ import gc
 import json
 import logging
 import multiprocessing
-import os
 import time
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 from pfvit.batch.partition import MOST_ROWS, Partition, partition
 from pfvit.batch.worker import Done, Worker
@@ -30,11 +27,10 @@ from pfvit.inference.reader import Reader
 from pfvit.utils.console import progress_bar, say, stderr
 from pfvit.utils.cores import cores
 from pfvit.utils.files import lock
+from pfvit.utils.parallel import parallel_map
 
 PLAN = "plan.json"
 FORMAT = 1
-#: Parts handed out to a process ahead of the one that it works on.
-AHEAD = 1
 #: Without a terminal a line of progress is printed so often, in seconds.
 REPORT_EVERY = 60
 
@@ -76,40 +72,21 @@ def batch(config: Batch) -> int:
 
 
 def _here(config: Batch, parts: Sequence[Partition], processes: int) -> Generator[Done]:
-    """Read parts in processes of this machine."""
-    if not parts:
-        return
-    count = min(processes, len(parts))
-    if count <= 1:
-        yield from map(Worker(config).work, parts)
-        return
-    # Not forked: the threads of the model's library would not come along.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (config,))
-    try:
-        waiting: set[Future[Done]] = set()
-        for part in parts:
-            waiting.add(pool.submit(_work, part))
-            if len(waiting) >= count * (1 + AHEAD):
-                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
-        yield from (future.result() for future in waiting)
-    except BrokenProcessPool as problem:
-        raise InputError("a process was ended from outside, perhaps for its memory; --resume goes on") from problem
-    finally:
-        pool.shutdown(cancel_futures=True)
+    """Read partitions in processes of this machine."""
+    if parts:
+        begin, remedy = partial(_begin, config), "--resume goes on"
+        yield from parallel_map(_work, parts, min(processes, len(parts)), begin, remedy)
 
 
 _worker: Worker | None = None
 
 
 def _begin(config: Batch) -> None:
-    """Make a process ready to work, and to end when the one that started it is killed."""
-    global _worker  # a process pool has no other place to keep it
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    """Make a process ready to work."""
+    global _worker  # a process has no other place to keep it
     _worker = Worker(config)
-    gc.freeze()  # what is loaded now stays: it need not be looked through at every collection
+    if multiprocessing.parent_process() is not None:
+        gc.freeze()  # what is loaded now stays: it need not be looked through at every collection
 
 
 def _work(part: Partition) -> Done:

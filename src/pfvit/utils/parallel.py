@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,34 +19,46 @@ R = TypeVar("R")
 AHEAD = 3
 
 
-def parallel_map(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
+def parallel_map(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    jobs: int,
+    start: Callable[[], object] | None = None,
+    remedy: str = "the same command goes on; try fewer --jobs",
+) -> Iterator[R]:
     """Yield function(item) for each item, in order, computed in `jobs` processes; with one job in this process.
 
-    Function and items must be picklable. InputError if a process ends unexpectedly.
+    Each process calls `start` first. Function, items and `start` must be picklable. InputError with `remedy` if a
+    process ends unexpectedly. If the caller stops early, what the processes are working on is dropped.
     """
     if jobs == 1:
+        if start is not None:
+            start()
         yield from map(function, items)
         return
-    # Spawned, not forked: the detector's library keeps threads and tables that do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin)
-    waiting: list[Future[R]] = []
+    others = set(multiprocessing.active_children())
+    # Spawned, not forked: the threads of the libraries that read pictures do not survive a fork.
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (start,))
+    waiting: deque[Future[R]] = deque()
+    done = False
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) >= AHEAD * jobs:
-                yield waiting.pop(0).result()
+                yield waiting.popleft().result()
         while waiting:
-            yield waiting.pop(0).result()
+            yield waiting.popleft().result()
+        done = True
     except BrokenProcessPool as problem:
-        raise InputError(
-            "a process ended unexpectedly, perhaps for lack of memory: the same command goes on; try fewer --jobs"
-        ) from problem
+        raise InputError(f"a process ended unexpectedly, perhaps for lack of memory: {remedy}") from problem
     finally:
+        if not done:  # it may take minutes, and nobody waits for it
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(start: Callable[[], object] | None) -> None:
     """Leave Ctrl-C to the first process, and end when it ends, even by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -56,3 +69,5 @@ def _begin() -> None:
             os._exit(1)
 
     Thread(target=follow, daemon=True).start()
+    if start is not None:
+        start()
