@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import png
 from helpers import PHOTO, flat
-from PIL import Image
+from PIL import Image, ImageCms
 from starlette.testclient import TestClient
 
 from pfvit import Reader, __version__
@@ -102,6 +102,21 @@ def test_every_view_of_a_face(client, reader):
     assert view("map").shape == face.crop.shape
     assert np.array_equal(view("photo"), face.put_back(original, 1.0))
     assert np.array_equal(view("photo", "&face=all"), face.put_back(original, 1.0))
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/webp", "image/jpeg"])
+def test_a_picture_keeps_its_colour_profile_and_the_photo_its_exif(kind, client):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x010E], exif[0x0112] = "a walk", 6
+    with Image.open(PHOTO) as photo:
+        photo.rotate(90, expand=True).save(file, "JPEG", icc_profile=profile, exif=exif)
+    for view in ("photo", "poker"):
+        answer = client.post(f"/v1/poker?view={view}", content=file.getvalue(), headers={**JPEG, "Accept": kind})
+        with Image.open(io.BytesIO(answer.content)) as given:
+            assert given.info["icc_profile"] == profile
+            assert dict(given.getexif()).get(0x010E) == ("a walk" if view == "photo" else None)
+            assert 0x0112 not in given.getexif()
 
 
 def test_the_dial_on_a_crop_that_was_fetched_is_the_dial_on_the_photo(client):

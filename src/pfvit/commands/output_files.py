@@ -1,10 +1,9 @@
 """Pictures and tables out: names that overwrite nothing they should not, and files that are whole or not there."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pfvit.commands.image_inputs import Inputs
@@ -102,24 +101,13 @@ def save(picture: Image.Image | np.ndarray, path: Path, metadata: Metadata | Non
     EXIF loses its orientation, as pixels are upright. A mark says that it was made here (`sources.is_output`).
     """
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    profile, exif, alpha = metadata or Metadata()
-    if alpha is not None and alpha.shape == (image.height, image.width):
+    kept = metadata or Metadata()
+    if (alpha := kept.alpha) is not None and alpha.shape == (image.height, image.width):
         image = Image.fromarray(with_alpha(np.asarray(image), alpha))
     mark = PngInfo()
     mark.add_text(*OUTPUT_MARK)
     with atomic_write(path) as new:
-        image.save(new, "PNG", pnginfo=mark, icc_profile=profile, exif=_upright(exif))
-
-
-def _upright(exif: bytes | None) -> bytes | None:
-    """Return EXIF without its orientation; None if there is none, or if it is damaged."""
-    with suppress(Exception):  # Pillow raises nearly every built-in kind
-        if exif is not None:
-            read = Image.Exif()
-            read.load(exif)
-            read.pop(ExifTags.Base.Orientation, None)
-            return read.tobytes()
-    return None
+        image.save(new, "PNG", pnginfo=mark, **kept.save_options())
 
 
 def with_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:

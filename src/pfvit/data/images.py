@@ -39,6 +39,18 @@ class Metadata(NamedTuple):
     alpha: Pixels | None = None
     """uint8 [height, width]: opacity, if the picture has any."""
 
+    def save_options(self) -> dict[str, bytes]:
+        """Return what Pillow's `save` takes to keep profile and EXIF; EXIF loses its orientation, and is left out if it
+        is damaged."""
+        options = {} if self.icc_profile is None else {"icc_profile": self.icc_profile}
+        with suppress(Exception):  # Pillow raises nearly every built-in kind
+            if self.exif is not None:
+                read = Image.Exif()
+                read.load(self.exif)
+                read.pop(ExifTags.Base.Orientation, None)
+                options["exif"] = read.tobytes()
+        return options
+
 
 class Photo(NamedTuple):
     """A decoded picture."""

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from pfvit import __version__
 from pfvit.config import Serve
-from pfvit.data.images import Pixels
+from pfvit.data.images import Photo
 from pfvit.inference.reading import Reading
 from pfvit.service import api_docs, metrics, schemas
 from pfvit.service.batching import Engine, Job
@@ -100,9 +100,10 @@ def create_app(config: Serve) -> FastAPI:
     async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> Response:
         """Find the faces in one or many pictures, and read the expression of each."""
 
-        def answer_of(photo: Pixels, faces: list[Reading]) -> dict[str, object]:
+        def answer_of(photo: Photo, faces: list[Reading]) -> dict[str, object]:
+            height, width = photo.pixels.shape[:2]
             kept = [face.to_dict() for face in faces if face.score >= query.min_score]
-            return {"width": photo.shape[1], "height": photo.shape[0], "faces": kept, "problem": None}
+            return {"width": width, "height": height, "faces": kept, "problem": None}
 
         with room.hold() as take:
             with engine.expecting():

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pfvit.config import Limits
-from pfvit.data.images import Pixels
+from pfvit.data.images import Photo, Pixels
 from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError
 from pfvit.inference.network import AT_ONCE
@@ -40,7 +40,7 @@ ENOUGH = 8
 WINDOW = 2 * AT_ONCE
 WARM = 64  # pixels a side of the picture that is read at the start
 
-Finish = Callable[[Pixels, list[Reading]], Any]
+Finish = Callable[[Photo, list[Reading]], Any]
 
 
 class Job:
@@ -198,17 +198,17 @@ class Engine:
     def _answers(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
         """Return each job with its answer, which is a Problem where there is none."""
         answers: list[tuple[Job, Any]] = []
-        ready: list[tuple[Job, Pixels, list[FaceCrop]]] = []
+        ready: list[tuple[Job, Photo, list[FaceCrop]]] = []
         for job in jobs:
             try:
-                pixels = decoded(job.content, self.limits)
-                ready.append((job, pixels, self._found(pixels, job.whole)))
+                photo = decoded(job.content, self.limits)
+                ready.append((job, photo, self._found(photo.pixels, job.whole)))
             except Exception as error:
                 answers.append((job, as_problem(error)))
         read = self.reader.read_found([found for _, _, found in ready], [job.source for job, _, _ in ready])
-        for (job, pixels, _), readings in zip(ready, read, strict=True):
+        for (job, photo, _), readings in zip(ready, read, strict=True):
             try:
-                answers.append((job, job.finish(pixels, readings)))
+                answers.append((job, job.finish(photo, readings)))
             except Exception as error:
                 answers.append((job, as_problem(error)))
         return answers

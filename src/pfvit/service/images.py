@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pfvit.config import Limits
 from pfvit.data import images
-from pfvit.data.images import SMALLEST_SIDE, Pixels
+from pfvit.data.images import SMALLEST_SIDE, Metadata, Photo, Pixels
 from pfvit.inference.reading import Reading
 from pfvit.rendering import heat
 from pfvit.service.errors import Problem
@@ -31,8 +31,8 @@ MOST_DRAWN = 16
 WEBP_SIDE = 16383  # the format has 14 bits for it
 
 
-def decoded(content: bytes, limits: Limits) -> Pixels:
-    """Return a picture's pixels; Problem for what is none, from its header where that is enough."""
+def decoded(content: bytes, limits: Limits) -> Photo:
+    """Return a picture's pixels and metadata; Problem for what is none, from its header where that is enough."""
     try:
         with Image.open(io.BytesIO(content), formats=images.FORMATS) as image:
             width, height = image.size
@@ -42,7 +42,7 @@ def decoded(content: bytes, limits: Limits) -> Pixels:
                 raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
             if image.format in ("JPEG", "MPO") and content.count(START_OF_SCAN) > MOST_SCANS:
                 raise Problem("damaged-image", "it is drawn in far too many passes")
-            return images.as_rgb(image)
+            return images.as_photo(image)
     except Problem:
         raise
     except UnidentifiedImageError:
@@ -77,18 +77,19 @@ def accepted(accept: str) -> str:
     return max(able, key=lambda item: (item[0], wanted[item[1]][0], -list(FORMATS).index(item[1])))[1]
 
 
-def drawing(view: View, which: Which, strength: float, media_type: str) -> Callable[[Pixels, list[Reading]], bytes]:
+def drawing(view: View, which: Which, strength: float, media_type: str) -> Callable[[Photo, list[Reading]], bytes]:
     """Return what makes a picture file from a photo and the faces read in it."""
 
-    def finish(photo: Pixels, faces: list[Reading]) -> bytes:
+    def finish(photo: Photo, faces: list[Reading]) -> bytes:
         chosen = _chosen(faces, which)
         if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
             raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
         if view == "photo":
+            pixels = photo.pixels
             for face in chosen:
-                photo = face.put_back(photo, strength)
-            return encoded(photo, media_type)
-        return encoded(picture(chosen[0], view, strength), media_type)
+                pixels = face.put_back(pixels, strength)
+            return encoded(pixels, media_type, photo.metadata)
+        return encoded(picture(chosen[0], view, strength), media_type, photo.metadata._replace(exif=None))
 
     return finish
 
@@ -107,13 +108,13 @@ def picture(face: Reading, view: View, strength: float) -> Pixels:
     return np.asarray(under.convert("RGB"))
 
 
-def encoded(pixels: Pixels, media_type: str) -> bytes:
-    """Return a picture file."""
+def encoded(pixels: Pixels, media_type: str, metadata: Metadata) -> bytes:
+    """Return a picture file with the colour profile and EXIF of the photo that it was made of."""
     if media_type == "image/webp" and max(pixels.shape[:2]) > WEBP_SIDE:
         raise Problem("not-acceptable", f"WebP holds at most {WEBP_SIDE} pixels a side: accept image/png")
     name, options = FORMATS[media_type]
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, name, **options)
+    Image.fromarray(pixels).save(file, name, **options, **metadata.save_options())
     return file.getvalue()
 
 
