@@ -265,6 +265,18 @@ def test_a_run_never_reads_what_an_earlier_one_wrote(verb, folder, out, weights,
     assert len(done.stdout.splitlines()) == len(written)
 
 
+def test_tables_that_were_written_into_the_folder_are_no_inputs(weights, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(png(flat(48)))
+    for name in ("one.parquet", "two.csv", "three.parquet"):
+        done = inside(capsys, "predict", photos, "--whole", "--weights", weights, "--output", photos / name)
+        assert done.returncode == 0 and len(rows_of(photos / name)) == 1
+    assert "2 files without pictures left out (1 CSV, 1 PARQUET)" in done.stderr or "(1 PARQUET, 1 CSV)" in done.stderr
+    done = inside(capsys, "predict", photos / "one.parquet", "--weights", weights)
+    assert done.returncode == 1 and "has no image column" in done.stderr, "named, it is an input"
+
+
 def test_the_file_that_is_written_is_named_and_why(weights, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(png(NOISE))
     for words in (["poker", "--in-photo", "--out"], ["predict", "--json", "--annotate"]):

@@ -30,9 +30,6 @@ def test_what_goes_wrong_comes_after_what_was_done_before():
             raise ZeroDivisionError
         return number
 
-    got = []
-    with pytest.raises(ZeroDivisionError):
-        got.extend(thread_map(fails_at_five, range(20), 3))  # extend keeps what came before
     results = thread_map(fails_at_five, range(20), 3)
     assert [next(results) for _ in range(5)] == list(range(5))
     with pytest.raises(ZeroDivisionError):
@@ -53,6 +50,23 @@ def test_an_endless_source_is_read_a_little_ahead_and_let_go(work):
     items.close()
     time.sleep(0.05)
     assert threading.active_count() == before
+
+
+def test_what_a_source_gave_before_it_failed_is_not_lost():
+    def breaks():
+        yield from range(5)
+        raise KeyError("the source's own")
+
+    for work in (
+        lambda: thread_map(lambda item: item, breaks(), 3),
+        lambda: (item for some in gather(breaks(), 4, 100, lambda item: 1) for item in some),
+        lambda: prefetch(breaks()),
+    ):
+        got = []
+        with pytest.raises(KeyError, match="the source's own"):
+            for item in work():
+                got.append(item)
+        assert got == list(range(5))
 
 
 def test_items_may_be_anything_even_errors_and_none():

@@ -11,6 +11,7 @@ from typing import Any
 from arro3.core import RecordBatch, RecordBatchReader
 from arro3.io import read_parquet, write_parquet
 
+from pfvit.data.formats import is_address
 from pfvit.emotions import EMOTIONS_KEY
 from pfvit.errors import InputError
 
@@ -77,7 +78,8 @@ def write(rows: RecordBatch | RecordBatchReader, path: Path, **options: Any) -> 
 
 def _open(path: Path) -> RecordBatchReader:
     if not path.is_file():
-        raise InputError(f"{path} is not there")
+        what = "is an address: download it first" if is_address(str(path)) else "is not there"
+        raise InputError(f"{path} {what}")
     try:
         with silence_stderr():
             return read_parquet(path, batch_size=ROWS_AT_A_TIME)

@@ -163,6 +163,8 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
                     unread.append(_missing(path, f"{path} is a link to something that is not there"))
             elif writes_here and ending == ".png" and is_output(path):
                 earlier += 1
+            elif ending in formats.TABLES and _has_no_pictures(path):
+                others[ending] += 1
             elif ending in formats.PICTURES or ending in formats.TABLES or ending in formats.RAW:
                 files.append(path)
             elif ending in formats.UNREAD:
@@ -185,6 +187,14 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
         found.notes.append(f"{folder}: {_files(others)} without pictures left out ({_kinds(others)})")
     empty = [] if files or unread else [_missing(folder, f"{folder} is a folder without pictures")]
     found.files.extend([*sorted(files), *unread, *empty])
+
+
+def _has_no_pictures(table: Path) -> bool:
+    """Return whether a table lacks an image column, as those do that this software writes."""
+    try:
+        return "image" not in parquet.column_names(table)
+    except InputError:  # it is damaged, which is said when it is read
+        return False
 
 
 def is_output(path: Path) -> bool:

@@ -22,6 +22,7 @@ from pfvit.errors import InputError
 from pfvit.evaluation import metrics
 from pfvit.inference.network import Network
 from pfvit.utils.prefetch import prefetch
+from pfvit.utils.text import utf8
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class TestSet:
 def test_set(path: Path) -> TestSet:
     """Return what `--data` names: a prepared folder stands for its test part (or else its validation part)."""
     if not path.is_dir():
-        return TestSet(path.stem, (path,), {})
+        return TestSet(utf8(path.stem), (path,), {})
     prepared = manifest.load(path)
     for split in ("test", "val"):
         if split in prepared["splits"]:

@@ -20,6 +20,7 @@ from pfvit.inference.reading import Artist
 from pfvit.rendering import heat_over, save_sheet
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
+from pfvit.utils.text import utf8
 
 SHEET_WIDE = 8  # faces to a line
 SHEET_SIDE = 96
@@ -62,7 +63,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         raise InputError(f"no labelled face in {', '.join(map(str, config.data))} that {recogniser.path} could name")
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
-        "data": [path.name for path in config.data],
+        "data": [utf8(path.name) for path in config.data],
         "protocol": config.protocol,
         "weights": recogniser.path.name,
         "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},

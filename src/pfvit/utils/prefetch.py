@@ -52,29 +52,50 @@ def prefetch(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
 
 
 def thread_map(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Yield function(item) for each item, in order, computed by so many threads, one item more than that ahead."""
+    """Yield function(item) for each item, in order, computed by so many threads, one item more than that ahead.
+
+    What the iterable raises is raised here, after the results of the items before it.
+    """
     waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    source, end = iter(items), None
+    pool = ThreadPoolExecutor(threads)
+    try:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as problem:
+                end = problem
+                break
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while waiting:
+            yield waiting.popleft().result()
+        if end is not None:
+            raise end
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def gather(items: Iterable[T], count: int, size: int, size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Yield lists of items: `count` of them, or fewer whose sizes together reach `size`."""
+    """Yield lists of items: `count` of them, or fewer whose sizes together reach `size`.
+
+    What the iterable raises is raised here, after the items before it.
+    """
     some: list[T] = []
     total = 0
-    for item in items:
-        some.append(item)
-        total += size_of(item)
-        if len(some) >= count or total >= size:
+    try:
+        for item in items:
+            some.append(item)
+            total += size_of(item)
+            if len(some) >= count or total >= size:
+                full, some, total = some, [], 0
+                yield full
+    except Exception:
+        if some:
             yield some
-            some, total = [], 0
+        raise
     if some:
         yield some
