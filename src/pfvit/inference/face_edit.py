@@ -1,10 +1,13 @@
-"""Carry what the generator changes on a small face over to the large one it was cut from: the change, not the picture.
+"""Apply a change of expression to a photo at the photo's own size: move its pixels, then add light.
 
-The model draws small faces, and gray ones if it was trained on gray. What it changes from one drawing to another has
-two parts. The *flow* bends the face, so that the corners of a smile come down with the skin that they are made of; the
-*light* is what bending cannot do, such as teeth that go. Both are enlarged (bicubic) and leave skin, hair, colour and
-resolution as they were. A gray change is added to red, green and blue alike, which is a change of luma alone. No
-change leaves every pixel as it is.
+A change is a handful of small maps over the face: where each pixel is read from (a flow), and what light is added. They
+come from the photo model (`movement_change`), or, for faces that only a small drawing model knows, from two drawings
+(`pfvit.inference.drawn_change`). Here they are enlarged and applied. Skin keeps its grain, since it is moved and not
+painted; where nothing changes, pixels stay as they are, bit for bit.
+
+Around the mouth there are two flows, one for what lies above the line of the closed lips and one for what lies below
+it. The photo is read by both, and the colours are mixed along that line, in a cut half a pixel wide. A single flow could
+not close an open mouth: between the lips it would read the teeth.
 """
 
 import math
@@ -14,106 +17,256 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data.images import Pixels, small
+from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame
-from pfvit.inference.optical_flow import bend, flow_between, interpolate, resized, soften
 
-#: Over this share of a face's side a change fades out towards its edge, so that no seam shows in the photo.
+Array = NDArray[np.float32]
+
+#: Over this share of the face's side a change fades out towards the edge, so that no seam shows in the photo.
 FADE = 0.12
-#: A mean change of light of so much, from 0 (none) to 1 (black to white), and the drawing takes over.
-TAKE_OVER = 0.04
-SOFTNESS = 5  # binomial smoothings of that mean: nearly a Gaussian of 1.6 pixels
+#: Width of the cut along the lip line, in pixels of the photo.
+EDGE = 0.6
+#: Flows are followed exactly at so many points along the face's side, and linearly between them.
+KNOTS = 112
+#: Flows below so many pixels move nothing that could be seen.
+LEAST_FLOW = 0.02
+#: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
+MAPS = {"base": 2, "split": 2, "height": 1, "gate": 1, "light": 3}
 
 
-class Change(NamedTuple):
-    """What becomes of a face."""
+class FaceChange(NamedTuple):
+    """How a face changes. All maps have `size` x `size` places over the face's square; x goes right, y down."""
 
-    flow: NDArray[np.float32]
-    """float32 [size, size, 2]: see `pfvit.inference.optical_flow`."""
-    light: NDArray[np.float32]
-    """float32 [size, size, channels]: added after bending, 1 from black to white."""
+    base: Array
+    """[size, size, 2]: from where, relative to itself, a pixel is read, in shares of the face's side."""
+    split: Array
+    """[size, size, 2]: added to the base above the lip line, subtracted below it; zero away from the mouth."""
+    height: Array
+    """[size, size]: signed height above the line of the closed lips, in shares of the side; positive above."""
+    light: Array
+    """[size, size, channels]: added after moving, 1 from black to white; 1 channel is added to all colours alike."""
 
-    def times(self, share: float) -> "Change":
-        """Return this share of the change."""
-        return Change(self.flow * np.float32(share), self.light * np.float32(share))
+    def times(self, share: float) -> "FaceChange":
+        """Return this share of the change; the lip line stays where it is."""
+        factor = np.float32(share)
+        return self._replace(base=self.base * factor, split=self.split * factor, light=self.light * factor)
 
 
-def change_of(crop: Pixels, before: NDArray[np.float32], after: NDArray[np.float32], emphasis: float = 1.0) -> Change:
-    """Return how to change a crop, uint8 [height, width, 3], as the drawing `before` changes to `after`.
+def movement_change(maps: Array) -> FaceChange:
+    """Return the change that the photo model's maps [9, size, size] describe.
 
-    Drawings are float32 [size, size, channels] in [0, 1]. As much as can be is done by bending. Where much is left, the
-    crop's own fine lines would show through (teeth behind a closed mouth), so there the drawing takes over: what it
-    left out of the crop goes too. A generator is cautious: `emphasis` multiplies its change.
+    The model counts flows in halves of the side, and light on a scale from -1 (black) to 1 (white).
     """
-    flow = np.float32(emphasis) * flow_between(before, after)
-    bent, wanted = bend(before, flow), before + emphasis * (after - before)
-    left = wanted - bent
-    taken = (soften(np.abs(left).mean(axis=2, keepdims=True), SOFTNESS) / TAKE_OVER).clip(0, 1)
-    light = left + taken * (bent - bend(small(crop, *before.shape[1:]), flow))
-    return Change(flow, light.astype(np.float32))
+    parts = dict(zip(MAPS, np.split(maps, np.cumsum(list(MAPS.values()))[:-1]), strict=True))
+    base, split, light = (np.moveaxis(parts[name], 0, 2) / 2 for name in ("base", "split", "light"))
+    return FaceChange(base, split, parts["height"][0], light)
 
 
-def due(neutral: float) -> float:
-    """Return the share of the change to the poker face that a face is due, by the probability that it is neutral.
-
-    A generator changes every face a little. One that is likelier neutral than not has less to take off, or nothing.
-    """
-    return min(1.0, 2 * (1 - neutral))
-
-
-def carry_over(crop: Pixels, change: Change) -> Pixels:
-    """Apply a change to a crop, uint8 [height, width, 3]."""
+def apply_change(crop: Pixels, change: FaceChange) -> Pixels:
+    """Return a crop, uint8 [height, width, 3], with a change applied to all of it."""
     height, width = crop.shape[:2]
-    return _add(bend(crop, change.flow), resized(change.light, width, height))
+    return _applied(crop, change, np.array([[width, 0], [0, height]]), np.zeros(2))
 
 
-def put_back(photo: Pixels, change: Change, square: Frame) -> Pixels:
-    """Apply a change to the face in `square` of a photo, uint8 [height, width, 3]; the rest of it stays as it is.
+def paste_back(photo: Pixels, change: FaceChange, square: Frame) -> Pixels:
+    """Return a photo, uint8 [height, width, 3], with a change applied to the face in `square`.
 
-    What does not change is never resampled, so that the photo keeps its sharpness, and no change gives it back exactly.
+    Nothing outside the square changes, and no change gives the photo back exactly.
     """
-    reach = square.side / 2 * (abs(math.sin(square.roll)) + abs(math.cos(square.roll)))
-    left, top = max(0, math.floor(square.x - reach)), max(0, math.floor(square.y - reach))
-    right = min(photo.shape[1], math.ceil(square.x + reach))
-    bottom = min(photo.shape[0], math.ceil(square.y + reach))
+    cosine, sine = math.cos(square.roll) * square.side, math.sin(square.roll) * square.side
+    axes = np.array([[cosine, -sine], [sine, cosine]])  # the face's own right and down, as columns
+    return _applied(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2)
+
+
+class _Knots(NamedTuple):
+    """A grid of points over the part of a photo that changes."""
+
+    left: int
+    top: int
+    step: int
+    """Pixels from one point to the next."""
+    columns: int
+    rows: int
+    """Cells between the points."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.columns * self.step, self.rows * self.step
+
+
+def _applied(photo: Pixels, change: FaceChange, axes: NDArray[np.float64], origin: NDArray[np.float64]) -> Pixels:
+    """Apply a change to the face whose corner is at `origin` and whose right and down are the columns of `axes`."""
+    knots = _knots_over(axes, origin)
+    at_knots = _Sampler(knots, axes, origin, len(change.height))
+    fade = at_knots(_fading(len(change.height)))[..., None]
+    base = at_knots(change.base) * fade @ axes.T.astype(np.float32)  # in pixels of the photo
+    split = at_knots(change.split) * fade @ axes.T.astype(np.float32)
+    light = at_knots(change.light) * fade
     out = photo.copy()
-    if right <= left or bottom <= top:
+    window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
+    if window.empty:
         return out
-    flow, light = (_placed(layers, square, (left, top, right, bottom)) for layers in (change.flow, change.light))
-    window = photo[top:bottom, left:right]
-    if flow.any():
-        # The face's own right and down, in the photo's, and in pixels.
-        cosine, sine = math.cos(square.roll) * square.side, math.sin(square.roll) * square.side
-        x = np.arange(left, right, dtype=np.float32) + flow[:, :, 0] * cosine - flow[:, :, 1] * sine
-        y = np.arange(top, bottom, dtype=np.float32)[:, None] + flow[:, :, 0] * sine + flow[:, :, 1] * cosine
-        height, width = photo.shape[:2]
-        window = interpolate(photo, x.clip(0, width - 1), y.clip(0, height - 1))
-    out[top:bottom, left:right] = _add(window, light)
+    moved = window.pixels()
+    upper, lower = base + split, base - split
+    _move(moved, window.source, knots, upper, window.reach)
+    box = _cells_that_move(split)
+    if box is not None:
+        mouth = _mouth(window, moved, knots, lower, at_knots(change.height), box, float(np.hypot(*axes[:, 1])))
+        moved.paste(mouth, (box[0] * knots.step, box[1] * knots.step))
+    window.write(out, _lit(np.asarray(moved), light, knots))
     return out
 
 
-def _placed(layers: NDArray[np.float32], square: Frame, window: tuple[int, int, int, int]) -> NDArray[np.float32]:
-    """Return layers of a face as they lie in a window of the photo, fading out towards the square's edge."""
-    left, top, right, bottom = window
-    # From pixels of the window to those of the small face: back to the centre, turn, scale.
-    size = layers.shape[0]
-    scale = size / square.side
-    cosine, sine = math.cos(square.roll) * scale, math.sin(square.roll) * scale
-    x, y = left - square.x, top - square.y
-    affine = (cosine, sine, size / 2 + x * cosine + y * sine, -sine, cosine, size / 2 - x * sine + y * cosine)
-    faded = layers * _fading(size)[:, :, None]
-    parts = [Image.fromarray(np.ascontiguousarray(faded[:, :, c])) for c in range(layers.shape[2])]
-    extent = (right - left, bottom - top)
-    placed = [part.transform(extent, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC) for part in parts]
-    return np.stack([np.asarray(part) for part in placed], axis=2)
+class _Sampler:
+    """Reads maps over a face at the knots: bicubic, 0 outside the face."""
+
+    def __init__(self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], size: int):
+        to_map = np.linalg.inv(axes) * size  # from pixels of the photo to places of the map
+        start = to_map @ (np.array([knots.left, knots.top]) - origin)
+        per_knot = to_map * knots.step
+        # Pillow reads for the centres of its output's pixels, half a knot from their corners.
+        first = start - per_knot.sum(1) / 2
+        self.affine = (*per_knot[0], first[0], *per_knot[1], first[1])
+        self.extent = (knots.columns + 1, knots.rows + 1)
+
+    def __call__(self, layers: Array) -> Array:
+        """Return [size, size] or [size, size, channels] at the knots, [rows + 1, columns + 1(, channels)]."""
+        if layers.ndim == 2:
+            return self._one(layers)
+        return np.stack([self._one(layers[..., c]) for c in range(layers.shape[2])], axis=2)
+
+    def _one(self, layer: Array) -> Array:
+        image = Image.fromarray(np.ascontiguousarray(layer, dtype=np.float32))
+        placed = image.transform(self.extent, Image.Transform.AFFINE, self.affine, Image.Resampling.BICUBIC)
+        return np.asarray(placed)
 
 
-def _fading(size: int) -> NDArray[np.float32]:
+class _Window:
+    """The part of a photo under the knots, and the pixels around it that flows may reach; beyond the photo its edge."""
+
+    def __init__(self, photo: Pixels, knots: _Knots, reach: int):
+        (width, height), (high, wide) = knots.size, photo.shape[:2]
+        self.knots, self.reach = knots, reach
+        self.target = (
+            max(knots.left, 0), max(knots.top, 0), min(knots.left + width, wide), min(knots.top + height, high),
+        )  # fmt: skip
+        self.empty = self.target[0] >= self.target[2] or self.target[1] >= self.target[3]
+        if not self.empty:
+            rows = np.clip(np.arange(knots.top - reach, knots.top + height + reach), 0, high - 1)
+            columns = np.clip(np.arange(knots.left - reach, knots.left + width + reach), 0, wide - 1)
+            first, last = rows[0], rows[-1] + 1
+            inside = photo[first:last, columns[0] : columns[-1] + 1]
+            around = [(int((axis == low).sum()) - 1, int((axis == high_).sum()) - 1)
+                      for axis, low, high_ in ((rows, 0, high - 1), (columns, 0, wide - 1))]  # fmt: skip
+            padding = [(max(0, a), max(0, b)) for a, b in around]
+            padded = np.pad(inside, [*padding, (0, 0)], mode="edge") if any(map(any, padding)) else inside
+            self.source = Image.fromarray(np.ascontiguousarray(padded))
+
+    def pixels(self) -> Image.Image:
+        """Return what lies under the knots."""
+        width, height = self.knots.size
+        return self.source.crop((self.reach, self.reach, self.reach + width, self.reach + height))
+
+    def write(self, photo: Pixels, changed: Pixels) -> None:
+        """Put changed pixels in their place."""
+        left, top, right, bottom = self.target
+        x, y = left - self.knots.left, top - self.knots.top
+        photo[top:bottom, left:right] = changed[y : y + bottom - top, x : x + right - left]
+
+
+def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knots:
+    """Return knots that cover a face."""
+    corners = origin + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) @ axes.T
+    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
+    step = max(2, round(float(np.hypot(*axes[:, 0])) / KNOTS))
+    return _Knots(int(left), int(top), step, max(1, -(-(right - left) // step)), max(1, -(-(bottom - top) // step)))
+
+
+def _cells_that_move(flow: Array) -> tuple[int, int, int, int] | None:
+    """Return the box of cells (left, top, right, bottom) at whose corners a flow [rows + 1, columns + 1, 2] moves."""
+    moving = np.abs(flow).max(2) > LEAST_FLOW
+    if not moving.any():
+        return None
+    rows, columns = np.flatnonzero(moving.any(1)), np.flatnonzero(moving.any(0))
+    high, wide = moving.shape
+    return (
+        max(0, int(columns[0]) - 1), max(0, int(rows[0]) - 1),
+        min(wide - 1, int(columns[-1]) + 1), min(high - 1, int(rows[-1]) + 1),
+    )  # fmt: skip
+
+
+def _move(target: Image.Image, source: Image.Image, knots: _Knots, flow: Array, reach: int) -> None:
+    """Write into `target` what a flow [rows + 1, columns + 1, 2], in pixels, reads from `source`; still cells stay."""
+    box = _cells_that_move(flow)
+    if box is None:
+        return
+    moved = _read(source, knots, flow, reach, box)
+    target.paste(moved, (box[0] * knots.step, box[1] * knots.step))
+
+
+def _read(
+    source: Image.Image, knots: _Knots, flow: Array, reach: int, box: tuple[int, int, int, int]
+) -> Image.Image:
+    """Return the cells of `box` as a flow reads them from a source that starts `reach` pixels before the knots."""
+    left, top, right, bottom = box
+    step = knots.step
+    flow = np.where(np.abs(flow).max(2, keepdims=True) > LEAST_FLOW, flow, 0)
+    x = np.arange(left, right + 1) * step + flow[top : bottom + 1, left : right + 1, 0] + reach
+    y = np.arange(top, bottom + 1)[:, None] * step + flow[top : bottom + 1, left : right + 1, 1] + reach
+    places = np.stack([x, y], axis=2)
+    # Each cell is read from a quadrilateral, given by its corners: upper left, lower left, lower right, upper right.
+    corners = [places[:-1, :-1], places[1:, :-1], places[1:, 1:], places[:-1, 1:]]
+    quads = np.concatenate(corners, axis=2).reshape(-1, 8).tolist()
+    columns = right - left
+    cells = [
+        ((k % columns * step, k // columns * step, (k % columns + 1) * step, (k // columns + 1) * step), quad)
+        for k, quad in enumerate(quads)
+    ]
+    size = columns * step, (bottom - top) * step
+    return source.transform(size, Image.Transform.MESH, cells, Image.Resampling.BICUBIC)
+
+
+def _mouth(
+    window: _Window,
+    moved: Image.Image,
+    knots: _Knots,
+    lower: Array,
+    height: Array,
+    box: tuple[int, int, int, int],
+    side: float,
+) -> Image.Image:
+    """Return the cells around the mouth: above the lip line as moved already, below it as the lower flow reads them."""
+    left, top, right, bottom = (value * knots.step for value in box)
+    upper = np.asarray(moved.crop((left, top, right, bottom)))
+    below = np.asarray(_read(window.source, knots, lower, window.reach, box))
+    near = height[box[1] : box[3] + 1, box[0] : box[2] + 1]
+    above = _between_knots(near, (right - left, bottom - top)) * np.float32(side / EDGE)
+    share = (np.float32(1) / (np.float32(1) + np.exp(-above.clip(-20, 20))))[..., None]
+    return Image.fromarray(np.rint(below + share * (upper.astype(np.float32) - below)).astype(np.uint8))
+
+
+def _between_knots(values: Array, size: tuple[int, int]) -> Array:
+    """Return values at knots, [rows + 1, columns + 1], for every pixel of the cells between them: bicubic."""
+    high, wide = values.shape
+    box = (0.5, 0.5, wide - 0.5, high - 0.5)  # Pillow's pixels have their value in their middle, knots at the corner
+    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, Image.Resampling.BICUBIC, box=box))
+
+
+def _lit(pixels: Pixels, light: Array, knots: _Knots) -> Pixels:
+    """Add light at the knots, [rows + 1, columns + 1, channels], 1 from black to white."""
+    if np.abs(light).max() * 255 < 0.5:
+        return pixels
+    layers = [np.rint(_between_knots(light[..., c] * 255, knots.size)).astype(np.int16) for c in range(light.shape[2])]
+    lit = pixels.astype(np.int16)
+    for channel in range(3):
+        lit[..., channel] += layers[channel % len(layers)]
+    return np.clip(lit, 0, 255).astype(np.uint8)
+
+
+def _fading(size: int) -> Array:
     """Return [size, size] weights: 0 at the edge, 1 inside, smooth between."""
-    from_edge = (np.minimum(np.arange(size), np.arange(size)[::-1]) / (FADE * size)).clip(0, 1)
+    line = np.arange(size) + 0.5
+    from_edge = (np.minimum(line, size - line) / (FADE * size)).clip(0, 1)
     ramp = from_edge * from_edge * (3 - 2 * from_edge)
     return np.outer(ramp, ramp).astype(np.float32)
-
-
-def _add(pixels: NDArray, light: NDArray[np.float32]) -> Pixels:
-    return np.clip(np.rint(pixels + light * np.float32(255)), 0, 255).astype(np.uint8)

@@ -161,6 +161,11 @@ def int8_path(recogniser: Path) -> Path:
     return recogniser.parent / f"{recogniser.stem}{INT8}.onnx"
 
 
+def drawing_path(photo: Path) -> Path:
+    """Return where the drawing half of a photo model's generator stands."""
+    return photo.with_name(f"{photo.stem}-drawing.onnx")
+
+
 def generator_path(recogniser: Path) -> Path:
     """Return where the generator of a recogniser stands."""
     return recogniser.with_name(f"{recogniser.stem.removesuffix(INT8)}-generator.onnx")

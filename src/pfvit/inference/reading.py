@@ -14,7 +14,8 @@ from pfvit.detection.alignment import Frame
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference import network
-from pfvit.inference.face_edit import Change, carry_over, change_of, due, put_back
+from pfvit.inference.drawn_change import drawn_change, neutral_damping
+from pfvit.inference.face_edit import FaceChange, apply_change, paste_back
 from pfvit.rendering import heat_over, panels
 
 #: An answer below this share, or with so little between the two best, is no name for an expression.
@@ -108,7 +109,7 @@ class Reading:
         _check_strength(strength)
         if strength == 0:
             return self.crop.copy()
-        return carry_over(self.crop, self._change(strength))
+        return apply_change(self.crop, self._change(strength))
 
     def put_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
         """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
@@ -119,7 +120,7 @@ class Reading:
         if strength == 0:
             return photo.copy()
         change = self._change(strength)
-        return carry_over(photo, change) if self.square is None else put_back(photo, change, self.square)
+        return apply_change(photo, change) if self.square is None else paste_back(photo, change, self.square)
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
@@ -167,9 +168,9 @@ class Reading:
         self.to_pil().save(file, "PNG")
         return file.getvalue()
 
-    def _change(self, strength: float) -> Change:
-        change = change_of(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
-        return change.times(due(self.probabilities[NEUTRAL]))
+    def _change(self, strength: float) -> FaceChange:
+        change = drawn_change(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
+        return change.times(neutral_damping(self.probabilities[NEUTRAL]))
 
     def draw(self, strength: float) -> NDArray[np.float32]:
         """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
@@ -189,7 +190,7 @@ def transfer(giver: Reading, taker: Reading) -> Pixels:
     if giver.artist.recogniser.pair != taker.artist.recogniser.pair:
         raise InputError("the two faces were read with different weights: read both with one Reader")
     drawn = taker.artist.draw(giver.components[0][None], taker.components[1][None], 0.0)[0]
-    return carry_over(taker.crop, change_of(taker.crop, taker.draw(0.0), drawn, taker.artist.generator.emphasis))
+    return apply_change(taker.crop, drawn_change(taker.crop, taker.draw(0.0), drawn, taker.artist.generator.emphasis))
 
 
 def _check_strength(strength: float) -> None:

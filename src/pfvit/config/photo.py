@@ -1,0 +1,100 @@
+"""Settings of the photo model's training."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pfvit.config.training import DataPaths, Hardware
+
+
+@dataclass(frozen=True)
+class PhotoWeights:
+    """Weights of the photo model's loss terms (pixels in [-1, 1]); where each comes from: docs/lab-book.md."""
+
+    flow: float = 30.0
+    """Flows to the teacher's points. In the adversarial phase it falls to `flow_end` of this."""
+    flow_end: float = 0.35
+    line: float = 30.0
+    """Height above the line of the closed lips."""
+    split_outside: float = 40.0
+    """No split of the flow away from the mouth: corners would tear."""
+    roughness: float = 60.0
+    """Second differences of the flows."""
+    smooth_lips: float = 0.4
+    """How much of that counts near the lips, which have to be met more precisely."""
+    outside: float = 60.0
+    """No flow outside the face."""
+    still: float = 30.0
+    """No flow on neutral faces."""
+    unchanged: float = 12.0
+    """Neutral faces keep their pixels."""
+    light: float = 2.0
+    """Light is small, smooth, inside the face, and not for neutral faces."""
+    reconstruction: float = 2.0
+    """L1 of the drawing from both components."""
+    poker_drawing: float = 1.0
+    """L1 of the drawing from the residue alone to the moved photo."""
+    classification: float = 0.3
+    orthogonality: float = 1.0
+    forget: float = 0.05
+    """The emotion probe on the residue is led to the mean shares."""
+    realism: float = 0.5
+    """Adversarial loss of the whole face."""
+    mouth_realism: float = 0.8
+    """Adversarial loss of the mouth."""
+    neutral: float = 0.8
+    """The discriminators' neutral heads call the poker face neutral."""
+
+
+@dataclass(frozen=True)
+class TrainPhoto:
+    """Train the photo model: masked pre-training, then movement from the teacher, then the adversarial phase."""
+
+    data: DataPaths
+    """Parquet files of faces with an image column."""
+    points: Path
+    """Mesh points of these faces, as experiments/mesh_points.py writes them."""
+    out: Path
+    """Run folder: checkpoint, metrics.jsonl, sheets of faces."""
+    start: Path | None = None
+    """Run folder or .safetensors file whose weights to go on from; fresh weights if not given."""
+    masked_faces: int = 840_000
+    """Faces seen in masked pre-training."""
+    movement_faces: int = 170_000
+    """Faces seen while the movement follows the teacher alone."""
+    adversarial_faces: int = 600_000
+    """Faces seen in the adversarial phase."""
+    batch: int = 64
+    """Expressive faces per step; a quarter as many middling ones and neutral ones come with them."""
+    masked_batch: int = 256
+    """Faces per step of masked pre-training."""
+    lr: float = 2.0e-4
+    """Peak learning rate of the generator side."""
+    encoder_lr: float = 0.5
+    """Share of it for the encoder; 0 leaves the encoder as it is, and each step a third cheaper."""
+    discriminator_lr: float = 3.0e-4
+    """Peak learning rate of the discriminators."""
+    masked_lr: float = 1.2e-3
+    """Peak learning rate of masked pre-training."""
+    ema_decay: float = 0.998
+    """Decay of the averaged weights, which are the ones exported."""
+    small_faces: float = 0.35
+    """Share of expressive faces that come from gray sets, which have the rarer expressions."""
+    lip_reach: float = 0.6
+    """How far inside an open mouth's lips the photo is read, in rings of mesh points: the mesh lies on the teeth's edge."""
+    discriminator_widths: tuple[int, int, int, int] = (48, 96, 160, 256)
+    """Channels of the discriminators."""
+    seed: int = 0
+    minutes: float | None = None
+    """Stop cleanly with a checkpoint after so many minutes."""
+    checkpoint_minutes: float = 5
+    """Write a checkpoint this often."""
+    log_every: int = 20
+    """Write the losses every so many steps."""
+    sheet_every: int = 400
+    """Write a sheet of faces every so many steps."""
+    resume: bool = False
+    """Continue the run in the run folder."""
+    limit: int | None = None
+    """Use at most so many faces of each file, to try things out."""
+    weights: PhotoWeights = field(default_factory=PhotoWeights)
+    hardware: Hardware = field(default_factory=Hardware)

@@ -1,0 +1,68 @@
+"""Store the weights of an .onnx file in 8 bits, while all arithmetic stays in full precision.
+
+Each large matrix is kept as int8 with one scale per output channel (symmetric, to the nearest of 255 levels), and is
+turned back into float32 by a Cast and a Mul that onnxruntime folds away when it opens the file. So the file is a quarter
+as large, and as fast and nearly as exact as before: a weight is off by at most half a level, 0.4% of the largest weight
+of its channel. This is not the 8-bit arithmetic of `pfvit.export.quantize`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+#: Smaller tensors, such as biases, are not worth it.
+SMALLEST = 4096
+LEVELS = 127
+#: Along which axis of a weight the output channels lie, by the operator that uses it.
+CHANNEL_AXIS = {"Conv": 0, "MatMul": -1, "Gemm": 0}
+
+
+def store_in_8_bits(path: Path) -> None:
+    """Rewrite an .onnx file with its large float32 weights stored as int8."""
+    model = onnx.load(path)
+    graph = model.graph
+    users: dict[str, onnx.NodeProto] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, node)
+    kept, added = [], []
+    for tensor in graph.initializer:
+        user = users.get(tensor.name)
+        axis = None if user is None else CHANNEL_AXIS.get(user.op_type)
+        values = numpy_helper.to_array(tensor)
+        if axis is None or values.dtype != np.float32 or values.ndim < 2 or values.size < SMALLEST:
+            kept.append(tensor)
+            continue
+        if user is not None and user.op_type == "Gemm" and not _transposed(user):
+            axis = -1
+        levels, scale = _levels(values, axis)
+        kept += [
+            numpy_helper.from_array(levels, f"{tensor.name}.int8"),
+            numpy_helper.from_array(scale, f"{tensor.name}.scale"),
+        ]
+        added += [
+            helper.make_node("Cast", [f"{tensor.name}.int8"], [f"{tensor.name}.levels"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{tensor.name}.levels", f"{tensor.name}.scale"], [tensor.name]),
+        ]
+    nodes = [*added, *graph.node]
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    part = path.with_suffix(".part")
+    onnx.save(model, part)
+    part.replace(path)
+
+
+def _levels(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest levels, int8, and the scale of each channel along `axis`."""
+    axis %= values.ndim
+    others = tuple(k for k in range(values.ndim) if k != axis)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), np.finfo(np.float32).tiny) / LEVELS
+    return np.rint(values / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def _transposed(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "transB" and attribute.i for attribute in node.attribute)

@@ -1,0 +1,176 @@
+"""PF-ViT for photographs: the five parts at 112 px in colour, with a generator that also moves the photo's own pixels.
+
+The parts are the paper's: a vanilla ViT encoder, pre-trained as a masked autoencoder; a separator with emotion +
+residue = representation; a generator of a drawing (reconstruction from both components, poker face from the residue
+alone) and, ours, of a movement; a classifier that reads the emotion from the emotional component; a discriminator
+(`PhotoDiscriminator`). Differences to `pfvit.model.PFViT`: there is no class token (what is wanted is where things are),
+and the discriminators are convolutional, one for the whole face and one for the mouth.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pfvit.model.movement import MovementHead, MovementMaps, Upsample, to_grid
+from pfvit.model.separator import Separated
+from pfvit.model.transformer import LAYER_NORM_EPS, Block, PatchEmbed, initialise, positions
+
+SIZE = 112  # pixels a side
+PATCH = 8
+SIDE = SIZE // PATCH  # patches a side
+WIDTH, DEPTH, HEADS = 256, 8, 4
+DECODER_WIDTH, DECODER_DEPTH = 128, 2
+LEAK = 0.2  # of the discriminators' rectifiers
+
+
+class PhotoEncoder(nn.Module):
+    """A vanilla ViT of 8 blocks over 14 x 14 patches of 8 px, without a class token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(PATCH, 3, WIDTH)
+        self.register_buffer("pos_embed", positions(WIDTH, SIDE)[:, 1:])
+        self.blocks = nn.ModuleList(Block(WIDTH, HEADS) for _ in range(DEPTH))
+        self.norm = nn.LayerNorm(WIDTH, eps=LAYER_NORM_EPS)
+        self.apply(initialise)
+
+    def forward(
+        self, face: Float[Tensor, "batch 3 high wide"], kept: Int[Tensor, "batch kept"] | None = None
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Return one token per patch; with `kept` only these patches are seen, as in masked pre-training."""
+        tokens = self.patch_embed(face) + self.pos_embed
+        if kept is not None:
+            tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+
+class PhotoDecoder(nn.Module):
+    """The decoder of masked pre-training: visible tokens -> the pixels of all patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(WIDTH, DECODER_WIDTH)
+        self.mask_token = nn.Parameter(torch.zeros(DECODER_WIDTH))
+        self.register_buffer("pos_embed", positions(DECODER_WIDTH, SIDE)[:, 1:])
+        self.blocks = nn.ModuleList(Block(DECODER_WIDTH, HEADS) for _ in range(DECODER_DEPTH))
+        self.head = nn.Sequential(
+            nn.LayerNorm(DECODER_WIDTH, eps=LAYER_NORM_EPS), nn.Linear(DECODER_WIDTH, 3 * PATCH * PATCH)
+        )
+        self.apply(initialise)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch kept width"], kept: Int[Tensor, "batch kept"]
+    ) -> Float[Tensor, "batch patches pixels"]:
+        """Return the pixels of every patch, in the order of `pixel_unshuffle` (channel, row, column)."""
+        tokens = self.embed(tokens)
+        everywhere = self.mask_token.to(tokens.dtype).expand(len(tokens), SIDE * SIDE, -1)
+        tokens = everywhere.scatter(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]), tokens) + self.pos_embed
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.head(tokens)
+
+
+class PhotoDrawing(nn.Module):
+    """The generator's drawing: tokens -> a face of 112 px in [-1, 1]."""
+
+    def __init__(self, depth: int = 2):
+        super().__init__()
+        self.register_buffer("pos_embed", positions(WIDTH, SIDE)[:, 1:])
+        self.blocks = nn.ModuleList(Block(WIDTH, HEADS) for _ in range(depth))
+        self.norm = nn.LayerNorm(WIDTH, eps=LAYER_NORM_EPS)
+        self.up = nn.Sequential(Upsample(WIDTH, 96), Upsample(96, 48), Upsample(48, 24), nn.Conv2d(24, 3, 3, 1, 1))
+        self.apply(initialise)
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch 3 high wide"]:
+        """Draw: from emotion + residue the reconstruction, from the residue alone the poker face."""
+        tokens = tokens + self.pos_embed
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.up(to_grid(self.norm(tokens)))
+
+
+class PhotoFaces(NamedTuple):
+    """All that one forward gives."""
+
+    emotion: Float[Tensor, "batch tokens width"]
+    residue: Float[Tensor, "batch tokens width"]
+    logits: Float[Tensor, "batch classes"]
+    maps: MovementMaps
+
+
+class PhotoPFViT(nn.Module):
+    """Encoder, separator, generator (drawing and movement) and classifier for colour faces of 112 px."""
+
+    def __init__(self, classes: int = 8) -> None:
+        super().__init__()
+        self.encoder = PhotoEncoder()
+        self.separator = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.separator.apply(initialise)
+        self.drawing = PhotoDrawing()
+        self.movement = MovementHead(WIDTH, SIDE, HEADS)
+        self.classifier = nn.Linear(WIDTH, classes)
+        initialise(self.classifier)
+
+    def separate(self, face: Float[Tensor, "batch 3 high wide"]) -> Separated:
+        """Return the emotional component and the residue; they add up to the representation."""
+        whole = self.encoder(face)
+        emotion = self.separator(whole)
+        return Separated(emotion, whole - emotion)
+
+    def classify(self, emotion: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch classes"]:
+        """Return the emotion's logits, from the mean of the emotional component's tokens."""
+        return self.classifier(emotion.mean(dim=1))
+
+    def forward(self, face: Float[Tensor, "batch 3 high wide"]) -> PhotoFaces:
+        """Read faces with pixels in [-1, 1] and predict how they lose their expression; nothing is drawn."""
+        emotion, residue = self.separate(face)
+        return PhotoFaces(emotion, residue, self.classify(emotion), self.movement(face, emotion, residue))
+
+
+class Judgement(NamedTuple):
+    """What a photo discriminator says; realism is positive for real, negative for made."""
+
+    patch_realism: Float[Tensor, "batch patches"]
+    realism: Float[Tensor, "batch 1"]
+    neutral_logit: Float[Tensor, " batch"]
+    """Of the face being neutral."""
+
+
+class PhotoDiscriminator(nn.Module):
+    """Tell real neutral faces from made ones, and neutral faces from expressive ones: a small convolutional network.
+
+    Spectral normalisation (Miyato et al., arXiv 1802.05957) keeps its slope bounded.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int] = (64, 128, 256, 384)):
+        super().__init__()
+        first, second, third, last = widths
+        spectral = nn.utils.parametrizations.spectral_norm
+
+        def layer(inward: int, outward: int, stride: int = 1) -> list[nn.Module]:
+            kernel = 4 if stride == 2 else 3
+            return [spectral(nn.Conv2d(inward, outward, kernel, stride, 1)), nn.LeakyReLU(LEAK)]
+
+        self.body = nn.Sequential(
+            *layer(12, first), *layer(first, second, 2), *layer(second, second), *layer(second, third, 2),
+            *layer(third, third),
+        )  # fmt: skip
+        self.patch_realism = spectral(nn.Conv2d(third, 1, 3, 1, 1))
+        self.deep = nn.Sequential(*layer(third, last, 2), *layer(last, last))
+        self.realism = spectral(nn.Linear(last, 1))
+        self.neutral = nn.Linear(last, 1)
+
+    def forward(self, face: Float[Tensor, "batch 3 high wide"]) -> Judgement:
+        """Judge faces, or mouths, with pixels in [-1, 1]."""
+        features = self.body(F.pixel_unshuffle(face, 2).contiguous(memory_format=torch.channels_last))
+        summary = self.deep(features).mean((2, 3))
+        return Judgement(
+            self.patch_realism(features).flatten(1).float(),
+            self.realism(summary).float(),
+            self.neutral(summary).float()[:, 0],
+        )
