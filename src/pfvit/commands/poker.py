@@ -12,13 +12,13 @@ def poker(config: Poker) -> int:
     inputs = Inputs(config.paths, leave_out=[config.out])
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     # A generator that is missing should be known before the first picture is read.
-    _ = reader.artist.generator
+    reader.generator.check()
     namer = Namer(make_folder(config.out), inputs)
     for result in inputs.results(reader, config.whole):
         if config.in_photo and result.image is not None and result.faces:
             photo = result.image
             for reading in result.faces:
-                photo = reading.put_back(photo, config.strength)
+                photo = reading.paste_back(photo, config.strength)
             save(photo, namer.name(result.faces[0], numbered=False), result.metadata)
             continue
         for reading in result.faces:

@@ -20,7 +20,7 @@ from pfvit.config import Video
 from pfvit.detection.base import Face
 from pfvit.errors import InputError
 from pfvit.inference.reader import Reader, crop_faces
-from pfvit.inference.reading import Reading
+from pfvit.inference.reading import Reading, prepare
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import prefetch
@@ -62,7 +62,7 @@ def video(config: Video) -> int:
         closing.callback(source.close)
         reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
         if config.poker:
-            _ = reader.artist.generator  # a missing one should be known before the first frame
+            reader.generator.check()  # a missing file should be known before the first frame
         return VideoRun(config, source, reader, closing).run()
 
 
@@ -179,7 +179,7 @@ class VideoRun:
         found = [crop_faces(one.frame.image, one.faces) for one in tracked]
         read = self.reader.read_found(found, [self.config.path] * len(tracked))
         if self.config.poker:
-            self._draw([reading for faces in read for reading in faces])
+            prepare([reading for faces in read for reading in faces], self.config.strength)
         for (frame, _, persons), faces in zip(tracked, read, strict=True):
             pairs = zip(faces, persons, strict=True)
             self._write(frame, [self._smoothed(face, person, frame) for face, person in pairs])
@@ -191,17 +191,6 @@ class VideoRun:
         named = dict(zip(labels, shares.tolist(), strict=True))
         return replace(reading, face=person, emotion=labels[int(shares.argmax())], probabilities=named)
 
-    def _draw(self, readings: list[Reading]) -> None:
-        """Draw many faces at once: that is faster than each by itself when it is asked for."""
-        if not readings or self.config.strength == 0:
-            return
-        parts = self.reader.artist.components([reading.crop for reading in readings])
-        emotion, residue = map(np.stack, zip(*parts, strict=True))
-        for strength in (0.0, float(self.config.strength)):
-            drawn = self.reader.artist.draw(emotion, residue, strength)
-            for reading, face in zip(readings, drawn, strict=True):
-                reading.drawings[strength] = face
-
     def _write(self, frame: VideoFrame, faces: list[Reading]) -> None:
         self.frames += 1
         self.table.write([row(frame, face) for face in faces])
@@ -211,7 +200,7 @@ class VideoRun:
         if "poker" in self.writers:
             image = frame.image
             for face in faces:
-                image = face.put_back(image, self.config.strength)
+                image = face.paste_back(image, self.config.strength)
             self.writers["poker"].show(image, frame.time)
 
     def _open_writers(self, frame: VideoFrame) -> None:

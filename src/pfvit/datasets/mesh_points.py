@@ -181,9 +181,7 @@ class NeutralTeacher:
         self.point_mean = points[neutral].reshape(neutral.sum(), -1).mean(0)
         scaled = (stable[neutral] - self.stable_mean) / self.stable_scale
         wanted = points[neutral].reshape(neutral.sum(), -1) - self.point_mean
-        self.regression = np.linalg.solve(
-            scaled.T @ scaled + ridge * np.eye(scaled.shape[1]), scaled.T @ wanted
-        )
+        self.regression = np.linalg.solve(scaled.T @ scaled + ridge * np.eye(scaled.shape[1]), scaled.T @ wanted)
         rest = self._rest(points[neutral | expressive])
         self.rest_mean = rest.mean(0)
         some = np.random.default_rng(0).choice(len(rest), min(6000, len(rest)), replace=False)

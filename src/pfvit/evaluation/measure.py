@@ -15,8 +15,9 @@ from pfvit.errors import InputError
 from pfvit.evaluation import cross_dataset, metrics
 from pfvit.evaluation.figures import reliability
 from pfvit.inference import network
-from pfvit.inference.face_edit import carry_over, change_of, due
-from pfvit.inference.reading import Artist
+from pfvit.inference.drawn_change import drawn_change, neutral_damping
+from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
+from pfvit.inference.generator import FaceGenerator
 from pfvit.rendering import heat_over, save_sheet
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
@@ -46,9 +47,9 @@ class Tally:
 def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable."""
     recogniser = network.open_answering(config.weights)
-    artist = Artist(recogniser, None)
+    generator = FaceGenerator(recogniser)
     if config.faces:
-        _ = artist.generator  # that it is missing should be known before minutes of work
+        _ = generator.small_generator  # that it is missing should be known before minutes of work
     judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
     faces = Labelled(files, recogniser.labels, config.order, config.protocol == "clean")
@@ -57,7 +58,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=None)
         for batch in batches(prefetch(faces), config.batch):
-            measure(batch, artist, judge, config.faces, tally, sheet)
+            measure(batch, generator, judge, config.faces, tally, sheet)
             progress.advance(task, len(batch))
     if not tally.truth:
         raise InputError(f"no labelled face in {', '.join(map(str, config.data))} that {recogniser.path} could name")
@@ -70,7 +71,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         **recognition(tally, recogniser.labels, known),
     }
     if config.faces:
-        report["poker"] = poker(tally, artist, judge)
+        report["poker"] = poker(tally, generator, judge)
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
         picture = reliability(tally["probabilities"], np.array(tally.truth), report["ece"])
@@ -80,14 +81,14 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
 
 def measure(
     batch: list[Sample],
-    artist: Artist,
+    generator: FaceGenerator,
     judge: network.Network | None,
     faces: bool,
     tally: Tally,
     sheet: "Sheet | None",
 ) -> None:
     """Read and draw a batch of faces, let the judge read them, and add the figures to the tally."""
-    recogniser = artist.recogniser
+    recogniser = generator.recogniser
     images = [sample.image for sample in batch]
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
     tally.votes += [sample.votes for sample in batch]
@@ -95,12 +96,13 @@ def measure(
     tally.add(probabilities=shares)
     if not faces and sheet is None:
         return
-    emotion, residue = map(np.stack, zip(*artist.components(images), strict=True))
-    expressive, calm = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
-    emphasis = artist.generator.emphasis
-    dues = map(due, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
-    drawn = zip(images, expressive, calm, dues, strict=True)
-    carried = [carry_over(image, change_of(image, old, new, emphasis).times(part)) for image, old, new, part in drawn]
+    emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
+    expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
+    damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
+    carried = [
+        apply_change(image, _change(generator, image, old, new, part))
+        for image, old, new, part in zip(images, expressive, calm, damping, strict=True)
+    ]
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:
@@ -122,6 +124,15 @@ def measure(
     for name, pixels in shown.items():
         answers = judge.probabilities(pixels).argmax(1)
         tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
+
+
+def _change(
+    generator: FaceGenerator, image: Pixels, before: np.ndarray, after: np.ndarray, damping: float
+) -> FaceChange:
+    """Return the change to the poker face, by whichever generator `pfvit poker` would take for this face."""
+    if generator.moves(image):
+        return movement_change(generator.maps([image])[0])
+    return drawn_change(image, before, after, generator.small_generator.emphasis).times(damping)
 
 
 def features(component: np.ndarray) -> np.ndarray:
@@ -157,12 +168,12 @@ def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> di
     return report
 
 
-def poker(tally: Tally, artist: Artist, judge: network.Network | None) -> dict[str, Any]:
+def poker(tally: Tally, generator: FaceGenerator, judge: network.Network | None) -> dict[str, Any]:
     """Return the figures of the generated faces, and of the change applied to the crop (carried).
 
     L1 is the mean absolute difference of pixels in [0, 1].
     """
-    labels, emphasis = artist.recogniser.labels, artist.generator.emphasis
+    labels, emphasis = generator.recogniser.labels, generator.small_generator.emphasis
     truth = np.array(tally.truth)
     neutral = labels.index(NEUTRAL)
     calm, expressive = truth == neutral, truth != neutral

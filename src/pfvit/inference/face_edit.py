@@ -28,8 +28,11 @@ FADE = 0.12
 EDGE = 0.6
 #: Flows are followed exactly at so many points along the face's side, and linearly between them.
 KNOTS = 112
+SMALL_SIDE = 48  # pixels: smaller faces have a knot at every pixel, larger ones at least at every second
 #: Flows below so many pixels move nothing that could be seen.
 LEAST_FLOW = 0.02
+#: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
+EDGE_PLACES = 2
 #: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
 MAPS = {"base": 2, "split": 2, "height": 1, "gate": 1, "light": 3}
 
@@ -65,7 +68,7 @@ def movement_change(maps: Array) -> FaceChange:
 def apply_change(crop: Pixels, change: FaceChange) -> Pixels:
     """Return a crop, uint8 [height, width, 3], with a change applied to all of it."""
     height, width = crop.shape[:2]
-    return _applied(crop, change, np.array([[width, 0], [0, height]]), np.zeros(2))
+    return _applied(crop, change, np.array([[width, 0], [0, height]]), np.zeros(2), fade=False)
 
 
 def paste_back(photo: Pixels, change: FaceChange, square: Frame) -> Pixels:
@@ -75,7 +78,7 @@ def paste_back(photo: Pixels, change: FaceChange, square: Frame) -> Pixels:
     """
     cosine, sine = math.cos(square.roll) * square.side, math.sin(square.roll) * square.side
     axes = np.array([[cosine, -sine], [sine, cosine]])  # the face's own right and down, as columns
-    return _applied(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2)
+    return _applied(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2, fade=True)
 
 
 class _Knots(NamedTuple):
@@ -95,14 +98,16 @@ class _Knots(NamedTuple):
         return self.columns * self.step, self.rows * self.step
 
 
-def _applied(photo: Pixels, change: FaceChange, axes: NDArray[np.float64], origin: NDArray[np.float64]) -> Pixels:
+def _applied(
+    photo: Pixels, change: FaceChange, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
+) -> Pixels:
     """Apply a change to the face whose corner is at `origin` and whose right and down are the columns of `axes`."""
     knots = _knots_over(axes, origin)
     at_knots = _Sampler(knots, axes, origin, len(change.height))
-    fade = at_knots(_fading(len(change.height)))[..., None]
-    base = at_knots(change.base) * fade @ axes.T.astype(np.float32)  # in pixels of the photo
-    split = at_knots(change.split) * fade @ axes.T.astype(np.float32)
-    light = at_knots(change.light) * fade
+    share = at_knots.fading() if fade else np.float32(1)
+    base = at_knots(change.base) * share @ axes.T.astype(np.float32)  # in pixels of the photo
+    split = at_knots(change.split) * share @ axes.T.astype(np.float32)
+    light = at_knots(change.light) * share
     out = photo.copy()
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
     if window.empty:
@@ -119,11 +124,16 @@ def _applied(photo: Pixels, change: FaceChange, axes: NDArray[np.float64], origi
 
 
 class _Sampler:
-    """Reads maps over a face at the knots: bicubic, 0 outside the face."""
+    """Reads maps over a face at the knots: bicubic."""
 
     def __init__(self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], size: int):
-        to_map = np.linalg.inv(axes) * size  # from pixels of the photo to places of the map
-        start = to_map @ (np.array([knots.left, knots.top]) - origin)
+        to_face = np.linalg.inv(axes)  # from pixels of the photo to shares of the face's sides
+        grid = np.mgrid[: knots.rows + 1, : knots.columns + 1][::-1].reshape(2, -1) * knots.step
+        places = to_face @ (grid + (np.array([knots.left, knots.top]) - origin)[:, None])
+        self.places = places.reshape(2, knots.rows + 1, knots.columns + 1)
+        self.margin = 1.5 * knots.step / float(np.hypot(*axes[:, 0]))  # so that no cell reaches out of the face
+        to_map = to_face * size
+        start = to_map @ (np.array([knots.left, knots.top]) - origin) + EDGE_PLACES
         per_knot = to_map * knots.step
         # Pillow reads for the centres of its output's pixels, half a knot from their corners.
         first = start - per_knot.sum(1) / 2
@@ -136,8 +146,13 @@ class _Sampler:
             return self._one(layers)
         return np.stack([self._one(layers[..., c]) for c in range(layers.shape[2])], axis=2)
 
+    def fading(self) -> Array:
+        """Return weights at the knots, [rows + 1, columns + 1, 1]: 1 inside the face, smoothly to 0 at its edge."""
+        from_edge = ((np.minimum(self.places, 1 - self.places) - self.margin) / FADE).clip(0, 1)
+        return np.prod(from_edge * from_edge * (3 - 2 * from_edge), axis=0)[..., None].astype(np.float32)
+
     def _one(self, layer: Array) -> Array:
-        image = Image.fromarray(np.ascontiguousarray(layer, dtype=np.float32))
+        image = Image.fromarray(np.pad(layer.astype(np.float32), EDGE_PLACES, mode="edge"))
         placed = image.transform(self.extent, Image.Transform.AFFINE, self.affine, Image.Resampling.BICUBIC)
         return np.asarray(placed)
 
@@ -155,13 +170,13 @@ class _Window:
         if not self.empty:
             rows = np.clip(np.arange(knots.top - reach, knots.top + height + reach), 0, high - 1)
             columns = np.clip(np.arange(knots.left - reach, knots.left + width + reach), 0, wide - 1)
-            first, last = rows[0], rows[-1] + 1
-            inside = photo[first:last, columns[0] : columns[-1] + 1]
-            around = [(int((axis == low).sum()) - 1, int((axis == high_).sum()) - 1)
-                      for axis, low, high_ in ((rows, 0, high - 1), (columns, 0, wide - 1))]  # fmt: skip
-            padding = [(max(0, a), max(0, b)) for a, b in around]
-            padded = np.pad(inside, [*padding, (0, 0)], mode="edge") if any(map(any, padding)) else inside
-            self.source = Image.fromarray(np.ascontiguousarray(padded))
+            outside = (
+                rows[0] == rows[1] or rows[-1] == rows[-2] or columns[0] == columns[1] or columns[-1] == columns[-2]
+            )
+            window = (
+                (rows[:, None], columns) if outside else np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            )
+            self.source = Image.fromarray(np.ascontiguousarray(photo[window]))
 
     def pixels(self) -> Image.Image:
         """Return what lies under the knots."""
@@ -179,7 +194,8 @@ def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knot
     """Return knots that cover a face."""
     corners = origin + np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) @ axes.T
     (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int)
-    step = max(2, round(float(np.hypot(*axes[:, 0])) / KNOTS))
+    side = float(np.hypot(*axes[:, 0]))
+    step = max(1 if side < SMALL_SIDE else 2, round(side / KNOTS))
     return _Knots(int(left), int(top), step, max(1, -(-(right - left) // step)), max(1, -(-(bottom - top) // step)))
 
 
@@ -205,9 +221,7 @@ def _move(target: Image.Image, source: Image.Image, knots: _Knots, flow: Array, 
     target.paste(moved, (box[0] * knots.step, box[1] * knots.step))
 
 
-def _read(
-    source: Image.Image, knots: _Knots, flow: Array, reach: int, box: tuple[int, int, int, int]
-) -> Image.Image:
+def _read(source: Image.Image, knots: _Knots, flow: Array, reach: int, box: tuple[int, int, int, int]) -> Image.Image:
     """Return the cells of `box` as a flow reads them from a source that starts `reach` pixels before the knots."""
     left, top, right, bottom = box
     step = knots.step
@@ -246,27 +260,21 @@ def _mouth(
     return Image.fromarray(np.rint(below + share * (upper.astype(np.float32) - below)).astype(np.uint8))
 
 
-def _between_knots(values: Array, size: tuple[int, int]) -> Array:
-    """Return values at knots, [rows + 1, columns + 1], for every pixel of the cells between them: bicubic."""
+def _between_knots(values: Array, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC) -> Array:
+    """Return values at knots, [rows + 1, columns + 1], for every pixel of the cells between them."""
     high, wide = values.shape
     box = (0.5, 0.5, wide - 0.5, high - 0.5)  # Pillow's pixels have their value in their middle, knots at the corner
-    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, Image.Resampling.BICUBIC, box=box))
+    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, how, box=box))
 
 
 def _lit(pixels: Pixels, light: Array, knots: _Knots) -> Pixels:
     """Add light at the knots, [rows + 1, columns + 1, channels], 1 from black to white."""
     if np.abs(light).max() * 255 < 0.5:
         return pixels
-    layers = [np.rint(_between_knots(light[..., c] * 255, knots.size)).astype(np.int16) for c in range(light.shape[2])]
+    # Linearly: a cubic filter's waves would reach beyond the face.
+    spread = (_between_knots(light[..., c] * 255, knots.size, Image.Resampling.BILINEAR) for c in range(light.shape[2]))
+    layers = [np.rint(layer).astype(np.int16) for layer in spread]
     lit = pixels.astype(np.int16)
     for channel in range(3):
         lit[..., channel] += layers[channel % len(layers)]
     return np.clip(lit, 0, 255).astype(np.uint8)
-
-
-def _fading(size: int) -> Array:
-    """Return [size, size] weights: 0 at the edge, 1 inside, smooth between."""
-    line = np.arange(size) + 0.5
-    from_edge = (np.minimum(line, size - line) / (FADE * size)).clip(0, 1)
-    ramp = from_edge * from_edge * (3 - 2 * from_edge)
-    return np.outer(ramp, ramp).astype(np.float32)

@@ -24,9 +24,19 @@ from pfvit.weights import SHIPPED
 FORMAT = "1"
 INT8 = "-int8"
 #: What goes in and comes out of each kind of file.
-INPUTS = {"recogniser": {"image"}, "generator": {"emotion", "residue", "strength"}}
+INPUTS = {
+    "recogniser": {"image"},
+    "generator": {"emotion", "residue", "strength"},
+    "photo": {"image"},
+    "photo-drawing": {"tokens"},
+}
 ANSWERS = {"logits", "probabilities"}
-OUTPUTS = {"recogniser": ANSWERS | {"emotion", "residue"}, "generator": {"face"}}
+OUTPUTS = {
+    "recogniser": ANSWERS | {"emotion", "residue"},
+    "generator": {"face"},
+    "photo": {"maps", "probabilities", "emotion", "residue"},
+    "photo-drawing": {"face"},
+}
 #: Faces that go through a recogniser together: more are no faster on a processor, and take memory.
 AT_ONCE = 32
 
@@ -134,6 +144,18 @@ def open_generator(recogniser: Network, threads: int | None = None, providers: S
     return generator
 
 
+def open_photo(recogniser: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network | None:
+    """Open the photo model beside a recogniser; None if there is none."""
+    path = photo_path(recogniser.path)
+    return _open(path, "photo", threads, OUTPUTS["photo"], providers) if path.is_file() else None
+
+
+def open_photo_drawing(recogniser: Network, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
+    """Open what draws from the photo model's components; InputError if it is not there."""
+    path = drawing_path(photo_path(recogniser.path))
+    return _open(path, "photo-drawing", threads, OUTPUTS["photo-drawing"], providers)
+
+
 def open_answering(path: Path | None = None, threads: int | None = None, providers: Sequence[str] = ()) -> Network:
     """Open what answers for a recogniser (the shipped one if not given): its 8-bit form if that is beside it.
 
@@ -159,6 +181,11 @@ def open_whole(answering: Network, threads: int | None = None, providers: Sequen
 def int8_path(recogniser: Path) -> Path:
     """Return where the 8-bit form of a recogniser stands."""
     return recogniser.parent / f"{recogniser.stem}{INT8}.onnx"
+
+
+def photo_path(recogniser: Path) -> Path:
+    """Return where the photo model of a recogniser stands."""
+    return recogniser.with_name(f"{recogniser.stem.removesuffix(INT8)}-photo.onnx")
 
 
 def drawing_path(photo: Path) -> Path:

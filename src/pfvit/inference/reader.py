@@ -14,12 +14,13 @@ from pfvit.detection.base import Detector, Face
 from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.inference import network
-from pfvit.inference.reading import Artist, Reading, transfer
+from pfvit.inference.generator import FaceGenerator
+from pfvit.inference.reading import Reading, transfer
 from pfvit.utils.cores import cores
 from pfvit.utils.prefetch import gather, prefetch, thread_map
 from pfvit.utils.text import utf8
 
-__all__ = ["Artist", "FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read", "transfer"]
+__all__ = ["FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read", "transfer"]
 
 #: Pictures are gathered until they are so many, or take so many bytes, and their faces are then recognised together.
 PICTURES_AT_ONCE = 32
@@ -95,7 +96,7 @@ class Reader:
             raise UsageError(f"threads must be 1 or more, not {threads}")
         path = None if weights is None else Path(weights)
         self.recogniser = network.open_answering(path, threads, providers)
-        self.artist = Artist(self.recogniser, threads, providers)
+        self.generator = FaceGenerator(self.recogniser, threads, providers)
         self._detector = detector
         self.threads = threads or cores()
 
@@ -103,7 +104,7 @@ class Reader:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        del self.recogniser, self.artist
+        del self.recogniser, self.generator
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -204,7 +205,7 @@ class Reader:
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
                 readings[-1].append(
-                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.artist)
+                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.generator)
                 )
         return readings
 

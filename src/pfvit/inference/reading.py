@@ -9,44 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data.images import Pixels, at_size
-from pfvit.detection.alignment import Frame
+from pfvit.data.images import Pixels
+from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
-from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change, paste_back
+from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
+from pfvit.inference.generator import FaceGenerator
 from pfvit.rendering import heat_over, panels
 
 #: An answer below this share, or with so little between the two best, is no name for an expression.
 FLAT, CLOSE = 0.4, 0.1
-
-
-class Artist:
-    """Draws faces from the components that the encoder finds in them; both networks are loaded when first needed."""
-
-    def __init__(self, recogniser: network.Network, threads: int | None, providers: Sequence[str] = ()):
-        self.recogniser, self.threads, self.providers = recogniser, threads, providers
-
-    @cached_property
-    def encoder(self) -> network.Network:
-        """The recogniser with its components, in full precision."""
-        return network.open_whole(self.recogniser, self.threads, self.providers)
-
-    @cached_property
-    def generator(self) -> network.Network:
-        """The generator that was trained with the recogniser; InputError if it is not beside it."""
-        return network.open_generator(self.recogniser, self.threads, self.providers)
-
-    def components(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the emotional component and the residue of each crop, float32 [tokens, width] each."""
-        found = self.encoder.each([at_size(crop, self.encoder.size) for crop in crops], ("emotion", "residue"))
-        return [(emotion, residue) for emotion, residue in found]
-
-    def draw(self, emotion: np.ndarray, residue: np.ndarray, strength: float) -> NDArray[np.float32]:
-        """Return faces, float32 [batch, size, size, channels] in [0, 1], of components [batch, tokens, width]."""
-        share = np.full(len(emotion), strength, dtype=np.float32)
-        return self.generator.run(emotion=emotion, residue=residue, strength=share)["face"]
+#: In the expression map a movement of so many eye distances, or so much light, counts as 1.
+FULL_MOVE, FULL_LIGHT = 0.1, 0.25
+#: The distance between the pupils in a crop, as a share of its side.
+EYE_DISTANCE = float(POINTS[1, 0] - POINTS[0, 0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +49,16 @@ class Reading:
     """Of every emotion; they sum to 1."""
     crop: Pixels = field(repr=False)
     """uint8 [height, width, 3]: the face as it was cut out, upright."""
-    artist: Artist = field(repr=False)
+    generator: FaceGenerator = field(repr=False)
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
+    maps: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
+    """The photo model's maps, once they are known; an empty list before."""
 
     @cached_property
     def components(self) -> tuple[np.ndarray, np.ndarray]:
         """The emotional component and the residue, float32 [tokens, width] each; looked for when first needed."""
-        return self.artist.components([self.crop])[0]
+        return self.generator.components([self.crop])[0]
 
     @property
     def entropy(self) -> float:
@@ -102,30 +81,30 @@ class Reading:
     def poker_face(self, strength: float = 1.0) -> Pixels:
         """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
 
-        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. The more
-        certainly a face is neutral already, the less it changes (`pfvit.inference.face_edit.due`).
-        Resolution and colour are the crop's own: see `pfvit.inference.face_edit`.
+        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. Resolution
+        and colour are the crop's own: its pixels are moved, not painted (`pfvit.inference.face_edit`).
         """
         _check_strength(strength)
-        if strength == 0:
-            return self.crop.copy()
-        return apply_change(self.crop, self._change(strength))
+        return self.crop.copy() if strength == 0 else apply_change(self.crop, self.change(strength))
 
-    def put_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
+    def paste_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
         """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
 
-        The photo is the one that was read, or one that came from it by putting back another of its faces.
+        The photo is the one that was read, or one that came from it by pasting back another of its faces.
         """
         _check_strength(strength)
         if strength == 0:
             return photo.copy()
-        change = self._change(strength)
+        change = self.change(strength)
         return apply_change(photo, change) if self.square is None else paste_back(photo, change, self.square)
+
+    put_back = paste_back  # its name until version 0.2
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
         _check_strength(strength)
-        face = np.rint(self.draw(strength) * 255).astype(np.uint8)
+        drawn = self.generator.draw_photo(self.crop, strength) if self._moves else self.draw(strength)
+        face = np.rint(drawn * 255).astype(np.uint8)
         return np.repeat(face, 3 // face.shape[2], axis=2)
 
     @property
@@ -135,8 +114,19 @@ class Reading:
 
     @property
     def expression_map(self) -> NDArray[np.float32]:
-        """Where taking the expression off changes the face: float32 [size, size], 0 unchanged, 1 black to white."""
-        return np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
+        """Where the expression sits: float32 [size, size] over the crop, from 0 to 1.
+
+        1 is where the face moves by a tenth of the distance between the eyes or more to become its poker face, or
+        changes its light by a quarter of the way from black to white. A calm face has a map near 0.
+        """
+        if not self._moves:
+            light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
+            return np.minimum(light / FULL_LIGHT, 1)
+        change = self.change(1.0)
+        above = (change.height > 0)[..., None]
+        flow = change.base + np.where(above, change.split, -change.split)
+        moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
+        return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
 
     def to_dict(self) -> dict[str, object]:
         """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
@@ -168,17 +158,48 @@ class Reading:
         self.to_pil().save(file, "PNG")
         return file.getvalue()
 
-    def _change(self, strength: float) -> FaceChange:
-        change = drawn_change(self.crop, self.draw(0.0), self.draw(strength), self.artist.generator.emphasis)
-        return change.times(neutral_damping(self.probabilities[NEUTRAL]))
+    def change(self, strength: float = 1.0) -> FaceChange:
+        """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
+        if self._moves:
+            return movement_change(self._maps).times(strength)
+        gain = self.generator.small_generator.emphasis
+        drawn = drawn_change(self.crop, self.draw(0.0), self.draw(strength), gain)
+        return drawn.times(neutral_damping(self.probabilities[NEUTRAL]))
+
+    @property
+    def _moves(self) -> bool:
+        return self.generator.moves(self.crop)
+
+    @property
+    def _maps(self) -> NDArray[np.float32]:
+        if not self.maps:
+            self.maps.extend(self.generator.maps([self.crop]))
+        return self.maps[0]
 
     def draw(self, strength: float) -> NDArray[np.float32]:
         """Return the face as the generator draws it, float32 [size, size, channels] in [0, 1]; drawn only once."""
         strength = float(strength)
         if strength not in self.drawings:
             emotion, residue = self.components
-            self.drawings[strength] = self.artist.draw(emotion[None], residue[None], strength)[0]
+            self.drawings[strength] = self.generator.generate(emotion[None], residue[None], strength)[0]
         return self.drawings[strength]
+
+
+def prepare(readings: Sequence[Reading], strength: float) -> None:
+    """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
+    moved = [reading for reading in readings if reading.generator.moves(reading.crop)]
+    if moved:
+        found = moved[0].generator.maps([reading.crop for reading in moved])
+        for reading, maps in zip(moved, found, strict=True):
+            reading.maps[:] = [maps]
+    drawn = [reading for reading in readings if not reading.generator.moves(reading.crop)]
+    if drawn and strength:
+        generator = drawn[0].generator
+        parts = generator.components([reading.crop for reading in drawn])
+        emotion, residue = map(np.stack, zip(*parts, strict=True))
+        for share in (0.0, float(strength)):
+            for reading, face in zip(drawn, generator.generate(emotion, residue, share), strict=True):
+                reading.drawings[share] = face
 
 
 def transfer(giver: Reading, taker: Reading) -> Pixels:
@@ -187,10 +208,12 @@ def transfer(giver: Reading, taker: Reading) -> Pixels:
     The giver's emotional component takes the place of the taker's, and the residue stays. Both must be readings of the
     same weights, or InputError. What it can do is what the poker face can: see the model card.
     """
-    if giver.artist.recogniser.pair != taker.artist.recogniser.pair:
+    if giver.generator.recogniser.pair != taker.generator.recogniser.pair:
         raise InputError("the two faces were read with different weights: read both with one Reader")
-    drawn = taker.artist.draw(giver.components[0][None], taker.components[1][None], 0.0)[0]
-    return apply_change(taker.crop, drawn_change(taker.crop, taker.draw(0.0), drawn, taker.artist.generator.emphasis))
+    drawn = taker.generator.generate(giver.components[0][None], taker.components[1][None], 0.0)[0]
+    return apply_change(
+        taker.crop, drawn_change(taker.crop, taker.draw(0.0), drawn, taker.generator.small_generator.emphasis)
+    )
 
 
 def _check_strength(strength: float) -> None:

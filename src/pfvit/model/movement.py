@@ -82,9 +82,7 @@ class MovementHead(nn.Module):
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.up1, self.up2 = Upsample(width, 96), Upsample(96, 64)
         self.detail = nn.Sequential(nn.Conv2d(12, DETAIL_CHANNELS, 3, 1, 1), nn.SiLU())
-        self.mix = nn.Sequential(
-            nn.Conv2d(64 + DETAIL_CHANNELS, 96, 3, 1, 1), nn.GroupNorm(NORM_GROUPS, 96), nn.SiLU()
-        )
+        self.mix = nn.Sequential(nn.Conv2d(64 + DETAIL_CHANNELS, 96, 3, 1, 1), nn.GroupNorm(NORM_GROUPS, 96), nn.SiLU())
         self.apply(initialise)
         self.head = nn.Conv2d(96, sum(CHANNELS.values()), 3, 1, 1)
         nn.init.zeros_(self.head.weight)

@@ -62,7 +62,7 @@ class Engine:
         self.limits = limits
         # Each thread runs the model on its own core: no threads that spin while they wait for each other.
         self.reader = Reader(weights, threads=1)
-        _ = self.reader.artist.generator  # one that is missing should be known now
+        self.reader.generator.check()  # a missing file should be known now
         self.waiting: deque[Job] = deque()
         self.arriving = self.idle = self.working = 0
         self.closed = False

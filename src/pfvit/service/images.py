@@ -87,7 +87,7 @@ def drawing(view: View, which: Which, strength: float, media_type: str) -> Calla
         if view == "photo":
             pixels = photo.pixels
             for face in chosen:
-                pixels = face.put_back(pixels, strength)
+                pixels = face.paste_back(pixels, strength)
             return encoded(pixels, media_type, photo.metadata)
         return encoded(picture(chosen[0], view, strength), media_type, photo.metadata._replace(exif=None))
 

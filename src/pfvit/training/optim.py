@@ -9,7 +9,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from pfvit.config import Pretrain, Train
-from pfvit.training import distributed
 from pfvit.training.muon import Muon
 
 MAKER_BETAS = (0.9, 0.95)  # MAE

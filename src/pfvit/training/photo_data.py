@@ -75,7 +75,9 @@ class PhotoFaces:
     def __init__(self, paths: Sequence[Path], points: Path, lip_reach: float, device: torch.device, limit: int | None):
         named = [(path, next((name for word, name in POINTS_OF.items() if word in path.name), None)) for path in paths]
         if unknown := [path.name for path, name in named if name is None]:
-            raise InputError(f"no mesh points are known for {', '.join(unknown)}: {points} has {', '.join(POINTS_OF.values())}")
+            raise InputError(
+                f"no mesh points are known for {', '.join(unknown)}: {points} has {', '.join(POINTS_OF.values())}"
+            )
         meshes = {name: mesh.load_mesh_points(points, name) for _, name in named if name}
         colour = [name for name in meshes if name not in GRAY]
         small = [name for name in meshes if name == "fer"]
@@ -85,12 +87,15 @@ class PhotoFaces:
                 found = [meshes[name] for name in group]
                 keep = np.concatenate([one.found for one in found])
                 teacher = mesh.NeutralTeacher(
-                    np.concatenate([one.points for one in found])[keep], np.concatenate([one.shares for one in found])[keep]
+                    np.concatenate([one.points for one in found])[keep],
+                    np.concatenate([one.shares for one in found])[keep],
                 )
                 teachers |= dict.fromkeys(group, teacher)
         self.device = device
         self.sets = [
-            _face_set(name, path, meshes[name], teachers.get(name) or next(iter(teachers.values())), lip_reach, device, limit)
+            _face_set(
+                name, path, meshes[name], teachers.get(name) or next(iter(teachers.values())), lip_reach, device, limit
+            )
             for path, name in named
             if name
         ]
@@ -115,7 +120,9 @@ class PhotoFaces:
                 pools = [getattr(self.sets[k], kind) for k in sets]
                 sizes = torch.tensor([float(len(pool)) for pool in pools])
                 which = torch.multinomial(sizes, number, replacement=True, generator=generator)
-                for k, pool, wanted in zip(sets, pools, torch.bincount(which, minlength=len(pools)).tolist(), strict=True):
+                for k, pool, wanted in zip(
+                    sets, pools, torch.bincount(which, minlength=len(pools)).tolist(), strict=True
+                ):
                     if wanted:
                         if kind == "expressive":
                             weight = self.sets[k].expressive_weight

@@ -5,7 +5,6 @@ The step number decides all random numbers, so a run that was stopped goes on as
 
 import copy
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoDiscriminat
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.loop import make_fabric, stop_if_not_finite
-from pfvit.training.movement_losses import face_regions, light_losses, mouth_crops, movement_losses, roughness
+from pfvit.training.movement_losses import face_regions, light_losses, mouth_crops, movement_losses
 from pfvit.training.photo_data import PhotoFaces, Views
 from pfvit.training.run import Run
 
@@ -139,9 +138,7 @@ class PhotoTrainer:
         self._learn(optimizer, loss)
         return {"loss": loss.detach()}
 
-    def _movement(
-        self, done: float, within: int, generator: torch.Generator, adversarial: bool
-    ) -> dict[str, Tensor]:
+    def _movement(self, done: float, within: int, generator: torch.Generator, adversarial: bool) -> dict[str, Tensor]:
         config, weights = self.config, self.config.weights
         optimizer = self.optimizers["generator"]
         _set_lr(optimizer, config.lr, done, end=0.03 if adversarial else 0.3)
@@ -175,7 +172,9 @@ class PhotoTrainer:
         if adversarial:
             scale["flow"] *= max(weights.flow_end, 1 - 1.3 * max(0.0, done - 0.05))
             terms |= self._adversarial(views, poker[:count], expressive, done, within, generator)
-            scale |= {name: getattr(weights, name) * min(1.0, done / 0.1) for name in ("realism", "mouth_realism", "neutral")}
+            scale |= {
+                name: getattr(weights, name) * min(1.0, done / 0.1) for name in ("realism", "mouth_realism", "neutral")
+            }
         else:  # nothing to answer to: light must not drift
             scale["light"] *= 2
         loss = torch.stack([scale[name] * terms[name] for name in scale]).sum()
@@ -286,7 +285,9 @@ class PhotoTrainer:
             if record["stage"] != "photo":
                 raise InputError(f"{path} is a run of stage {record['stage']!r}, not of the photo model")
             weights = checkpoint.part_of(tensors, "average")
-            checkpoint.load_into(self.discriminators, checkpoint.part_of(tensors, "discriminators"), "discriminators", path)
+            checkpoint.load_into(
+                self.discriminators, checkpoint.part_of(tensors, "discriminators"), "discriminators", path
+            )
         else:
             weights = load_file(path)
         checkpoint.load_into(self.model, {name: value.float() for name, value in weights.items()}, "photo model", path)
@@ -320,7 +321,11 @@ def _narrower(widths: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
 
 def _set_lr(optimizer: torch.optim.Optimizer, lr: float, done: float, warmup: float = 0.03, end: float = 0.03) -> None:
     """Set the rate: linear warm-up, then half a cosine down to `end` of the peak."""
-    share = done / warmup if done < warmup else end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    share = (
+        done / warmup
+        if done < warmup
+        else end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+    )
     for group in optimizer.param_groups:
         group["lr"] = lr * share * group.get("scale", 1.0)
 

@@ -1,0 +1,86 @@
+"""Makes faces with less of their expression: the photo model where it fits, else the recogniser's own small drawings."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.data.images import Pixels, at_size
+from pfvit.inference import network
+
+#: Gray crops up to this side are left to the drawings of the small model, which was trained on such faces.
+SMALL_SIDE = 64
+
+
+class FaceGenerator:
+    """Opens what it needs when it is first needed; one for each reader.
+
+    There are two generators. The *photo model* (`NAME-photo.onnx` beside the recogniser) predicts how a face has to move
+    to lose its expression; its own drawing (`NAME-photo-drawing.onnx`) shows what it saw. The *small generator*
+    (`NAME-generator.onnx`) was trained with the recogniser and draws faces of its size from its components.
+    """
+
+    def __init__(self, recogniser: network.Network, threads: int | None = None, providers: Sequence[str] = ()):
+        self.recogniser, self.threads, self.providers = recogniser, threads, providers
+
+    @cached_property
+    def encoder(self) -> network.Network:
+        """The recogniser with its components, in full precision."""
+        return network.open_whole(self.recogniser, self.threads, self.providers)
+
+    @cached_property
+    def small_generator(self) -> network.Network:
+        """The small generator that was trained with the recogniser; InputError if it is not beside it."""
+        return network.open_generator(self.recogniser, self.threads, self.providers)
+
+    @cached_property
+    def photo(self) -> network.Network | None:
+        """The photo model, or None if there is none beside the recogniser."""
+        return network.open_photo(self.recogniser, self.threads, self.providers)
+
+    @cached_property
+    def photo_drawing(self) -> network.Network:
+        """What draws from the photo model's components; InputError if it is not beside the photo model."""
+        return network.open_photo_drawing(self.recogniser, self.threads, self.providers)
+
+    def check(self) -> None:
+        """Open what a poker face needs, so that a missing file is known before any work; InputError if one is."""
+        if self.photo is None:
+            _ = self.small_generator
+
+    def moves(self, crop: Pixels) -> bool:
+        """Say whether this crop goes to the photo model, rather than to the small generator."""
+        return self.photo is not None and (max(crop.shape[:2]) > SMALL_SIDE or not _is_gray(crop))
+
+    def components(self, crops: Sequence[Pixels]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the recogniser's emotional component and residue of each crop, float32 [tokens, width] each."""
+        found = self.encoder.each([at_size(crop, self.encoder.size) for crop in crops], ("emotion", "residue"))
+        return [(emotion, residue) for emotion, residue in found]
+
+    def generate(self, emotion: np.ndarray, residue: np.ndarray, strength: float) -> NDArray[np.float32]:
+        """Return the small generator's faces, float32 [batch, size, size, channels] in [0, 1].
+
+        Components are [batch, tokens, width]; `strength` is from 0, the reconstruction, to 1, the poker face.
+        """
+        share = np.full(len(emotion), strength, dtype=np.float32)
+        return self.small_generator.run(emotion=emotion, residue=residue, strength=share)["face"]
+
+    def maps(self, crops: Sequence[Pixels]) -> list[NDArray[np.float32]]:
+        """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_edit.MAPS`."""
+        return [maps for (maps,) in self._photo_each(crops, ("maps",))]
+
+    def draw_photo(self, crop: Pixels, strength: float) -> NDArray[np.float32]:
+        """Return the crop as the photo model draws it, float32 [112, 112, 3] in [0, 1], with a share of its emotion."""
+        ((emotion, residue),) = self._photo_each([crop], ("emotion", "residue"))
+        return self.photo_drawing.run(tokens=(residue + np.float32(1 - strength) * emotion)[None])["face"][0]
+
+    def _photo_each(self, crops: Sequence[Pixels], outputs: Sequence[str]) -> list[tuple[np.ndarray, ...]]:
+        photo = self.photo
+        if photo is None:
+            raise RuntimeError("there is no photo model: ask `moves` first")
+        return photo.each([at_size(crop, photo.size) for crop in crops], outputs)
+
+
+def _is_gray(crop: Pixels) -> bool:
+    return bool((crop[..., 0] == crop[..., 1]).all() and (crop[..., 1] == crop[..., 2]).all())
