@@ -80,7 +80,8 @@ class TrainPhoto:
     small_faces: float = 0.35
     """Share of expressive faces that come from gray sets, which have the rarer expressions."""
     lip_reach: float = 0.6
-    """How far inside an open mouth's lips the photo is read, in rings of mesh points: the mesh lies on the teeth's edge."""
+    """How far inside an open mouth's lips the photo is read, in rings of mesh points: the mesh lies on the teeth's
+    edge."""
     discriminator_widths: tuple[int, int, int, int] = (48, 96, 160, 256)
     """Channels of the discriminators."""
     seed: int = 0

@@ -1,11 +1,11 @@
-"""Where the points of faces lie, and where they would lie without an expression: what the photo model's movement learns.
+"""Where the points of faces lie, and where they would lie without an expression: what the photo model learns.
 
 The points are MediaPipe's face mesh (478 of them; Kartynnik et al., arXiv 1907.06724), found once for every training
-face and stored as 80 principal components. `NeutralTeacher` says in closed form where they would be in the same person's
-neutral face. It is fitted on unpaired faces; no two pictures of one person are needed.
+face and stored as 80 principal components. `NeutralTeacher` says in closed form where they would be in the same
+person's neutral face. It is fitted on unpaired faces; no two pictures of one person are needed.
 
-Points are counted in *face units*: the origin is the middle between the outer corners of the eyes, x runs along the line
-between them, y down the face, and 1 is the distance between these corners.
+Points are counted in *face units*: the origin is the middle between the outer corners of the eyes, x runs along the
+line between them, y down the face, and 1 is the distance between these corners.
 """
 
 from collections.abc import Mapping
@@ -44,14 +44,14 @@ LIPS = [
 ]  # fmt: skip
 CORNERS = (61, 291)
 JAW = [
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150, 136,
-    172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+    150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 ]  # fmt: skip
 BROWS = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 336, 296, 334, 293, 300, 276, 283, 282, 295, 285]
 UPPER_BROWS = [70, 63, 105, 66, 107, 336, 296, 334, 293, 300]
 LIDS = [
-    246, 161, 160, 159, 158, 157, 173, 155, 154, 153, 145, 144, 163, 7, 466, 388, 387, 386, 385, 384, 398, 382, 381, 380,
-    374, 373, 390, 249,
+    246, 161, 160, 159, 158, 157, 173, 155, 154, 153, 145, 144, 163, 7, 466, 388, 387, 386, 385, 384, 398, 382,
+    381, 380, 374, 373, 390, 249,
 ]  # fmt: skip
 
 #: A head is turned by so much if the tip of the nose is so far from the middle line, in face units.
@@ -130,7 +130,7 @@ def load_mesh_points(path: Path, name: str) -> MeshPoints:
             components, mean = stored["V"].astype(np.float32), stored["mean"].astype(np.float32)
             points = stored[f"{name}_coef"].astype(np.float32) @ components.T + mean
             place = stored[f"{name}_oa"].astype(np.float64)
-            rows = stored[f"{name}_row"] if f"{name}_row" in stored else None
+            rows = stored.get(f"{name}_row")
             return MeshPoints(
                 points.reshape(-1, POINTS, 2).astype(np.float64), place[:, :2], place[:, 2:],
                 stored[f"{name}_ok"], stored[f"{name}_share"].astype(np.float32), rows,
@@ -173,8 +173,8 @@ class NeutralTeacher:
         expressive = frontal & (shares[:, 0] < 0.15)
         if min(neutral.sum(), expressive.sum()) < 2 * LEAST_FACES:
             raise InputError(
-                f"{neutral.sum()} strictly neutral and {expressive.sum()} expressive faces are too few to learn what an "
-                f"expression does; give at least {2 * LEAST_FACES} of each"
+                f"{neutral.sum()} strictly neutral and {expressive.sum()} expressive faces are too few to learn what "
+                f"an expression does; give at least {2 * LEAST_FACES} of each"
             )
         stable = points[:, STABLE].reshape(len(points), -1)
         self.stable_mean, self.stable_scale = stable[neutral].mean(0), stable[neutral].std(0) + 1e-6

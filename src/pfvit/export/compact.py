@@ -1,9 +1,9 @@
 """Store the weights of an .onnx file in 8 bits, while all arithmetic stays in full precision.
 
 Each large matrix is kept as int8 with one scale per output channel (symmetric, to the nearest of 255 levels), and is
-turned back into float32 by a Cast and a Mul that onnxruntime folds away when it opens the file. So the file is a quarter
-as large, and as fast and nearly as exact as before: a weight is off by at most half a level, 0.4% of the largest weight
-of its channel. This is not the 8-bit arithmetic of `pfvit.export.quantize`.
+turned back into float32 by a Cast and a Mul that onnxruntime folds away when it opens the file. So the file is a
+quarter as large, and as fast and nearly as exact as before: a weight is off by at most half a level, 0.4% of the
+largest weight of its channel. This is not the 8-bit arithmetic of `pfvit.export.quantize`.
 """
 
 from pathlib import Path

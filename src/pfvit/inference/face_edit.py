@@ -6,8 +6,8 @@ come from the photo model (`movement_change`), or, for faces that only a small d
 painted; where nothing changes, pixels stay as they are, bit for bit.
 
 Around the mouth there are two flows, one for what lies above the line of the closed lips and one for what lies below
-it. The photo is read by both, and the colours are mixed along that line, in a cut half a pixel wide. A single flow could
-not close an open mouth: between the lips it would read the teeth.
+it. The photo is read by both, and the colours are mixed along that line, in a cut half a pixel wide. A single flow
+could not close an open mouth: between the lips it would read the teeth.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Makes faces with less of their expression: the photo model where it fits, else the recogniser's own small drawings."""
+"""Make faces with less of their expression: by the photo model where it fits, else by the small generator."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,8 +16,8 @@ SMALL_SIDE = 64
 class FaceGenerator:
     """Opens what it needs when it is first needed; one for each reader.
 
-    There are two generators. The *photo model* (`NAME-photo.onnx` beside the recogniser) predicts how a face has to move
-    to lose its expression; its own drawing (`NAME-photo-drawing.onnx`) shows what it saw. The *small generator*
+    There are two generators. The *photo model* (`NAME-photo.onnx` beside the recogniser) predicts how a face has to
+    move to lose its expression; its own drawing (`NAME-photo-drawing.onnx`) shows what it saw. The *small generator*
     (`NAME-generator.onnx`) was trained with the recogniser and draws faces of its size from its components.
     """
 

@@ -3,8 +3,8 @@
 The parts are the paper's: a vanilla ViT encoder, pre-trained as a masked autoencoder; a separator with emotion +
 residue = representation; a generator of a drawing (reconstruction from both components, poker face from the residue
 alone) and, ours, of a movement; a classifier that reads the emotion from the emotional component; a discriminator
-(`PhotoDiscriminator`). Differences to `pfvit.model.PFViT`: there is no class token (what is wanted is where things are),
-and the discriminators are convolutional, one for the whole face and one for the mouth.
+(`PhotoDiscriminator`). Differences to `pfvit.model.PFViT`: there is no class token (what is wanted is where things
+are), and the discriminators are convolutional, one for the whole face and one for the mouth.
 """
 
 from typing import NamedTuple
