@@ -52,9 +52,9 @@ def test_a_copy_draws_what_the_reading_draws(copied, weights):
 def test_many_readings_open_a_file_once(weights):
     (reading,) = Reader(weights, threads=1).read(CROP, whole=True)
     one, other = (arrived(pickle.dumps(reading)) for _ in range(2))
-    assert "session" not in vars(one.artist.recogniser)
+    assert "session" not in vars(one.generator.recogniser)
     one.poker_face(), other.poker_face()
-    assert one.artist.recogniser.session is other.artist.recogniser.session
+    assert one.generator.recogniser.session is other.generator.recogniser.session
 
 
 def test_weights_are_found_from_another_folder_and_the_shipped_ones_wherever_they_are(weights, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ line between them, y down the face, and 1 is the distance between these corners.
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +125,7 @@ class MeshPoints(NamedTuple):
 def load_mesh_points(path: Path, name: str) -> MeshPoints:
     """Return the points of one set of faces from a file of components; InputError if the file does not hold them."""
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
             if f"{name}_coef" not in stored:
                 raise InputError(f"{path} holds no mesh points of {name!r}")
             components, mean = stored["V"].astype(np.float32), stored["mean"].astype(np.float32)
@@ -135,7 +136,7 @@ def load_mesh_points(path: Path, name: str) -> MeshPoints:
                 points.reshape(-1, POINTS, 2).astype(np.float64), place[:, :2], place[:, 2:],
                 stored[f"{name}_ok"], stored[f"{name}_share"].astype(np.float32), rows,
             )  # fmt: skip
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, ValueError, KeyError, BadZipFile) as problem:
         raise InputError(f"{path} cannot be read as mesh points: {problem}") from problem
 
 
@@ -233,12 +234,12 @@ class NeutralTeacher:
         more = np.cov(seen.T, aweights=share) - self.spread
         values, vectors = np.linalg.eigh(more)
         moment = (vectors * np.maximum(values, 0)) @ vectors.T + np.outer(shift, shift)
-        return self.spread @ np.linalg.inv(self.spread + moment)
+        return np.linalg.solve(_regular(self.spread + moment), self.spread).T
 
     def _fit_smile(self, seen: Array, neutral: NDArray[np.bool_], smiling: NDArray[np.bool_]) -> None:
         """Fit a logistic regression along the linear discriminant of neutral and smiling faces, each counting half."""
         both = (np.cov(seen[neutral].T) + np.cov(seen[smiling].T)) / 2
-        self.discriminant = np.linalg.solve(both, seen[smiling].mean(0) - seen[neutral].mean(0))
+        self.discriminant = np.linalg.solve(_regular(both), seen[smiling].mean(0) - seen[neutral].mean(0))
         x = np.concatenate([seen[neutral] @ self.discriminant, seen[smiling] @ self.discriminant])
         y = np.repeat([0.0, 1.0], [neutral.sum(), smiling.sum()])
         w = np.repeat([0.5 / neutral.sum(), 0.5 / smiling.sum()], [neutral.sum(), smiling.sum()])
@@ -246,7 +247,7 @@ class NeutralTeacher:
         x = (x - centre) / scale
         slope, offset = 1.0, 0.0
         for _ in range(50):  # Newton's method on two numbers
-            p = 1 / (1 + np.exp(-(slope * x + offset)))
+            p = _logistic(slope * x + offset)
             gradient = np.array([(w * (p - y) * x).sum() + 1e-3 * slope, (w * (p - y)).sum()])
             curve = w * p * (1 - p)
             hessian = np.array([[(curve * x * x).sum() + 1e-3, (curve * x).sum()], [(curve * x).sum(), curve.sum()]])
@@ -256,7 +257,7 @@ class NeutralTeacher:
         self.smile_offset = offset - slope * centre / scale + SMILE_ODDS
 
     def _smile(self, seen: Array) -> Array:
-        return 1 / (1 + np.exp(-(seen @ self.discriminant * self.smile_slope + self.smile_offset)))
+        return _logistic(seen @ self.discriminant * self.smile_slope + self.smile_offset)
 
     def _weights(self, seen: Array, shares: NDArray[np.floating]) -> Array:
         """Return the share of each answer, [n, 8]: neutral (stay as you are), then each emotion's filter."""
@@ -269,6 +270,15 @@ class NeutralTeacher:
         weights[:, 1] = left * smile
         weights[:, 0] = left * (1 - smile)
         return weights
+
+
+def _regular(matrix: Array) -> Array:
+    """Return a covariance that can be inverted, whatever directions the data left out."""
+    return matrix + 1e-6 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+
+
+def _logistic(x: Array) -> Array:
+    return np.exp(-np.logaddexp(0, -x))
 
 
 def strictly_neutral(points: Array, shares: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -61,7 +61,7 @@ def movement_change(maps: Array) -> FaceChange:
     The model counts flows in halves of the side, and light on a scale from -1 (black) to 1 (white).
     """
     parts = dict(zip(MAPS, np.split(maps, np.cumsum(list(MAPS.values()))[:-1]), strict=True))
-    base, split, light = (np.moveaxis(parts[name], 0, 2) / 2 for name in ("base", "split", "light"))
+    base, split, light = (np.moveaxis(parts[name], 0, 2) * np.float32(0.5) for name in ("base", "split", "light"))
     return FaceChange(base, split, parts["height"][0], light)
 
 
@@ -105,8 +105,9 @@ def _applied(
     knots = _knots_over(axes, origin)
     at_knots = _Sampler(knots, axes, origin, len(change.height))
     share = at_knots.fading() if fade else np.float32(1)
-    base = at_knots(change.base) * share @ axes.T.astype(np.float32)  # in pixels of the photo
-    split = at_knots(change.split) * share @ axes.T.astype(np.float32)
+    to_pixels = axes.T.astype(np.float32)
+    base: Array = at_knots(change.base) * share @ to_pixels
+    split: Array = at_knots(change.split) * share @ to_pixels
     light = at_knots(change.light) * share
     out = photo.copy()
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)

@@ -16,6 +16,7 @@ from pfvit.errors import InputError
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
 from pfvit.inference.generator import FaceGenerator
+from pfvit.inference.movement import Movement, measure_movement
 from pfvit.rendering import heat_over, panels
 
 #: An answer below this share, or with so little between the two best, is no name for an expression.
@@ -38,10 +39,10 @@ class Reading:
     """Left, top, width and height of the face in pixels of the picture."""
     score: float
     """How sure the detector is that this is a face, from 0 to 1."""
-    points: NDArray[np.float64] | None = field(repr=False)
+    landmarks: NDArray[np.float64] | None = field(repr=False)
     """[5, 2]: x and y of the eyes, nose and mouth corners in pixels of the picture, each pair from left to right as
     seen; None if the detector does not find them, or with `whole`."""
-    square: Frame | None = field(repr=False)
+    frame: Frame | None = field(repr=False)
     """Which square of the picture was cut out: centre, side, roll; None with `whole`."""
     emotion: str
     """The most probable emotion."""
@@ -96,9 +97,19 @@ class Reading:
         if strength == 0:
             return photo.copy()
         change = self.change(strength)
-        return apply_change(photo, change) if self.square is None else paste_back(photo, change, self.square)
+        return apply_change(photo, change) if self.frame is None else paste_back(photo, change, self.frame)
 
     put_back = paste_back  # its name until version 0.2
+
+    @property
+    def points(self) -> NDArray[np.float64] | None:
+        """The landmarks, by their name until version 0.2."""
+        return self.landmarks
+
+    @property
+    def square(self) -> Frame | None:
+        """The frame, by its name until version 0.2."""
+        return self.frame
 
     def drawn(self, strength: float) -> Pixels:
         """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
@@ -128,6 +139,22 @@ class Reading:
         moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
         return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
 
+    @cached_property
+    def movement(self) -> Movement | None:
+        """How far each region of this face is from its own poker face; None for faces that the photo model does not
+        see.
+
+        Shares of the distance between the eyes, signed; see `pfvit.inference.movement`.
+        """
+        if not self._moves:
+            return None
+        corners = None
+        if self.landmarks is not None and self.frame is not None:
+            turn = np.exp(-1j * self.frame.roll) / self.frame.side
+            place = ((self.landmarks[3:5] - [self.frame.x, self.frame.y]) @ [1, 1j]) * turn
+            corners = np.stack([place.real, place.imag], axis=1) + 0.5
+        return measure_movement(movement_change(self._maps), corners)
+
     def to_dict(self) -> dict[str, object]:
         """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
         return {
@@ -135,7 +162,7 @@ class Reading:
             "face": self.face,
             "box": list(self.box),
             "score": round(self.score, 4),
-            "landmarks": None if self.points is None else np.round(self.points, 1).tolist(),
+            "landmarks": None if self.landmarks is None else np.round(self.landmarks, 1).tolist(),
             "emotion": self.emotion,
             "unsure": self.unsure,
             "entropy": round(self.entropy, 4),
@@ -162,9 +189,9 @@ class Reading:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
             return movement_change(self._maps).times(strength)
-        gain = self.generator.small_generator.emphasis
-        drawn = drawn_change(self.crop, self.draw(0.0), self.draw(strength), gain)
-        return drawn.times(neutral_damping(self.probabilities[NEUTRAL]))
+        before, after = self.draw(0.0), self.draw(strength)
+        change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
+        return change.times(neutral_damping(self.probabilities[NEUTRAL]))
 
     @property
     def _moves(self) -> bool:

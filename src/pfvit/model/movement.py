@@ -85,8 +85,8 @@ class MovementHead(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(64 + DETAIL_CHANNELS, 96, 3, 1, 1), nn.GroupNorm(NORM_GROUPS, 96), nn.SiLU())
         self.apply(initialise)
         self.head = nn.Conv2d(96, sum(CHANNELS.values()), 3, 1, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for weight in self.head.parameters():
+            nn.init.zeros_(weight)
 
     def forward(
         self,
