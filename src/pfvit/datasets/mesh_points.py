@@ -233,8 +233,8 @@ class NeutralTeacher:
         shift = np.average(seen, axis=0, weights=share) - self.mean
         more = np.cov(seen.T, aweights=share) - self.spread
         values, vectors = np.linalg.eigh(more)
-        moment = (vectors * np.maximum(values, 0)) @ vectors.T + np.outer(shift, shift)
-        return np.linalg.solve(_regular(self.spread + moment), self.spread).T
+        moment: Array = (vectors * np.maximum(values, 0)) @ vectors.T + np.outer(shift, shift)
+        return np.asarray(np.linalg.solve(_regular(self.spread + moment), self.spread).T, dtype=np.float64)
 
     def _fit_smile(self, seen: Array, neutral: NDArray[np.bool_], smiling: NDArray[np.bool_]) -> None:
         """Fit a logistic regression along the linear discriminant of neutral and smiling faces, each counting half."""

@@ -106,8 +106,8 @@ def _applied(
     at_knots = _Sampler(knots, axes, origin, len(change.height))
     share = at_knots.fading() if fade else np.float32(1)
     to_pixels = axes.T.astype(np.float32)
-    base: Array = at_knots(change.base) * share @ to_pixels
-    split: Array = at_knots(change.split) * share @ to_pixels
+    base = (at_knots(change.base) * share @ to_pixels).astype(np.float32, copy=False)
+    split = (at_knots(change.split) * share @ to_pixels).astype(np.float32, copy=False)
     light = at_knots(change.light) * share
     out = photo.copy()
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)

@@ -76,13 +76,13 @@ class PhotoTrainer:
     def __init__(self, config: TrainPhoto, device: torch.device, bf16: bool):
         self.config, self.device, self.bf16 = config, device, bf16
         torch.manual_seed(config.seed)
-        self.model = PhotoPFViT().to(device, memory_format=torch.channels_last)
+        self.model = PhotoPFViT().to(device)
         self.decoder = PhotoDecoder().to(device)
         self.probe = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 8)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         face_widths, mouth_widths = config.discriminator_widths, _narrower(config.discriminator_widths)
         self.discriminators = nn.ModuleList([PhotoDiscriminator(face_widths), PhotoDiscriminator(mouth_widths)])
-        self.discriminators.to(device, memory_format=torch.channels_last)
+        self.discriminators.to(device)
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
         batch = config.batch + 2 * (config.batch // 4)
         self.lengths = (

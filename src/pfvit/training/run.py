@@ -21,6 +21,7 @@ from rich.progress import (
 from torch import Tensor
 
 from pfvit.config import Pretrain, Train
+from pfvit.config.photo import TrainPhoto
 from pfvit.errors import InputError
 from pfvit.training import checkpoint, distributed
 
@@ -45,7 +46,7 @@ FREE_ON_RESUME = {
 class Run:
     """A run folder with its record, logs and clock; the only thing that a stage writes to."""
 
-    def __init__(self, fabric: Fabric, config: Pretrain | Train, stage: str):
+    def __init__(self, fabric: Fabric, config: Pretrain | Train | TrainPhoto, stage: str):
         self.fabric, self.config, self.stage = fabric, config, stage
         self.folder = Path(config.out)
         self.began = self.saved = time.monotonic()
