@@ -181,7 +181,8 @@ class PhotoTrainer:
         self._learn(optimizer, loss)
         decay = min(config.ema_decay, 0.99 if within < 200 else 1.0)
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            averaged: list[Tensor] = list(self.average.parameters())
+            torch._foreach_lerp_(averaged, list[Tensor](self.model.parameters()), 1 - decay)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
     def _separate(self, face: Tensor) -> tuple[Tensor, Tensor]:
