@@ -51,11 +51,8 @@ def test_one_png_per_face_at_the_size_of_its_crop(weights, tmp_path, capsys):
     assert status == 0 and "4 pictures" in said
     sizes = {path.name: opened(path).shape for path in (tmp_path / "out").iterdir()}
     assert sizes == {
-        "a_0.png": (40, 30, 3),
-        "b_0.png": (9, 21, 3),
-        "x_0.png": (40, 30, 3),
-        "t#1_0.png": (40, 30, 3),
-    }
+        "a_0.png": (40, 30, 3), "b_0.png": (9, 21, 3), "x_0.png": (40, 30, 3), "t#1_0.png": (40, 30, 3),
+    }  # fmt: skip
 
 
 def test_faces_of_one_picture_count_from_zero(weights):
@@ -99,100 +96,6 @@ def test_the_emphasis_in_the_file_is_applied(tmp_path):
     face = reading.poker_face().astype(int)
     assert face[:, :16] - 100 == pytest.approx(2 * fake_weights.CHANGE * 255, abs=12)
     assert reading.drawn(1.0)[0, 0, 0] == pytest.approx(100 + fake_weights.CHANGE * 255, abs=1)
-
-
-def test_a_neutral_face_is_due_nothing():
-    assert [due(share) for share in (0, 0.5, 0.75, 1)] == [1, 1, 0.5, 0]
-
-
-def light_of(light: np.ndarray) -> Change:
-    return Change(np.zeros((*light.shape[:2], 2), np.float32), light.astype(np.float32))
-
-
-def test_carry_over_by_hand():
-    crop = np.array([[[250, 10, 100]] * 4] * 4, np.uint8)
-    assert np.array_equal(carry_over(crop, light_of(np.zeros((2, 2, 1)))), crop)
-    # A gray change moves the three colours alike and stops at black and white.
-    assert carry_over(crop, light_of(np.full((2, 2, 1), 0.1)))[0, 0].tolist() == [255, 36, 126]
-    before, after = np.full((2, 2, 1), 0.5, np.float32), np.full((2, 2, 1), 0.51, np.float32)
-    plain = np.full((4, 4, 3), 128, np.uint8)  # drawn as it is: only the change counts
-    assert change_of(plain, before, after, emphasis=2).light == pytest.approx(0.02, abs=1e-3)
-    bright = np.full((4, 4, 3), 255, np.uint8)  # drawn half as bright: the drawing takes over as far as it changes
-    assert change_of(bright, before, after).light == pytest.approx(0.01 - 0.5 * 0.01 / TAKE_OVER, abs=1e-3)
-    assert change_of(bright, before, before + 0.2).light == pytest.approx(0.2 - 0.5, abs=1e-3)
-    assert not any(part.any() for part in change_of(bright, before, before))
-    red = np.zeros((2, 2, 3))
-    red[:, :, 0] = -1
-    assert carry_over(crop, light_of(red))[0, 0].tolist() == [0, 10, 100]
-
-
-def blob(x: float, size: int = 48) -> np.ndarray:
-    place = (np.arange(size) + 0.5) / size
-    return np.exp(-((place - x) ** 2 + (place[:, None] - 0.5) ** 2) / 0.02)[:, :, None].astype(np.float32)
-
-
-def test_a_flow_bends_one_drawing_into_another():
-    before, after = blob(0.45), blob(0.55)
-    flow = flow_between(before, after)
-    assert np.abs(bend(before, flow) - after).mean() < np.abs(before - after).mean() / 5
-    assert flow[24, 24, 0] == pytest.approx(-0.1, abs=0.02) and flow[24, 24, 1] == pytest.approx(0, abs=0.01)
-    assert not flow_between(before, before).any()
-
-
-def test_what_moves_is_moved_and_not_faded_over():
-    crop = np.repeat((blob(0.45, 96) * 255).astype(np.uint8), 3, axis=2)
-    change = change_of(crop, blob(0.45), blob(0.55))
-    assert np.abs(change.light).mean() < np.abs(blob(0.55) - blob(0.45)).mean() / 3
-    assert carry_over(crop, change)[48, :, 0].argmax() == pytest.approx(0.55 * 96, abs=2)
-    half = carry_over(crop, change.times(0.5))
-    assert half[48, :, 0].argmax() == pytest.approx(0.5 * 96, abs=2)
-
-
-@given(st.floats(-3.2, 3.2), st.floats(-0.05, 0.05), st.floats(-0.05, 0.05))
-@settings(deadline=None, max_examples=20)
-def test_a_flow_turns_with_its_face(roll, right, down):
-    y, x = np.mgrid[:120, :120] / 12
-    photo = np.repeat(((np.sin(x) + np.cos(y) + 2) * 60).astype(np.uint8)[:, :, None], 3, axis=2)
-    flow = np.full((48, 48, 2), (right, down), np.float32)
-    square = Frame(60, 60, 64, roll)
-    out = put_back(photo, Change(flow, np.zeros((48, 48, 1), np.float32)), square)
-    inner = slice(20, 44)  # not where it fades out
-    seen = cut(out, square)[inner, inner].astype(float)
-    assert np.abs(seen - bend(cut(photo, square), flow)[inner, inner]).mean() < 2
-
-
-@given(
-    st.floats(-20, 80),
-    st.floats(-20, 60),
-    st.floats(2, 70),
-    st.floats(-3.2, 3.2),
-    st.booleans(),
-    st.integers(4, 60),
-)
-@settings(deadline=None, max_examples=60)
-def test_what_is_not_changed_stays_to_the_pixel(x, y, side, roll, change, size):
-    photo = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    layers = (np.full((size, size, depth), 0.5 if change else 0, np.float32) for depth in (2, 1))
-    out = put_back(photo, Change(*layers), Frame(x, y, side, roll))
-    assert out.shape == photo.shape and out is not photo
-    if not change:
-        assert np.array_equal(out, photo)
-    rows, columns = np.mgrid[:40, :60] + 0.5
-    far = np.hypot(rows - y, columns - x) > side * 0.72  # outside of the square's circumcircle
-    assert np.array_equal(out[far], photo[far])
-
-
-@pytest.mark.parametrize("roll", [0.0, 0.4, -1.2])
-def test_a_change_goes_back_to_where_the_face_was_cut(roll):
-    """Cutting the changed photo shows the change where the small face had it."""
-    photo = np.full((200, 220, 3), 100, np.uint8)
-    square = Frame(110.0, 100.0, 96.0, roll)
-    change = np.zeros((24, 24, 1), np.float32)
-    change[14:18, 5:9] = 0.4
-    seen = cut(put_back(photo, light_of(change), square), square).astype(int)[:, :, 0] - 100
-    assert seen[60:68, 24:32].min() > 80  # of 102: rows 14 to 18 of 24 are pixels 56 to 72 of 96
-    seen[50:78, 14:42] = 0
-    assert np.abs(seen).max() <= 12  # the cubic filter's own waves
 
 
 def test_a_whole_photo_keeps_its_size_and_all_but_its_faces(weights, tmp_path, capsys, monkeypatch):
