@@ -108,7 +108,6 @@ def _applied(
     to_pixels = axes.T.astype(np.float32)
     base = (at_knots(change.base) * share @ to_pixels).astype(np.float32, copy=False)
     split = (at_knots(change.split) * share @ to_pixels).astype(np.float32, copy=False)
-    light = at_knots(change.light) * share
     out = photo.copy()
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
     if window.empty:
@@ -120,35 +119,38 @@ def _applied(
     if box is not None:
         mouth = _mouth(window, moved, knots, lower, at_knots(change.height), box, float(np.hypot(*axes[:, 1])))
         moved.paste(mouth, (box[0] * knots.step, box[1] * knots.step))
-    window.write(out, _lit(np.asarray(moved), light, knots))
+    window.write(out, _lit(np.asarray(moved), _light(change.light, knots, axes, origin, fade)))
     return out
 
 
 class _Sampler:
-    """Reads maps over a face at the knots: bicubic."""
+    """Reads maps over a face, bicubic: at the knots, or with `pixels` in the middle of every pixel under them."""
 
-    def __init__(self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], size: int):
+    def __init__(
+        self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], size: int, pixels: bool = False
+    ):
         to_face = np.linalg.inv(axes)  # from pixels of the photo to shares of the face's sides
-        grid = np.mgrid[: knots.rows + 1, : knots.columns + 1][::-1].reshape(2, -1) * knots.step
+        step, middle = (1, 0.5) if pixels else (knots.step, 0.0)
+        self.extent = knots.size if pixels else (knots.columns + 1, knots.rows + 1)
+        wide, high = self.extent
+        grid = np.mgrid[:high, :wide][::-1].reshape(2, -1) * step + middle
         places = to_face @ (grid + (np.array([knots.left, knots.top]) - origin)[:, None])
-        self.places = places.reshape(2, knots.rows + 1, knots.columns + 1)
+        self.places = places.reshape(2, high, wide)
         self.margin = 1.5 * knots.step / float(np.hypot(*axes[:, 0]))  # so that no cell reaches out of the face
         to_map = to_face * size
-        start = to_map @ (np.array([knots.left, knots.top]) - origin) + EDGE_PLACES
-        per_knot = to_map * knots.step
-        # Pillow reads for the centres of its output's pixels, half a knot from their corners.
-        first = start - per_knot.sum(1) / 2
-        self.affine = (*per_knot[0], first[0], *per_knot[1], first[1])
-        self.extent = (knots.columns + 1, knots.rows + 1)
+        start = to_map @ (np.array([knots.left, knots.top]) + middle - origin) + EDGE_PLACES
+        per_place = to_map * step
+        first = start - per_place.sum(1) / 2  # Pillow reads for the middles of its output's pixels
+        self.affine = (*per_place[0], first[0], *per_place[1], first[1])
 
     def __call__(self, layers: Array) -> Array:
-        """Return [size, size] or [size, size, channels] at the knots, [rows + 1, columns + 1(, channels)]."""
+        """Return [size, size] or [size, size, channels] at the places, [high, wide] or [high, wide, channels]."""
         if layers.ndim == 2:
             return self._one(layers)
         return np.stack([self._one(layers[..., c]) for c in range(layers.shape[2])], axis=2)
 
     def fading(self) -> Array:
-        """Return weights at the knots, [rows + 1, columns + 1, 1]: 1 inside the face, smoothly to 0 at its edge."""
+        """Return weights at the places, [high, wide, 1]: 1 inside the face, smoothly to 0 at its edge."""
         from_edge = ((np.minimum(self.places, 1 - self.places) - self.margin) / FADE).clip(0, 1)
         return np.prod(from_edge * from_edge * (3 - 2 * from_edge), axis=0)[..., None].astype(np.float32)
 
@@ -268,14 +270,21 @@ def _between_knots(values: Array, size: tuple[int, int], how: Image.Resampling =
     return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, how, box=box))
 
 
-def _lit(pixels: Pixels, light: Array, knots: _Knots) -> Pixels:
-    """Add light at the knots, [rows + 1, columns + 1, channels], 1 from black to white."""
+def _light(
+    light: Array, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
+) -> NDArray[np.int16] | None:
+    """Return what to add to every pixel under the knots, [high, wide, channels] of 255; None if it is nothing."""
     if np.abs(light).max() * 255 < 0.5:
-        return pixels
-    # Linearly: a cubic filter's waves would reach beyond the face.
-    spread = (_between_knots(light[..., c] * 255, knots.size, Image.Resampling.BILINEAR) for c in range(light.shape[2]))
-    layers = [np.rint(layer).astype(np.int16) for layer in spread]
-    lit = pixels.astype(np.int16)
-    for channel in range(3):
-        lit[..., channel] += layers[channel % len(layers)]
-    return np.clip(lit, 0, 255).astype(np.uint8)
+        return None
+    fine = np.hypot(*axes[:, 0]) < 2 * len(light)  # places as small as pixels: between knots their lines would blur
+    places = _Sampler(knots, axes, origin, len(light), pixels=fine)
+    there = places(light) * np.float32(255) * (places.fading() if fade else 1)
+    if not fine:  # linearly: a cubic filter's waves would reach beyond the face
+        layers = [_between_knots(there[..., c], knots.size, Image.Resampling.BILINEAR) for c in range(light.shape[2])]
+        there = np.stack(layers, axis=2)
+    return np.rint(there).astype(np.int16)
+
+
+def _lit(pixels: Pixels, light: NDArray[np.int16] | None) -> Pixels:
+    """Add light, [high, wide, channels] of 255."""
+    return pixels if light is None else np.clip(pixels.astype(np.int16) + light, 0, 255).astype(np.uint8)
