@@ -4,8 +4,7 @@
     PFVIT_DATA=/path/to/data python runs/reproduce.py ablation [--scale cpu] [--seeds 3] [--variants abd] [--minutes 9]
 
 `weights` leads from the Parquet files to runs/SCALE/weights/pfvit.onnx, its judge, its table (evaluate.json) and its
-figures; copy the .onnx files to src/pfvit/weights to ship them. `colour` does the same for the hybrid that is to follow
-them (lab book), in runs/SCALE/colour. `ablation` trains each variant with each seed and
+figures; copy the .onnx files to src/pfvit/weights to ship them. `ablation` trains each variant with each seed and
 writes runs/SCALE/ablation.md. With --minutes it starts no more pieces after so long, and a piece stops by itself:
 start it again until it says that all is done. Scales: `try` is minutes, to see that everything works; `cpu` is two
 processor cores with bf16 (AVX-512), two hours for the weights; `gpu` is one card, with ten times the epochs.
@@ -63,28 +62,8 @@ WEIGHTS = (
     # The game, while recognition stays as it is.
     Stage("three", "train", 2.15, f"--rate 6e-3 --game.untouched 2 {ALONE}", start="two", preset=SHIPS),
 )  # fmt: skip
-HYBRID = "hybrid-colour"
-IN_COLOUR = (
-    "--batch 64 --layer-decay 0.7 --smoothing 0 --mixup 0.1 --erase 0.2 --game.batch 32 --game.start 1 "
-    "--game.encoder-share 1 --game.reconstruction 5 --game.untouched 5 --game.every 6"
-)
-COLOUR = (
-    # Recognition from ImageNet's stem, with as much drawing beside it as keeps the pixels in the representation.
-    Stage("one", "train", 7, f"--imagenet --rate 3e-3 --warmup 0.3 --coarse 0.2 {IN_COLOUR}", preset=HYBRID),
-    # On, with the colour and the sharpness of faces that the weights in the wheel have labelled.
-    Stage("two", "train", 4.2, f"--rate 2.5e-3 --warmup 0.15 --coarse 0.25 --gray 0.3 {IN_COLOUR}", start="one",
-          preset=HYBRID, self_labelled=True),
-    # The encoder stays from here on: the emotion's axes, set in closed form, stay true, and the classifier is refit.
-    Stage("three", "train", 0.6, "--batch 64 --rate 4e-3 --warmup 0.05 --mixup 0 --erase 0.1 --coarse 0.2 --gray 0.2 "
-          "--layer-decay 1 --smoothing 0 --game.every 0 --encoder-stays --erase-at 0", start="two", preset=HYBRID,
-          self_labelled=True),
-    # The game, while recognition stays as it is.
-    Stage("four", "train", 1.3, "--rate 6e-3 --batch 32 --game.batch 32 --game.alone --game.start 0 --game.ramp 0.05 "
-          "--warmup 0.05 --layer-decay 1 --game.features 0 --game.restraint 1.5 --game.emotion 0.06 --game.untouched 2 "
-          "--game.critic-stem-stays --game.penalty 0", start="three", preset=HYBRID, self_labelled=True),
-)  # fmt: skip
-#: Stages, and what to export with: balance and emphasis as chosen with runs/choose.py (lab book), for colour not yet.
-RECIPES = {"weights": (WEIGHTS, 0.2, 1.5), "colour": (COLOUR, 0.0, 1.0)}
+#: Stages, and what to export with: balance and emphasis as chosen with runs/choose.py (lab book).
+RECIPES = {"weights": (WEIGHTS, 0.2, 1.5)}
 #: How far the ablation lifts rare emotions when it does: as far as the weights do, chosen long before it.
 LIFT = 0.2
 BRIEF = (

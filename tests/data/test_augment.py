@@ -1,10 +1,8 @@
 import math
 
 import kornia
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pfvit.data import augment
 from pfvit.data.augment import Draws
@@ -89,26 +87,6 @@ def test_mixup_blends_faces_and_targets_alike(face):
 def test_bytes_become_pixels_in_minus_one_to_one():
     pixels = augment.to_unit(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
     assert pixels.flatten().tolist() == [-1, 1]
-
-
-def test_coarsened_faces_lose_fine_lines_and_the_others_nothing(face):
-    stripes = (torch.arange(24) % 2 * 2.0 - 1).expand(64, 1, 24, 24)
-    draws = Draws(0, 3, 64, list(range(64)))
-    seen = augment.coarsen(stripes, draws, 0.5)
-    changed = (seen != stripes).flatten(1).any(1)
-    assert 0 < changed.sum() < 64 and seen[changed].abs().mean() < 0.8
-    assert augment.coarsen(face, Draws(0, 3, 3, [0, 1, 2]), 0.0) is face
-
-
-def test_faded_faces_are_gray_as_pillow_makes_them():
-    colour = torch.rand(64, 3, 24, 24) * 2 - 1
-    seen = augment.fade(colour, Draws(0, 0, 64, list(range(64))), 0.5)
-    changed = (seen != colour).flatten(1).any(1)
-    assert 0 < changed.sum() < 64
-    face = augment.to_bytes(colour[changed])[0]
-    gray = np.asarray(Image.fromarray(face).convert("L"), dtype=float)
-    assert np.abs(augment.to_bytes(seen[changed])[0] - gray[:, :, None]).max() <= 1
-    assert torch.equal(augment.fade(colour[:, :1], Draws(0, 0, 64, list(range(64))), 1.0), colour[:, :1])
 
 
 def test_cutmix_pastes_a_rectangle_of_the_next_face_and_as_much_of_its_target():

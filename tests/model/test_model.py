@@ -1,5 +1,4 @@
 import math
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -13,9 +12,7 @@ from pfvit.model.autoencoder import Autoencoder
 from pfvit.model.erasure import emotional_axes
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
-from pfvit.training.pretrained import stem_weights
 
-HYBRID = replace(NANO, image_size=48, channels=3, patch_size=16, hybrid=True, separator="subspace")
 CONVOLUTIONAL = replace(NANO, patch_size=8, stem=(4, 8, 16), separator="subspace")
 
 
@@ -235,34 +232,6 @@ def test_presets_have_the_papers_sizes():
         sizes = ARCHITECTURES[name]
         table = 197 * sizes.width + 7 * sizes.width
         assert (cost(name)["encoder"]["parameters"] + table) / 1e6 == pytest.approx(millions, rel=0.01)
-
-
-def test_the_hybrid_stem_computes_what_the_public_model_computes():
-    """With the public ImageNet weights, against the package they were made for."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package is of 2020
-        from efficientnet_lite_pytorch import EfficientNet
-
-        theirs = EfficientNet.from_name("efficientnet-lite0").eval()
-    public = stem_weights()
-    theirs.load_state_dict(public)
-    stem = build_encoder(HYBRID).patch_embed.eval()
-    stem.load_public(public)
-    for size in (96, 112):  # even and uneven padding; at 112 the package pads its deepest layers as for 224
-        face = torch.randn(1, 3, size, size)
-        with torch.no_grad():
-            grid = theirs._swish(theirs._bn0(theirs._conv_stem(face)))
-            for number, block in enumerate(theirs._blocks):
-                grid = block(grid)
-                if number == 10:
-                    assert torch.equal(stem.layers(face), grid)
-            assert size != 96 or torch.equal(stem.face_layers(stem.layers(face)), grid)
-            assert stem(face).shape == (1, 1 + (size // 16) ** 2, HYBRID.width)
-
-
-def test_a_hybrid_stem_has_patches_of_sixteen_pixels():
-    with pytest.raises(ValueError, match="16 px, not 8"):
-        build_encoder(replace(HYBRID, patch_size=8))
 
 
 def test_a_face_that_skips_every_layer_keeps_its_patches():

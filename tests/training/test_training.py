@@ -345,7 +345,6 @@ def test_settings_that_do_not_go_together_are_refused(made_up, tmp_path, capsys)
         ("from 0 to below 1", {"drop_path": 1.0}),
         ("must not be negative", {"oversample": -1.0}),
         ("--cutmix 0", {"labels": "ml", "mixup": 0.0, "smoothing": 0.0, "cutmix": 0.2}),
-        ("leave one out", {"imagenet": True, "start": made_up}),
     ):
         with pytest.raises(InputError, match=told):
             check(Train(data=(made_up,), out=tmp_path, **more))

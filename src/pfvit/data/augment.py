@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
 PRIMES = (1_000_003, 998_244_353)  # spread neighbouring (seed, step) pairs over the generator's seeds
 
 
@@ -94,34 +93,6 @@ def tone(
     offset = draws.between(-brightness, brightness).reshape(per_face).to(face)
     middle = face.mean(dim=(1, 2, 3), keepdim=True)
     return ((face - middle) * scale + middle + offset).clamp(-1, 1)
-
-
-def coarsen(
-    face: Float[Tensor, "batch channels high wide"], draws: Draws, share: float
-) -> Float[Tensor, "batch channels high wide"]:
-    """Take the fine lines from `share` of the faces, as if they had been photographed small.
-
-    They are shrunk, all of a step alike, to between a quarter and the whole of their side, and enlarged again.
-    """
-    if not share:
-        return face
-    height, width = face.shape[2:]
-    scale = 0.25 + 0.75 * float(torch.rand((), generator=draws.generator))
-    small = F.interpolate(face, (round(height * scale), round(width * scale)), mode="bilinear", antialias=True)
-    large = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)
-    chosen = (draws.uniform() < share).to(face.device)
-    return torch.where(chosen[:, None, None, None], large, face)
-
-
-def fade(
-    face: Float[Tensor, "batch channels high wide"], draws: Draws, share: float
-) -> Float[Tensor, "batch channels high wide"]:
-    """Turn `share` of the faces gray (ITU-R 601, as Pillow does), if they have colour."""
-    if not share or face.shape[1] != len(LUMA):
-        return face
-    gray = (face * face.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True).expand_as(face)
-    chosen = (draws.uniform() < share).to(face.device)
-    return torch.where(chosen[:, None, None, None], gray, face)
 
 
 def erase(

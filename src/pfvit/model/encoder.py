@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pfvit.model.mobile import PATCH, MobileStem
 from pfvit.model.transformer import LAYER_NORM_EPS, Block, ConvStem, PatchEmbed, initialise, positions
 
 TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
@@ -24,7 +23,6 @@ class Encoder(nn.Module):
         depth: int,
         heads: int,
         stem: Sequence[int] = (),
-        hybrid: bool = False,
         stem_residual: int = 1,
     ):
         super().__init__()
@@ -33,13 +31,8 @@ class Encoder(nn.Module):
         self.patch_size = patch_size
         if stem and patch_size != 2 ** len(stem):
             raise ValueError(f"a stem of {len(stem)} stages makes patches of {2 ** len(stem)} px, not {patch_size}")
-        if hybrid and patch_size != PATCH:
-            raise ValueError(f"the hybrid stem makes patches of {PATCH} px, not {patch_size}")
-        self.hybrid = hybrid
         self.patch_embed: nn.Module
-        if hybrid:
-            self.patch_embed = MobileStem(channels, width)
-        elif stem:
+        if stem:
             self.patch_embed = ConvStem(stem, channels, width, stem_residual)
         else:
             self.patch_embed = PatchEmbed(patch_size, channels, width)
@@ -69,13 +62,10 @@ class Encoder(nn.Module):
         """
         if kept is not None:
             face = self._hide(face, kept)
-        tokens, first = self.patch_embed(face), self.cls_token
-        if self.hybrid:
-            tokens, first = tokens[:, 1:], first + tokens[:, :1]
-        tokens = tokens + self.pos_embed[:, 1:]
+        tokens = self.patch_embed(face) + self.pos_embed[:, 1:]
         if kept is not None:
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
-        first = first + self.pos_embed[:, :1]
+        first = self.cls_token + self.pos_embed[:, :1]
         tokens = torch.cat([first.expand(len(face), -1, -1), tokens], dim=1)
         for number, block in enumerate(self.blocks):
             tokens = block(tokens) if paths is None else block(tokens, paths[:, number])

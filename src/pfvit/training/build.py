@@ -14,7 +14,6 @@ def build_encoder(sizes: Architecture, depth: int | None = None) -> Encoder:
         depth or sizes.depth,
         sizes.heads,
         sizes.stem,
-        sizes.hybrid,
         sizes.stem_residual,
     )
     if sizes.positions == "learned":

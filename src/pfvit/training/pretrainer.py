@@ -23,7 +23,6 @@ SHEET_FACES = 32
 
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
-    initialise.one_start(config)
     config = distributed.taken_up(config)
     fabric = make_fabric(config.hardware)
     check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")

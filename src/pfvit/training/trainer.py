@@ -21,7 +21,7 @@ from pfvit.model.erasure import emotional_axes
 from pfvit.training import checkpoint, distributed, losses
 from pfvit.training.build import build_pfvit
 from pfvit.training.gan import Makers, critic_terms, maker_terms
-from pfvit.training.initialise import both_sides, one_start
+from pfvit.training.initialise import both_sides
 from pfvit.training.loop import check_share, feed, make_fabric, pieces, stop_if_not_finite
 from pfvit.training.optim import REFERENCE_BATCH, cosine, groups, layer_scale, optimizer_for, set_rate
 from pfvit.training.run import Run
@@ -225,7 +225,6 @@ class Trainer:
 
 def check(config: Train) -> None:
     """Raise InputError for settings that do not go together."""
-    one_start(config)
     if config.game.batch > config.batch:
         raise InputError(f"--game.batch {config.game.batch} is more than --batch {config.batch}", status=2)
     if config.game.alone and (config.start is None or config.game.every != 1 or config.game.batch != config.batch):

@@ -43,8 +43,6 @@ def prepare(config: Train, batch: Batch, number: int, device: torch.device, ramp
         target = augment.drawn_label(target, draws)
     smooth = target * (1 - config.smoothing) + config.smoothing / target.shape[1]
     view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
-    view = augment.coarsen(view, draws, config.coarse)
-    view = augment.fade(view, draws, config.gray)
     view = augment.tone(view, draws, TONE_BRIGHTNESS, TONE_CONTRAST)
     view = augment.erase(view, draws, config.erase, ERASED_AREA)
     view, view_target = augment.mixup(view, smooth, draws, config.mixup, config.cutmix)
