@@ -37,7 +37,7 @@ def test_commands_in_the_pages_exist(page, code):
         if words[:1] == ["make"]:
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
         for word in words:
-            if word.startswith(("runs/", "benchmarks/", "scripts/")) and word.endswith((".sh", ".py")):
+            if word.startswith(("experiments/", "benchmarks/", "scripts/")) and word.endswith((".sh", ".py")):
                 assert (ROOT / word).is_file(), line
 
 

@@ -1,53 +1,73 @@
-"""`pfvit reproduce`: the recipes, and one of them from a miniature RAF-DB to the table."""
+"""`pfvit reproduce`: the recipes are what they say, and each leads from the Parquet files to its table."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import layouts
 import pytest
-import tyro
+from conftest import inside, write_faces
 
 from pfvit.__main__ import main
-from pfvit.config import Pretrain, Train
-from pfvit.config.presets import ARCHITECTURES, architecture
-from pfvit.config.recipes import RECIPES, flags, stages
+from pfvit.config import Train
+from pfvit.config.presets import ARCHITECTURES
+from pfvit.config.recipe import Measurement
+from pfvit.config.recipes import ABLATION, RECIPES, SHIPPED
+from pfvit.evaluation import recipe_table
+from pfvit.training import checkpoint
+from pfvit.weights import CHECKPOINT
 
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_flags_of_a_recipe_give_its_settings_back(name):
-    for settings in stages(RECIPES[name], "paper-base", 0.5):
-        kind = type(settings)
-        plain = kind(data=(), out=Path(), model=architecture("paper-base"))
-        words = [*flags(settings, plain), "--data", "x.parquet", "--out", "run"]
-        presets = {"paper-base": ("", kind(data=tyro.MISSING, out=tyro.MISSING, model=architecture("paper-base")))}
-        told = tyro.extras.overridable_config_cli(presets, args=["paper-base", *words])
-        assert replace(told, data=(), out=Path()) == settings
+PAPER = ("rafdb", "affectnet7", "affectnet8", "ferplus")
 
 
 def test_the_recipes_are_the_authors():
     """PAPER 3 and 4: absolute learning rates, which we give per 256 faces, and classes."""
     for name, rate, classes in (("rafdb", 1e-5, 7), ("affectnet8", 6.25e-5, 8), ("ferplus", 1e-5, 8)):
-        pretrain, baseline, game = stages(RECIPES[name], "paper-base", 1)
+        pretrain, baseline, game = RECIPES[name].runs
         assert baseline.rate * baseline.batch / 256 == pytest.approx(rate) and baseline.model.classes == classes
         assert pretrain.rate * pretrain.batch / 256 == pytest.approx(7.5e-5) and pretrain.epochs == 300
         assert baseline.game.every == 0 and baseline.model.separator == "none"
         assert game.game.every == 1 and game.model.separator == "projection" and game.game.batch <= game.batch
-    assert {row.preset for recipe in RECIPES.values() for row in recipe.paper} <= set(ARCHITECTURES)
-    assert [(row.preset, row.accuracy) for row in RECIPES["rafdb"].paper] == [
+    assert {row.preset for recipe in RECIPES.values() for row in recipe.published} <= set(ARCHITECTURES)
+    assert [(row.preset, row.accuracy) for row in RECIPES["rafdb"].published] == [
         ("paper-base", 91.07), ("paper-base", 91.79), ("paper-small", 90.03), ("paper-tiny", 88.72),
     ]  # fmt: skip
 
 
-def test_flags_know_every_kind_of_setting():
-    changed = replace(Train(data=(), out=Path()), encoder_stays=True, zoom=(1.0, 2.0), erase_at=0.5)
-    hardware, game = replace(changed.hardware, resident=True), replace(changed.game, alone=True)
-    words = flags(replace(changed, hardware=hardware, game=game), Train(data=(), out=Path()))
-    assert words[:6] == ["--hardware.resident", "--zoom", "1.0", "2.0", "--erase-at", "0.5"]
-    assert words[6:] == ["--encoder-stays", "--game.alone"]
-    changed = replace(changed, hardware=hardware)
-    assert "--hardware.no-resident" in flags(Train(data=(), out=Path()), changed)
-    assert {field.name for field in fields(Pretrain)} > {"data", "out", "model"}
+def test_the_recipe_that_ships_is_what_the_weights_were_trained_with():
+    """The file in the repository carries the settings of its last run."""
+    recorded, run = (
+        checkpoint.load(CHECKPOINT)[1]["config"],
+        json.loads(json.dumps(asdict(SHIPPED.runs[-1]), default=str)),
+    )
+    for name, value in run.items():
+        if name in ("data", "out", "start", "validation", "resume"):
+            continue
+        kept = {key: recorded[name][key] for key in value} if isinstance(value, dict) else recorded[name]
+        assert kept == value, name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_run_of_a_recipe_has_its_place(name):
+    recipe = RECIPES[name]
+    for run in recipe.runs:
+        for settings in (run, *((run.game,) if isinstance(run, Train) else ())):
+            floats = [field.name for field in fields(settings) if field.type is float]
+            assert floats and all(isinstance(getattr(settings, name), float) for name in floats), run.out
+    names = [str(run.out) for run in recipe.runs]
+    assert len(set(names)) == len(names) and {row.run for row in recipe.rows} <= set(names)
+    for position, run in enumerate(recipe.runs):
+        assert run.start is None or str(run.start) in names[:position], "it starts from an earlier one"
+    assert recipe.preset in ARCHITECTURES and recipe.source and recipe.expected and recipe.hours > 0 and recipe.hardware
+    assert len({row.label for row in recipe.rows}) == len(recipe.rows)
+    assert {label for pair in recipe.compared for label in pair} <= {row.label for row in recipe.rows}
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "train"])
+def test_the_preset_that_ships_trains_as_its_recipe(verb, capsys):
+    told = inside(capsys, verb, "small-conv", "--help").stdout
+    assert "(default: muon)" in told and "(default: 96)" in told
+    assert "(default: adamw)" in inside(capsys, verb, "compact-conv", "--help").stdout
 
 
 @pytest.fixture
@@ -59,38 +79,61 @@ def prepared(tmp_path) -> Path:
 
 def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
     words = ["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--preset", "nano",
-             "--shorten", "0.005"]  # fmt: skip
+             "--scale", "try"]  # fmt: skip
     assert main(words) == 0
     said = capsys.readouterr()
-    assert said.err.count("$ pfvit") == 9
-    assert "authors: MAE ViT-Base, with augmentation and mixup  " in said.out and "91.79" in said.out
-    assert "ours: nano, baseline, official" in said.out and "ours: nano, game, clean" in said.out
-    assert "0.005 of the paper's epochs: no comparison" in said.out and "not as published" in said.out
+    assert said.err.count("$ pfvit evaluate") == 4 and said.err.count("$ pfvit export") == 2
+    assert "published: MAE ViT-Base, with augmentation and mixup  " in said.out and "91.79" in said.out
+    assert "nano, baseline, official" in said.out and "nano, game, clean" in said.out
+    assert "0.01 of the epochs: no comparison" in said.out and "not as published" in said.out
     reports = json.loads((tmp_path / "run" / "table.json").read_text())
-    assert reports["game, official"]["n"] == 21 and len(reports["game, official"]["labels"]) == 7
+    assert reports["game, official"][0]["n"] == 21 and len(reports["game, official"][0]["labels"]) == 7
+    assert "| nano, game, clean | " in (tmp_path / "run" / "table.md").read_text()
     assert main(words) == 0
     again = capsys.readouterr()
-    assert "$ pfvit" not in again.err and again.out == said.out, "what is done is not done again"
-    assert main([*words[:-1], "1"]) == 1
-    assert "holds runs of other settings (shorten 0.005 -> 1.0)" in capsys.readouterr().err
+    assert "$ pfvit" not in again.err and "pretrain nano" not in again.err and again.out == said.out, "done is done"
+    assert main(words[:-2]) == 1
+    assert "holds runs of other settings (scale try -> full)" in capsys.readouterr().err
 
 
-def test_the_commands_can_be_had_without_running_them(prepared, tmp_path, capsys):
-    assert main(["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--print-only",
-                 "--resident", "--compile", "--faces", "a.parquet", "b.parquet"]) == 0  # fmt: skip
+def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, capsys):
+    for part in ("train", "val"):
+        write_faces(tmp_path / f"ferplus_{part}.parquet", 120, seed=len(part))
+    words = ["reproduce", "shipped", "--data", str(tmp_path), "--faces", str(made_up), "--out", str(tmp_path / "run"),
+             "--preset", "nano", "--scale", "try"]  # fmt: skip
+    assert main([*words, "--minutes", "0.1"]) == 0
+    assert "out of time: the same command goes on" in capsys.readouterr().err
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "encoder_stays True" in said.err and "game.alone True" in said.err and "Expected: WAR 0.837" in said.err
+    folder = tmp_path / "run" / "seed-0"
+    assert [run.name for run in sorted(folder.iterdir()) if run.is_dir() and (run / "last.safetensors").exists()] == [
+        "generation", "pretrain", "recognition", "refit",
+    ]  # fmt: skip
+    exported = {path.name for path in folder.glob("*.onnx")}
+    name = "generation-balance-0.2-emphasis-1.5"
+    assert exported == {f"{name}.onnx", f"{name}-int8.onnx", f"{name}-generator.onnx"}
+    assert list((folder / f"{name}-figures").glob("*.png")) and "SSIM" in said.out
+    assert checkpoint.load(folder / "pretrain")[1]["config"]["data"] == [str(made_up)]
+
+
+def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, capsys):
+    words = ["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--print-only"]
+    assert main([*words, "--resident", "--compile", "--faces", "a.parquet", "b.parquet"]) == 0
     told = capsys.readouterr().err.splitlines()
-    told = [line for line in told if line.startswith("$")]
-    assert told[0].startswith("$ pfvit pretrain paper-base --data a.parquet b.parquet --out")
-    assert "--hardware.resident --hardware.compile" in told[0] and "--epochs 300" in told[0]
-    assert "--model.classes 7" in told[1] and "--model.separator none" in told[1] and len(told) == 9
+    assert told[1].startswith("pretrain paper-base: data ['a.parquet', 'b.parquet']") and "epochs 300" in told[1]
+    assert "hardware.resident True, hardware.compile True" in told[1]
+    assert "model.separator none" in told[2] and "model.classes 7" in told[2] and len(told) == 10
+    assert main([*words, "--only", "baseline"]) == 0
+    assert sum(line.startswith("train") for line in capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "status", "what"),
     [
-        (("imagenet",), 2, "there is no recipe for 'imagenet'; choose from rafdb"),
-        (("rafdb", "--shorten", "0"), 2, "--shorten is a share"),
+        (("imagenet",), 2, "there is no recipe 'imagenet'; choose from shipped, ablation, rafdb"),
+        (("rafdb", "--only", "x"), 2, "--only x: this recipe has baseline, game"),
         (("rafdb", "--preset", "huge"), 2, "there is no preset 'huge'"),
         (("ferplus",), 1, "holds rafdb, not ferplus"),
         (("rafdb", "--minutes", "0.1"), 0, "out of time: the same command goes on"),
@@ -106,3 +149,38 @@ def test_a_manifest_that_does_not_match_stops_before_the_first_hour(prepared, tm
     file.write_bytes(file.read_bytes()[:-10])
     assert main(["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run")]) == 1
     assert "it is cut short" in capsys.readouterr().err
+    assert main(["reproduce", "rafdb", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 1
+    assert "holds neither manifest.json nor rafdb_train.parquet" in capsys.readouterr().err
+
+
+def test_the_table_shows_what_was_trained_and_compares_seed_by_seed():
+    def report(war: float, **more: float) -> dict:
+        poker = {"residue_probe": 0.5, "reconstruction_ssim": 0.25} | more
+        return {"war": war, "uar": 0.5, "ece": 0.0, "war_ci": [0.1, 0.9], "n": 1234, "poker": poker}
+
+    recipe = replace(
+        ABLATION,
+        rows=(
+            Measurement("a", "a"),
+            Measurement("c", "c", trained="separator"),
+            Measurement("d", "d", trained="generator"),
+        ),
+        compared=(("d", "a"),),
+    )
+    some = {"a": [{**report(0.5), "poker": {}}, {**report(0.7), "poker": {}}], "c": [report(0.5)] * 2}
+    cells = recipe_table.table(recipe, "nano", some | {"d": [report(0.75), report(0.75)]}, ["noted"])
+    assert cells.header == [
+        "",
+        "accuracy",
+        "mean recall",
+        "calibration error",
+        "residue probe",
+        "SSIM",
+        "accuracy, 95%",
+        "faces",
+    ]
+    assert cells.rows[0] == ["nano, a", "60.00 ± 14.14", "50.00 ± 0.00", "0.00 ± 0.00", "–", "–", "–", "1,234"]
+    assert cells.rows[1][4:6] == ["50.00 ± 0.00", "–"] and cells.rows[2][4:6] == ["50.00 ± 0.00", "0.25 ± 0.00"]
+    assert cells.notes == ["noted", "d, over a: +15.00 ± 14.14 points of accuracy (+25.0, +5.0)"]
+    assert "| nano, a | 60.00 ± 14.14 |" in recipe_table.markdown(cells)
+    assert cells.title.endswith("2 seeds")

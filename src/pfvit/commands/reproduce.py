@@ -1,87 +1,114 @@
-"""`pfvit reproduce`: the paper's recipe for one of its test sets, from prepared files to its row beside ours."""
+"""`pfvit reproduce`: a recipe from the Parquet files to its table; what is done is not done again."""
 
 import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
 
 from pfvit.commands.output_files import make_folder, wide_console
 from pfvit.config import Pretrain, Reproduce, Train
 from pfvit.config.presets import architecture
-from pfvit.config.recipes import RECIPES, Recipe, flags, stages
+from pfvit.config.recipe import Measurement, Recipe
+from pfvit.config.recipes import RECIPES
 from pfvit.datasets import manifest
 from pfvit.errors import InputError
+from pfvit.evaluation import recipe_table
 from pfvit.training import checkpoint
+from pfvit.training.pretrainer import pretrain
+from pfvit.training.trainer import train
 
-SPARE_MINUTES = 0.5  # with less left, no stage is begun
+SPARE_MINUTES = 0.5  # with less left, no run is begun
+SCALES = {"full": 1.0, "try": 0.01}  # factor of the epochs
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pfvit reproduce` and return its exit status."""
     config = tyro.cli(Reproduce, prog="pfvit reproduce", args=arguments)
     if config.name not in RECIPES:
-        raise InputError(f"there is no recipe for {config.name!r}; choose from {', '.join(RECIPES)}", status=2)
-    if config.shorten <= 0:
-        raise InputError(f"--shorten is a share of the epochs above 0, not {config.shorten}", status=2)
-    table = Work(config, RECIPES[config.name]).run()
-    if table is not None:
-        wide_console().print(table)
+        raise InputError(f"there is no recipe {config.name!r}; choose from {', '.join(RECIPES)}", status=2)
+    work = Reproduction(config, RECIPES[config.name])
+    recipe = work.recipe
+    told = f"{recipe.title}. Expected: {recipe.expected}. {recipe.hours:g} hours on {recipe.hardware}."
+    work.say(f"{told} From {recipe.source}.")
+    reports = work.run()
+    if reports is None:
+        work.say("out of time: the same command goes on")
+    elif reports:
+        (config.out / "table.json").write_text(json.dumps(reports, indent=1) + "\n")
+        table = recipe_table.table(work.recipe, work.preset, reports, work.notes())
+        (config.out / "table.md").write_text(recipe_table.markdown(table))
+        wide_console().print(recipe_table.shown(table))
     return 0
 
 
-class Work:
-    """One data set's runs in a folder: stages that are done are not done again."""
+class Reproduction:
+    """One recipe's runs in a folder."""
 
     def __init__(self, config: Reproduce, recipe: Recipe):
         self.config, self.recipe = config, recipe
+        self.preset = config.preset or recipe.preset
         self.end = None if config.minutes is None else time.monotonic() + 60 * config.minutes
         self.console = Console(stderr=True)
-        told = manifest.load(config.data)
-        if told["name"] != config.name:
-            raise InputError(f"{config.data} holds {told['name']}, not {config.name}: pfvit prepare {config.name} ...")
-        manifest.verify(config.data, told)
-        self.test = next((split for split in ("test", "val") if split in told["splits"]), None)
-        if self.test is None or "train" not in told["splits"]:
-            raise InputError(f"{config.data} lacks a training or a test part; it has {', '.join(told['splits'])}")
-        self.differs = told["differs"]
+        self.exported: set[Path] = set()
+        self.rows = [row for row in recipe.rows if not config.only or row.run in config.only]
+        known = {row.run for row in recipe.rows}
+        if unknown := [name for name in config.only if name not in known]:
+            raise InputError(f"--only {unknown[0]}: this recipe has {', '.join(sorted(known))}", status=2)
+        self.runs = {str(run.out): self.at_scale(run) for run in recipe.runs}
+        self.parts, self.as_published = parts_of(config.data, recipe.data_set)
+        self.test = next((part for part in (recipe.tested_on, "test", "val") if part in self.parts), "test")
+        if "train" not in self.parts or self.test not in self.parts:
+            raise InputError(f"{config.data} lacks a training or a test part; it has {', '.join(self.parts)}")
 
-    def run(self) -> Table | None:
-        """Do what is still to do; return the table, or None if there was no time for all (or nothing was to be run)."""
-        config = self.config
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal, one line for each message however long."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def at_scale(self, run: Pretrain | Train) -> Pretrain | Train:
+        """Return a run's settings at the preset's sizes, with its share of the epochs."""
+        share, own = SCALES[self.config.scale], run.model
+        sizes = replace(architecture(self.preset), separator=own.separator, classes=own.classes)
+        return replace(run, model=sizes, epochs=run.epochs * share, warmup=run.warmup * share)
+
+    def run(self) -> dict[str, list[dict[str, Any]]] | None:
+        """Do what is still to do; return the reports of each row, one for each seed, or None if time is up."""
         self.check_folder()
-        pretrain, baseline, game = stages(self.recipe, config.preset, config.shorten)
-        train = manifest.shards(config.data, "train")
-        if not self.stage("pretrain", pretrain, config.faces or tuple(train)):
-            return None
-        reports: dict[str, dict[str, Any]] = {}
-        for name, settings in (("baseline", baseline), ("game", game)):
-            if not self.stage(name, settings, tuple(train), "--start", str(config.out / "pretrain")):
-                return None
-            weights = config.out / f"{name}.onnx"
-            if not weights.exists():
-                self.call("export", str(config.out / name), "--out", str(weights))
-            for protocol in ("official", "clean"):
-                reports[f"{name}, {protocol}"] = self.measure(name, weights, protocol)
-        if config.print_only:
-            return None
-        (config.out / "table.json").write_text(json.dumps(reports, indent=1) + "\n")
-        return self.table(reports)
+        reports: dict[str, list[dict[str, Any]]] = {row.label: [] for row in self.rows}
+        for seed in range(self.config.seeds or self.recipe.seeds):
+            folder = self.config.out / f"seed-{seed}"
+            for name in self.needed():
+                if not self.train(self.runs[name], folder, seed):
+                    return None
+            for row in self.rows:
+                reports[row.label].append(self.measure(row, folder))
+        return {} if self.config.print_only else reports
+
+    def needed(self) -> list[str]:
+        """Return the names of the runs that the rows need, in the recipe's order."""
+        names = {row.run for row in self.rows}
+        for name, run in reversed(self.runs.items()):
+            if name in names and run.start is not None:
+                names.add(str(run.start))
+        return [name for name in self.runs if name in names]
 
     def check_folder(self) -> None:
         """Note what the folder's runs are of; InputError if it holds those of something else."""
         config = self.config
         what = {
-            "name": config.name, "preset": config.preset, "shorten": config.shorten,
-            "data": str(config.data.resolve()), "faces": [str(path.resolve()) for path in config.faces],
-        }  # fmt: skip
+            "name": config.name,
+            "preset": self.preset,
+            "scale": config.scale,
+            "data": str(config.data.resolve()),
+            "faces": [str(path.resolve()) for path in config.faces],
+        }
         file = config.out / "reproduce.json"
         if file.exists():
             old = json.loads(file.read_text())
@@ -93,73 +120,101 @@ class Work:
             make_folder(config.out)
             file.write_text(json.dumps(what, indent=1) + "\n")
 
-    def stage(self, name: str, settings: Pretrain | Train, data: Sequence[Path], *more: str) -> bool:
+    def train(self, run: Pretrain | Train, folder: Path, seed: int) -> bool:
         """Begin a training run or go on with it; true when it is done."""
-        config, run = self.config, self.config.out / name
-        begun = (run / checkpoint.LAST).exists()
-        if begun and _is_done(run):
+        config, out = self.config, folder / run.out
+        if _is_done(out):
             return True
         left = None if self.end is None else (self.end - time.monotonic()) / 60
         if left is not None and left < SPARE_MINUTES:
-            return self._later()
-        verb = "pretrain" if isinstance(settings, Pretrain) else "train"
-        plain = type(settings)(data=(), out=Path(), model=architecture(config.preset))
-        words = [verb, config.preset, "--data", *map(str, data), "--out", str(run), *flags(settings, plain), *more]
-        words += ["--hardware.resident"] if config.resident else []
-        words += ["--hardware.compile"] if config.compile else []
-        words += ["--resume"] if begun else []
-        words += [] if left is None else ["--minutes", f"{left:.1f}"]
-        self.call(*words)
-        return config.print_only or _is_done(run) or self._later()
+            return False
+        seen = config.faces if isinstance(run, Pretrain) and config.faces else self.parts["train"]
+        run = replace(
+            run,
+            data=seen,
+            out=out,
+            start=None if run.start is None else folder / run.start,
+            seed=seed,
+            minutes=left,
+            resume=(out / checkpoint.LAST).exists(),
+            hardware=replace(run.hardware, resident=config.resident or run.hardware.resident, compile=config.compile),
+        )
+        if isinstance(run, Train) and self.recipe.calibrated:
+            run = replace(run, validation=self.parts[self.test][0])
+        plain = type(run)(data=(), out=Path(), model=architecture(self.preset))
+        verb = type(run).__name__.lower()
+        told = ", ".join(f"{name} {value}" for name, value in _changed(run, plain))
+        self.say(f"{verb} {self.preset}: {told}")
+        if config.print_only:
+            return True
+        if isinstance(run, Pretrain):
+            pretrain(run)
+        else:
+            train(run)
+        return _is_done(out)
 
-    def measure(self, name: str, weights: Path, protocol: str) -> dict[str, Any]:
-        """Return the figures of `pfvit evaluate` on the test part."""
-        file = self.config.out / f"{name}-{protocol}.json"
-        if not file.exists():
-            data = map(str, manifest.shards(self.config.data, self.test or "test"))
-            said = self.call("evaluate", "--data", *data, "--weights", str(weights), "--no-faces", "--json",
-                             "--protocol", protocol)  # fmt: skip
+    def measure(self, row: Measurement, folder: Path) -> dict[str, Any]:
+        """Return what `pfvit evaluate` reports of a row's run, exported as the row says."""
+        chosen = f"-balance-{row.balance:g}-emphasis-{row.emphasis:g}"
+        name = row.run + ("" if (row.balance, row.emphasis) == (0, 1) else chosen)
+        weights, report = folder / f"{name}.onnx", folder / f"{name}-{row.protocol}.json"
+        held_out = self.parts[self.test]
+        if not (weights.exists() or weights in self.exported):
+            self.exported.add(weights)
+            words = [folder / row.run, "--out", weights, "--license", self.recipe.license]
+            words += ["--balance", row.balance, "--emphasis", row.emphasis]
+            self.call("export", *words, *(["--calibrate", held_out[0]] if self.recipe.calibrated else []))
+        if not report.exists():
+            words = ["--data", *held_out, "--weights", weights, "--protocol", row.protocol, "--json"]
+            if row.trained == "classifier":
+                words.append("--no-faces")
+            elif row.trained == "generator":
+                words += ["--figures", folder / f"{name}-figures"]
+                words += [] if self.config.judge is None else ["--judge", self.config.judge]
+            said = self.call("evaluate", *words)
             if self.config.print_only:
                 return {}
-            file.write_text(said)
-        return json.loads(file.read_text())
+            report.write_text(said)
+        return json.loads(report.read_text())
 
-    def call(self, *words: str) -> str:
+    def call(self, *words: object) -> str:
         """Run a verb in a process of its own and return what it printed; its failure is ours."""
-        self.console.print(f"$ pfvit {shlex.join(words)}", markup=False, highlight=False, soft_wrap=True)
+        told = [str(word) for word in words]
+        self.say(f"$ pfvit {shlex.join(told)}")
         if self.config.print_only:
             return ""
-        done = subprocess.run([sys.executable, "-m", "pfvit", *words], stdout=subprocess.PIPE)
+        done = subprocess.run([sys.executable, "-m", "pfvit", *told], stdout=subprocess.PIPE)
         if done.returncode:
             raise InputError(f"pfvit {words[0]} did not succeed; the same command goes on from here")
         return done.stdout.decode()
 
-    def table(self, reports: dict[str, dict[str, Any]]) -> Table:
-        """Return the paper's rows for this test set, and ours."""
-        config = self.config
-        title = f"{self.recipe.title}, {self.test} part, accuracy in percent"
-        table = Table(box=None, header_style="bold", title=title, title_justify="left")
-        for heading in ("", "accuracy", "95% interval", "mean recall", "faces"):
-            table.add_column(heading, justify="right" if heading else "left")
-        for row in self.recipe.paper:
-            if row.preset == config.preset or not config.preset.startswith("paper-"):
-                table.add_row(f"authors: {row.what}", f"{row.accuracy:.2f}", "", "", "")
-        table.add_row("authors: PF-ViT", "not known to us", "", "", "")
-        for name, report in reports.items():
-            low, high = report["war_ci"]
-            accuracy, recall = (f"{100 * report[key]:.2f}" for key in ("war", "uar"))
-            interval = f"{100 * low:.1f} to {100 * high:.1f}"
-            table.add_row(f"ours: {config.preset}, {name}", accuracy, interval, recall, f"{report['n']:,}")
-        notes = [] if config.shorten == 1 else [f"{config.shorten:g} of the paper's epochs: no comparison"]
-        notes += ["the data are not as published, see manifest.json"] if self.differs else []
-        notes += [] if self.test == "test" else ["there is no test part: this is the validation part"]
-        notes += [] if config.faces else ["pre-trained on the training part alone, not on AffectNet"]
-        table.caption, table.caption_justify = "; ".join(notes), "left"
-        return table
+    def notes(self) -> list[str]:
+        """Return what has to be known to read the table."""
+        notes = [f"{self.test} part of {self.recipe.data_set}"]
+        if self.config.scale != "full":
+            notes.append(f"{SCALES[self.config.scale]:g} of the epochs: no comparison")
+        if self.recipe.published and not self.config.faces:
+            notes.append("pre-trained on the training part alone, not on AffectNet")
+        return notes + ([] if self.as_published else ["the counts of faces are not as published"])
 
-    def _later(self) -> bool:
-        self.console.print("out of time: the same command goes on", highlight=False)
-        return False
+
+def parts_of(folder: Path, data_set: str) -> tuple[dict[str, tuple[Path, ...]], bool]:
+    """Return the Parquet files of each part of a data set, and whether its counts are as published.
+
+    They are those of the folder's manifest, checked; or, without one, NAME_train.parquet, NAME_val.parquet, ...
+    """
+    if not (folder / manifest.NAME).exists():
+        found = {part: folder / f"{data_set}_{part}.parquet" for part in ("train", "val", "test")}
+        if not any(path.is_file() for path in found.values()):
+            raise InputError(f"{folder} holds neither {manifest.NAME} nor {found['train'].name}: "
+                             f"pfvit prepare {data_set} ... makes the first")  # fmt: skip
+        return {part: (path,) for part, path in found.items() if path.is_file()}, True
+    told = manifest.load(folder)
+    if told["name"] != data_set:
+        raise InputError(f"{folder} holds {told['name']}, not {data_set}: pfvit prepare {data_set} ...")
+    manifest.verify(folder, told)
+    parts = {part: tuple(manifest.shards(folder, part)) for part in told["splits"]}
+    return parts, not told["differs"]
 
 
 def _is_done(run: Path) -> bool:
@@ -168,3 +223,13 @@ def _is_done(run: Path) -> bool:
         return False
     _, record = checkpoint.load(run)
     return record["step"] == record["steps"]
+
+
+def _changed(config: Any, plain: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield name and value of the settings that differ from `plain`."""
+    for field in fields(config):
+        old, new = getattr(plain, field.name), getattr(config, field.name)
+        if is_dataclass(new):
+            yield from _changed(new, old, f"{prefix}{field.name}.")
+        elif old != new:
+            yield f"{prefix}{field.name}", [*map(str, new)] if isinstance(new, tuple) else new

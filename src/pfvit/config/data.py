@@ -1,4 +1,4 @@
-"""Settings of the verbs that make data ready and repeat the paper: prepare, reproduce."""
+"""Settings of the verbs that make data ready and run recipes: prepare, reproduce."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,24 +61,32 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Pre-train, train and evaluate as the paper did on one of its test sets, and print its row beside ours.
+    """Train, export and evaluate a recipe, and print its table: what ships, the ablation, the paper's test sets.
 
-    The same command goes on where it stopped.
+    The same command goes on where it stopped. Recipes are typed values in `pfvit.config.recipes`.
     """
 
     name: Positional[str]
-    """The test set: rafdb, affectnet7, affectnet8 or ferplus."""
+    """shipped: the weights in the wheel; ablation: what each part adds; or one of the paper's test sets: rafdb,
+    affectnet7, affectnet8, ferplus."""
     data: Path
-    """Folder that `pfvit prepare` made of it."""
+    """Folder that `pfvit prepare` made of the data set, or one with NAME_train.parquet, NAME_val.parquet or
+    NAME_test.parquet."""
     out: Path
     """Folder for the runs, the weights and the table."""
     faces: DataPaths = ()
-    """Parquet files of unlabelled faces for masked pre-training (the authors took AffectNet's); the training part of
-    --data if not given."""
-    preset: str = "paper-base"
-    """Sizes of the model; `pfvit info list` names them all."""
-    shorten: float = 1.0
-    """Share of the paper's epochs, to try things out."""
+    """Parquet files of faces for masked pre-training, whose labels are not looked at (the authors took AffectNet's);
+    the training part of --data if not given."""
+    preset: str | None = None
+    """Other sizes of the model than the recipe's; `pfvit info list` names them all."""
+    scale: Literal["full", "try"] = "full"
+    """try: a hundredth of the epochs, to see that everything works."""
+    only: tuple[str, ...] = ()
+    """Runs to measure, with those that they start from: a to e2 of the ablation, baseline or game of a test set."""
+    seeds: int | None = None
+    """Repeat everything with so many seeds; as many as the recipe says if not given."""
+    judge: Path | None = None
+    """Another recogniser's .onnx, which says how neutral the generated faces look (experiments/judge.py)."""
     minutes: float | None = None
     """Stop cleanly after so many minutes."""
     resident: bool = False
@@ -86,4 +94,4 @@ class Reproduce:
     compile: bool = False
     """Compile the models with torch.compile."""
     print_only: bool = False
-    """Print the commands, and run nothing."""
+    """Print what would be run, with its settings, and run nothing."""

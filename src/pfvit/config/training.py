@@ -47,9 +47,9 @@ class Training:
     """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
     two), an exported NAME.safetensors or `shipped`, the one in a clone (stage two), or a public ViT or MAE checkpoint
     (timm's or facebookresearch's file, Hugging Face's folder)."""
-    epochs: float = 30
+    epochs: float = 30.0
     """Times that every face is seen."""
-    warmup: float = 1
+    warmup: float = 1.0
     """Epochs of linear warm-up."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon for all matrices but the last: more accurate in the same number of steps. Discriminators keep to adamw."""
@@ -61,7 +61,7 @@ class Training:
     """Of weights, order, masks and augmentation."""
     minutes: float | None = None
     """Stop cleanly with a checkpoint after so many minutes."""
-    checkpoint_minutes: float = 5
+    checkpoint_minutes: float = 5.0
     """Write a checkpoint this often."""
     log_every: int = 20
     """Write the losses every so many steps."""

@@ -106,7 +106,7 @@ class Faces:
             if part is not None and self.labelled:
                 labels = np.stack([part[name].to_numpy() for name in names], axis=1)
                 keep &= self.targets_of(labels).sum(axis=1) > 0
-                # Votes are whole numbers, but a model's own answers are not (runs/self_label.py).
+                # Votes are whole numbers, but a model's own answers are not (experiments/self_label.py).
                 self.labels[path, index] = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int16)
             rows = range(count) if keep.all() else np.flatnonzero(keep).astype(np.uint32)
             if len(rows):

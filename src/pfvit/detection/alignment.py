@@ -11,7 +11,7 @@ from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
 
 #: Where eyes, nose and mouth corners (left to right as seen) lie in a FER2013 face, as a share of its side: medians
-#: over 974 training faces, enlarged to 192 px with replicated borders of 96 px (scripts/measure_crops.py). FER2013
+#: over 974 training faces, enlarged to 192 px with replicated borders of 96 px (experiments/measure_crops.py). FER2013
 #: is framed loosely: the scale that one face implies varies by 17%, its centre by 5%.
 POINTS = np.array([[0.313, 0.375], [0.672, 0.375], [0.490, 0.589], [0.349, 0.734], [0.641, 0.734]])
 #: The same for libfacedetection's box, for detectors without points: its centre, and the root of its area.

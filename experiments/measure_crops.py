@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Where eyes, nose, mouth and the detector's box lie in the training faces: the numbers in src/pfvit/data/faces.py.
 
-    python scripts/measure_crops.py ferplus_train.parquet [--faces 1000]
+    python experiments/measure_crops.py ferplus_train.parquet [--faces 1000]
 
 Every n-th face is enlarged to 192 px, framed by 96 px of repeated border (so that a face that fills its picture can be
 found at all) and shown to the detector; those with exactly one find count.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How a found face should be cut out: accuracy of the shipped weights by margin, with and without standing it upright.
 
-    python scripts/measure_margins.py ferplus_val.parquet [--faces 1000]
+    python experiments/measure_margins.py ferplus_val.parquet [--faces 1000]
 
 Each labelled face is enlarged to 192 px, framed by 96 px of repeated border and turned by some degrees as a head would
 be; the detector's points then say which square to cut, `margin` times as wide as `detection.alignment.frame` says. What

@@ -1,6 +1,6 @@
 """Train the judge of poker faces: a small convolutional network that never meets the generator.
 
-    PFVIT_DATA=/path/to/data python runs/judge.py --out runs/judge/judge.onnx [--epochs 8] [--threads 2]
+    PFVIT_DATA=/path/to/data python experiments/judge.py --out runs/judge/judge.onnx [--epochs 8] [--threads 2]
 
 Another kind of network than PF-ViT (convolutions with batch normalisation, no masked pre-training, another seed),
 trained on the clean FER+ training faces alone. It has no part in any loss: `pfvit evaluate --judge` asks it how

@@ -1,6 +1,6 @@
 """What `pfvit export` should be told of a run: how far rare emotions are lifted, and how far a change is carried.
 
-    PFVIT_DATA=/path/to/data python runs/choose.py RUN [--mirror]
+    PFVIT_DATA=/path/to/data python experiments/choose.py RUN [--mirror]
 
 Prints accuracy and mean recall of the full-precision model for each `--balance`, on the half of FER+ validation that
 calibration looks at anyway; and for each `--emphasis`, on evenly spaced training faces, how many expressive faces the

@@ -1,6 +1,6 @@
 """The pictures of the README, from portraits that may be shown.
 
-    python runs/figures.py FOLDER_OF_PORTRAITS
+    python experiments/figures.py FOLDER_OF_PORTRAITS
 
 Writes assets/demo.png (the astronaut) and assets/portraits.jpg: for each portrait the face, what the model saw of it,
 half and all of its expression taken off, and the expression map. Nothing is picked: all portraits are shown.

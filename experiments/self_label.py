@@ -1,6 +1,6 @@
 """Label faces with a model's own answers, so that it can learn from faces nobody has labelled (self-training).
 
-    python runs/self_label.py faces_color_112.parquet --weights mine.onnx --out runs/labelled.parquet
+    python experiments/self_label.py faces_color_112.parquet --weights mine.onnx --out runs/labelled.parquet
 
 Writes the faces with FER+'s ten columns, which hold ten times the model's probabilities in place of ten annotators'
 votes, so that `pfvit train --data` takes the file beside FER+'s own. Faces whose answer is unsure are left out
