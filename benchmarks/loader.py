@@ -84,11 +84,11 @@ def timed(batches, rows: int, augment: bool = True) -> float:
 
 
 def ours(folder: Path, size: int, rows: int, augment: bool) -> float:
-    from pfvit.data.dataset import Faces, Stream, loader
+    from pfvit.data.dataset import FaceDataset, Stream, loader
     from pfvit.training import distributed
 
     distributed.keep_memory()  # as training does
-    faces = Faces([folder / "parquet"], labelled=False)
+    faces = FaceDataset([folder / "parquet"], labelled=False)
     stream = Stream(faces, BATCH, size, 3, seed=0)
     return timed((batch.image for batch in loader(stream, PROCESSES, pin=False)), rows, augment)
 

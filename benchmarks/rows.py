@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pfvit.data.dataset import Faces, Stream
+from pfvit.data.dataset import FaceDataset, Stream
 
 GROUP, GROUPS = 1000, 100  # rows of a row group, row groups of a shard
 CLASSES = 8
@@ -64,7 +64,7 @@ def main() -> None:
     writer.start()
     writer.join()
     before, began = resident(), time.perf_counter()
-    faces = Faces([options.folder], order="ferplus")
+    faces = FaceDataset([options.folder], order="ferplus")
     spent = time.perf_counter() - began
     print(f"index of {len(faces):,} rows: {spent:.1f} s, {resident() - before:.0f} MB")
 

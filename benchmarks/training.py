@@ -14,21 +14,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
-from pfvit.config import Game, Hardware, Pretrain, Train
+from pfvit.config import Gan, Hardware, Pretrain, Train
 from pfvit.config.presets import architecture
-from pfvit.data.dataset import Faces, Stream, loader
+from pfvit.data.dataset import FaceDataset, Stream, loader
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.model.transformer import patchify
 from pfvit.training import losses
 from pfvit.training.build import build_decoder, build_encoder
-from pfvit.training.gan import critic_terms, maker_terms
-from pfvit.training.loop import make_fabric
-from pfvit.training.pretrainer import fit
-from pfvit.training.trainer import Trainer
+from pfvit.training.distributed import make_fabric
+from pfvit.training.gan import GeneratorSide, discriminator_losses, generator_losses
+from pfvit.training.initialise import both_sides
+from pfvit.training.loop import is_due, take_step
+from pfvit.training.pretrainer import PretrainStage
+from pfvit.training.run import Run
+from pfvit.training.throughput import Throughput
+from pfvit.training.trainer import TrainStage
 
-STEPS = 6  # of each loop per round; a whole number of games
+STEPS = 6  # of each loop per round
 
 
 def update(loss: torch.Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -52,59 +57,56 @@ def stage_one(config: Pretrain) -> tuple[Callable[[int], None], Callable[[int], 
     def bare(step: int) -> None:
         mask = mask_patches(torch.rand(config.batch, sizes.tokens), config.mask_ratio)
         with fabric.autocast():
-            drawn = plain(face, mask)
-            loss = losses.masked_reconstruction(drawn, patchify(face, sizes.patch_size), mask.hidden)
+            predicted = plain(face, mask)
+            loss = losses.masked_reconstruction(predicted, patchify(face, sizes.patch_size), mask.hidden)
         update(loss, plain, adam)
 
-    ours_model = model()
-    module, optimizer = fabric.setup(ours_model, torch.optim.AdamW(ours_model.parameters(), 1e-4))
-    stream = Stream(Faces(config.data, labelled=False), config.batch, sizes.image_size, sizes.channels, 0)
-    batches = iter(loader(stream, 0, pin=False))
-
-    def ours(step: int) -> None:
-        fit(fabric, module, optimizer, next(batches), step, config)
-
-    return bare, ours
+    return bare, loop(fabric, config, PretrainStage, FaceDataset(config.data, labelled=False))
 
 
 def stage_two(config: Train) -> tuple[Callable[[int], None], Callable[[int], None]]:
     fabric = make_fabric(config.hardware)
-    sizes, game = config.model, config.game
-    plain, other = Trainer(fabric, config, steps=1000), Trainer(fabric, config, steps=1000)
-    makers, critics = plain.makers.module, plain.bare_critics
-    maker_adam = torch.optim.AdamW(makers.parameters(), 1e-4)
-    critic_adam = torch.optim.AdamW(critics.parameters(), 1e-4)
-    side = sizes.image_size
-    face = torch.rand(config.batch, sizes.channels, side, side) * 2 - 1
+    sizes, gan = config.model, config.gan
+    model, opponent = both_sides(config)
+    side = GeneratorSide(model, gan)
+    adam, opponent_adam = (torch.optim.AdamW(module.parameters(), 1e-4) for module in (side, opponent))
+    face = torch.rand(config.batch, sizes.channels, sizes.image_size, sizes.image_size) * 2 - 1
     target = torch.eye(sizes.classes)[torch.arange(config.batch) % sizes.classes]
-    clean, strength = face[: game.batch], torch.ones(game.batch)
+    clean, strength = face[: gan.batch], torch.ones(gan.batch)
 
     def bare(step: int) -> None:
-        plays = (step + 1) % game.every == 0
-        critics.requires_grad_(False)
+        opponent.requires_grad_(False)
         with fabric.autocast():
-            logits, made = makers(face, *((clean, strength) if plays else ()))
+            logits, generated = side(face, *((clean, strength) if is_due(gan.every, step) else ()))
             terms = {"classification": losses.classification(logits, target)}
-            if made is not None:
-                terms |= maker_terms(game, critics, made, clean, target[: game.batch], strength, 1.0)
-        update(sum(terms.values()), makers, maker_adam)
-        if made is None:
+            if generated is not None:
+                terms |= generator_losses(gan, opponent, generated, clean, target[: gan.batch], strength, 1.0)
+        update(sum(terms.values()), side, adam)
+        if generated is None:
             return
-        critics.requires_grad_(True)
-        penalise = game.penalty > 0 and (step + 1) // game.every % game.penalty_every == 0
-        drawn = torch.cat([made.expressive, made.calm]).detach()
+        opponent.requires_grad_(True)
+        with_r1 = gan.r1 > 0 and is_due(gan.every * gan.r1_every, step)
+        fakes = torch.cat([generated.reconstruction, generated.poker_face]).detach()
         with fabric.autocast():
-            verdicts = critics(clean, drawn, made.residue.detach(), penalise)
-            loss = sum(critic_terms(game, verdicts, target[: game.batch], penalise).values())
-        update(loss, critics, critic_adam)
+            output = opponent(clean, fakes, generated.residue.detach(), with_r1)
+            loss = sum(discriminator_losses(gan, output, target[: gan.batch], with_r1).values())
+        update(loss, opponent, opponent_adam)
 
-    stream = Stream(Faces(config.data), config.batch, side, sizes.channels, 0)
-    batches = iter(loader(stream, 0, pin=False))
+    return bare, loop(fabric, config, TrainStage, FaceDataset(config.data))
 
-    def ours(step: int) -> None:
-        other.step(next(batches), step, warmup=10)
 
-    return bare, ours
+def loop(fabric: Fabric, config: Pretrain | Train, kind: type, faces: FaceDataset) -> Callable[[int], None]:
+    """Return our loop's step."""
+    run = Run(fabric, config, kind.__name__)
+    run.steps = 1000
+    stage, throughput = kind(run, config, faces, 10), Throughput(fabric, config.batch)
+    sizes = config.model
+    batches = iter(loader(Stream(faces, config.batch, sizes.image_size, sizes.channels, 0), 0, pin=False))
+
+    def step(number: int) -> None:
+        take_step(fabric, config, stage, throughput.load(batches), number, throughput)
+
+    return step
 
 
 def main() -> None:
@@ -119,14 +121,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         common = {
             "data": (options.faces,),
-            "out": Path(folder),
             "batch": options.batch,
             "model": sizes,
             "hardware": hardware,
         }
         stages = {
-            "stage one": stage_one(Pretrain(**common)),
-            "stage two": stage_two(Train(**common, game=Game(start=0))),
+            "stage one": stage_one(Pretrain(**common, out=Path(folder, "one"))),
+            "stage two": stage_two(Train(**common, out=Path(folder, "two"), gan=Gan(discriminator_start=0.0))),
         }
         for name, loops in stages.items():
             spent = [0.0, 0.0]

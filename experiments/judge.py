@@ -18,9 +18,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from pfvit.data import augment
-from pfvit.data.dataset import Faces, everything
+from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.emotions import EIGHT
-from pfvit.export.onnx import Preprocess, write_recogniser
+from pfvit.export.graphs import Preprocess
+from pfvit.export.onnx import write_recogniser
 from pfvit.inference.network import FORMAT
 
 SIZE, SEED, BATCH = 44, 101, 128
@@ -72,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(SEED)
     torch.set_num_threads(options.threads)
-    faces = everything(Faces([options.data / "ferplus_train.parquet"], len(EIGHT)), 48, 1)
+    faces = read_all(FaceDataset([options.data / "ferplus_train.parquet"], len(EIGHT)), 48, 1)
     judge = Judge().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(judge.parameters(), RATE, weight_decay=DECAY)
     steps = options.epochs * len(faces.image) // BATCH

@@ -1,9 +1,13 @@
 """Made-up faces for tests: they need no data set, and their 'emotion' can be read off the mouth."""
 
+import atexit
 import io
 import os
+import pickle
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,8 @@ import pytest
 from PIL import Image
 
 from pfvit.__main__ import main
+from pfvit.config import Gan, Pretrain, Train
+from pfvit.config.presets import NANO
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 
 SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
@@ -65,6 +71,20 @@ def pfvit(*words: object, cwd: Path | None = None, timeout: float = 300) -> subp
     )  # fmt: skip
 
 
+def command(*configs: Pretrain | Train) -> list[str]:
+    """Return the command that trains with these settings in a process of its own (`ranks.py`)."""
+    folder = Path(tempfile.mkdtemp(prefix="pfvit-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (folder / "configs.pickle").write_bytes(pickle.dumps(configs))
+    return [sys.executable, str(Path(__file__).with_name("ranks.py")), str(folder / "configs.pickle")]
+
+
+def run_training(*configs: Pretrain | Train) -> subprocess.CompletedProcess:
+    """Train with these settings in a process of its own, with one thread."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command(*configs), capture_output=True, text=True, timeout=300, env=environment)
+
+
 def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.CompletedProcess:
     """Run the command line in this process: for what fails or prints at once, where a process would cost the most."""
     capsys.readouterr()
@@ -84,17 +104,28 @@ def made_up(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def nano(tmp_path_factory, made_up) -> Path:
-    """A folder with both stages of a nano run and its export, all made through the command line."""
+    """A folder with both stages of a nano run and its export."""
     folder = tmp_path_factory.mktemp("nano")
-    steps = (
-        ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--batch", 32,
-         "--rate", 1e-2, "--log-every", 10),
-        ("train", "nano", "--data", made_up, "--start", folder / "one", "--out", folder / "two", "--epochs", 60,
-         "--batch", 32, "--validation", made_up, "--rate", 1e-2, "--game.start", 0.1, "--mixup", 0, "--erase", 0),
-        ("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
-    )  # fmt: skip
-    for words in steps:
-        done = pfvit(*words)
+    words = ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--warmup", 1)
+    train = Train(
+        data=(made_up,),
+        out=folder / "two",
+        start=folder / "one",
+        validation=made_up,
+        epochs=60.0,
+        warmup=1.0,
+        batch=32,
+        lr=1e-2,
+        mixup=0.0,
+        random_erasing=0.0,
+        model=NANO,
+        gan=Gan(discriminator_start=0.1),
+    )
+    for done in (
+        pfvit(*words, "--batch", 32, "--lr", 1e-2, "--log-every", 10),
+        run_training(train),
+        pfvit("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
+    ):
         assert done.returncode == 0, done.stderr
     return folder
 

@@ -1,33 +1,26 @@
-"""Run several command lines one after the other in every process that torchrun starts: importing torch takes longest.
+"""Train with settings from Python, one after the other, in a process of its own or in every one that torchrun starts.
 
-torchrun --nproc-per-node 2 tests/ranks.py COMMANDS.json
+    python tests/ranks.py CONFIGS.pickle
+    torchrun --nproc-per-node 2 tests/ranks.py CONFIGS.pickle
+
+What only recipes set has no flag on the command line, and importing torch takes longest.
 """
 
-import atexit
-import json
-import os
+import pickle
 import sys
 from pathlib import Path
 
-from pfvit.__main__ import main, run
-
-
-def left() -> None:
-    """Fail if the group is still there when all else that runs at the end has run: gloo's threads may then abort."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_initialized():
-        print("the group was not left", file=sys.stderr, flush=True)
-        os._exit(3)
-
-
-def everything() -> int:
-    atexit.register(left)  # before any group, so it runs after all are left, and before `run` ends the process
-    for words in json.loads(Path(sys.argv[1]).read_text()):
-        status = main(words)
-        if status:
-            return status
-    return 0
-
+from pfvit.config import Pretrain
+from pfvit.errors import InputError
+from pfvit.training.distributed import end_process
+from pfvit.training.pretrainer import pretrain
+from pfvit.training.trainer import train
 
 if __name__ == "__main__":
-    run(everything)
+    try:
+        for config in pickle.loads(Path(sys.argv[1]).read_bytes()):  # noqa: S301 (ours)
+            pretrain(config) if isinstance(config, Pretrain) else train(config)
+    except InputError as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(problem.status)
+    end_process()

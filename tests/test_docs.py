@@ -41,6 +41,17 @@ def test_commands_in_the_pages_exist(page, code):
                 assert (ROOT / word).is_file(), line
 
 
+def test_sections_of_the_paper_s_page_that_the_code_cites_are_there():
+    there = set(re.findall(r'<a id="s([0-9-]+)"></a>', (ROOT / "docs" / "paper.md").read_text()))
+    cited: set[str] = set()
+    for file in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        for found in re.findall(
+            r"docs/paper\.md, (?:sections? )?((?:[0-9.]*[0-9](?:, | and | to )?)+)", file.read_text()
+        ):
+            cited |= {number.replace(".", "-") for number in re.findall(r"[0-9]+(?:\.[0-9]+)?", found)}
+    assert len(cited) > 8 and cited <= there, cited - there
+
+
 def test_pages_show_pictures_that_are_there():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", page.read_text()):

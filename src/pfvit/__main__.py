@@ -1,14 +1,14 @@
 """The command line: `pfvit VERB ...`. A verb's module is imported only when that verb runs, not for its help."""
 
-import atexit
 import importlib
 import io
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pfvit import __version__
@@ -92,7 +92,7 @@ VERBS = {
         presets=True,
     ),
     "train": Verb(
-        "stage two: recognition and the poker-face game",
+        "stage two: recognition, separation and generation",
         "Train",
         "pfvit.commands.train:train",
         ("pfvit train compact --data labelled.parquet --start runs/one --out runs/two",),
@@ -100,10 +100,13 @@ VERBS = {
         presets=True,
     ),
     "reproduce": Verb(
-        "repeat the paper on one of its test sets, its row beside ours",
+        "train and measure a recipe: what ships, the ablation, the paper's test sets",
         "Reproduce",
         "pfvit.commands.reproduce:reproduce",
-        ("pfvit reproduce rafdb --data data/rafdb --out runs/rafdb",),
+        (
+            "pfvit reproduce shipped --data data/ferplus --out runs/shipped",
+            "pfvit reproduce rafdb --data data/rafdb --out runs/rafdb",
+        ),
         extra="train",
     ),
     "export": Verb(
@@ -162,11 +165,12 @@ def parse(name: str, words: Sequence[str]) -> Any:
     common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
-        from pfvit.config.presets import ARCHITECTURES, SUMMARIES
+        from pfvit.config.presets import SUMMARIES
+        from pfvit.config.recipes import defaults
 
         presets = {
-            preset: (SUMMARIES[preset], settings(data=tyro.MISSING, out=tyro.MISSING, model=sizes))
-            for preset, sizes in ARCHITECTURES.items()
+            preset: (summary, replace(defaults(settings, preset), data=tyro.MISSING, out=tyro.MISSING))
+            for preset, summary in SUMMARIES.items()
         }
         return tyro.extras.overridable_config_cli(presets, description=text, **common)
     readable = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
@@ -177,10 +181,6 @@ def perform(name: str, words: Sequence[str]) -> int:
     """Run one verb and return its exit status."""
     verb = VERBS[name]
     place, _, function = verb.function.partition(":")
-    if verb.extra == "train" and not set(words) & set(HELP):
-        module = importlib.import_module(place)
-        if hasattr(module, "main"):  # it parses its words itself
-            return module.main(words)
     config = parse(name, words)
     status = getattr(importlib.import_module(place), function)(config) or 0
     importlib.import_module("pfvit.utils.console").flush()
@@ -251,21 +251,9 @@ def let_go_of_stdout() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def run(call: Callable[[], int] = main) -> None:
+def run() -> None:
     """Run the command line as a process of its own."""
-    status: list[int] = []
-    atexit.register(_end, status)  # the first to register is the last to run
-    status.append(call())
-    sys.exit(status[0])
-
-
-def _end(status: list[int]) -> None:
-    """End one of several processes without taking the interpreter down, which gloo's threads do not always survive."""
-    distributed = sys.modules.get("pfvit.training.distributed")
-    if status and distributed is not None and distributed.has_left:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status[0])
+    sys.exit(main())
 
 
 if __name__ == "__main__":

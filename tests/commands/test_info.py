@@ -1,13 +1,15 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from conftest import inside
 from torch.utils.flop_counter import FlopCounterMode
 
-from pfvit.commands.info import cost, training_cost
 from pfvit.config.presets import ARCHITECTURES, COMPACT
 from pfvit.training.build import build_decoder
+from pfvit.training.cost import cost, training_cost
 
 
 def test_flops_of_a_linear_stack_are_what_the_formula_says():
@@ -36,3 +38,9 @@ def test_info_prints_for_people_and_machines(capsys):
     assert all(name in listed for name in ARCHITECTURES)
     done = inside(capsys, "info", "huge")
     assert done.returncode == 2 and "choose from compact" in done.stderr
+
+
+def test_the_list_needs_no_torch():
+    code = "import sys; from pfvit.__main__ import main; sys.exit(main(['info', 'list']) or 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "paper-base" in done.stdout, done.stderr

@@ -21,13 +21,13 @@ PAPER = ("rafdb", "affectnet7", "affectnet8", "ferplus")
 
 
 def test_the_recipes_are_the_authors():
-    """PAPER 3 and 4: absolute learning rates, which we give per 256 faces, and classes."""
+    """docs/paper.md, sections 3 and 4: absolute learning rates, which we give per 256 faces, and classes."""
     for name, rate, classes in (("rafdb", 1e-5, 7), ("affectnet8", 6.25e-5, 8), ("ferplus", 1e-5, 8)):
-        pretrain, baseline, game = RECIPES[name].runs
-        assert baseline.rate * baseline.batch / 256 == pytest.approx(rate) and baseline.model.classes == classes
-        assert pretrain.rate * pretrain.batch / 256 == pytest.approx(7.5e-5) and pretrain.epochs == 300
-        assert baseline.game.every == 0 and baseline.model.separator == "none"
-        assert game.game.every == 1 and game.model.separator == "projection" and game.game.batch <= game.batch
+        pretrain, baseline, full = RECIPES[name].runs
+        assert baseline.lr * baseline.batch / 256 == pytest.approx(rate) and baseline.model.classes == classes
+        assert pretrain.lr * pretrain.batch / 256 == pytest.approx(7.5e-5) and pretrain.epochs == 300
+        assert baseline.gan.every == 0 and baseline.model.separator == "none"
+        assert full.gan.every == 1 and full.model.separator == "projection" and full.gan.batch <= full.batch
     assert {row.preset for recipe in RECIPES.values() for row in recipe.published} <= set(ARCHITECTURES)
     assert [(row.preset, row.accuracy) for row in RECIPES["rafdb"].published] == [
         ("paper-base", 91.07), ("paper-base", 91.79), ("paper-small", 90.03), ("paper-tiny", 88.72),
@@ -51,8 +51,9 @@ def test_the_recipe_that_ships_is_what_the_weights_were_trained_with():
 def test_every_run_of_a_recipe_has_its_place(name):
     recipe = RECIPES[name]
     for run in recipe.runs:
-        for settings in (run, *((run.game,) if isinstance(run, Train) else ())):
-            floats = [field.name for field in fields(settings) if field.type is float]
+        for settings in (run, *((run.gan,) if isinstance(run, Train) else ())):
+            kinds = {field.name: getattr(field.type, "__origin__", field.type) for field in fields(settings)}
+            floats = [name for name, kind in kinds.items() if kind is float]
             assert floats and all(isinstance(getattr(settings, name), float) for name in floats), run.out
     names = [str(run.out) for run in recipe.runs]
     assert len(set(names)) == len(names) and {row.run for row in recipe.rows} <= set(names)
@@ -84,11 +85,11 @@ def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
     said = capsys.readouterr()
     assert said.err.count("$ pfvit evaluate") == 4 and said.err.count("$ pfvit export") == 2
     assert "published: MAE ViT-Base, with augmentation and mixup  " in said.out and "91.79" in said.out
-    assert "nano, baseline, official" in said.out and "nano, game, clean" in said.out
+    assert "nano, baseline, official" in said.out and "nano, gan, clean" in said.out
     assert "0.01 of the epochs: no comparison" in said.out and "not as published" in said.out
     reports = json.loads((tmp_path / "run" / "table.json").read_text())
-    assert reports["game, official"][0]["n"] == 21 and len(reports["game, official"][0]["labels"]) == 7
-    assert "| nano, game, clean | " in (tmp_path / "run" / "table.md").read_text()
+    assert reports["gan, official"][0]["n"] == 21 and len(reports["gan, official"][0]["labels"]) == 7
+    assert "| nano, gan, clean | " in (tmp_path / "run" / "table.md").read_text()
     assert main(words) == 0
     again = capsys.readouterr()
     assert "$ pfvit" not in again.err and "pretrain nano" not in again.err and again.out == said.out, "done is done"
@@ -105,13 +106,17 @@ def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, cap
     assert "out of time: the same command goes on" in capsys.readouterr().err
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "encoder_stays True" in said.err and "game.alone True" in said.err and "Expected: WAR 0.837" in said.err
+    assert (
+        "freeze ['encoder']" in said.err
+        and "freeze ['encoder', 'separator', 'classifier']" in said.err
+        and "Expected: WAR 0.837" in said.err
+    )
     folder = tmp_path / "run" / "seed-0"
     assert [run.name for run in sorted(folder.iterdir()) if run.is_dir() and (run / "last.safetensors").exists()] == [
         "generation", "pretrain", "recognition", "refit",
     ]  # fmt: skip
     exported = {path.name for path in folder.glob("*.onnx")}
-    name = "generation-balance-0.2-emphasis-1.5"
+    name = "generation-adjustment-0.2-gain-1.5"
     assert exported == {f"{name}.onnx", f"{name}-int8.onnx", f"{name}-generator.onnx"}
     assert list((folder / f"{name}-figures").glob("*.png")) and "SSIM" in said.out
     assert checkpoint.load(folder / "pretrain")[1]["config"]["data"] == [str(made_up)]
@@ -121,9 +126,9 @@ def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, cap
     words = ["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--print-only"]
     assert main([*words, "--resident", "--compile", "--faces", "a.parquet", "b.parquet"]) == 0
     told = capsys.readouterr().err.splitlines()
-    assert told[1].startswith("pretrain paper-base: data ['a.parquet', 'b.parquet']") and "epochs 300" in told[1]
-    assert "hardware.resident True, hardware.compile True" in told[1]
-    assert "model.separator none" in told[2] and "model.classes 7" in told[2] and len(told) == 10
+    assert told[2].startswith("pretrain paper-base: data ['a.parquet', 'b.parquet']") and "epochs 300" in told[2]
+    assert "hardware.resident True, hardware.compile True" in told[2]
+    assert "model.separator none" in told[3] and "model.classes 7" in told[3] and len(told) == 11
     assert main([*words, "--only", "baseline"]) == 0
     assert sum(line.startswith("train") for line in capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
@@ -133,7 +138,7 @@ def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, cap
     ("words", "status", "what"),
     [
         (("imagenet",), 2, "there is no recipe 'imagenet'; choose from shipped, ablation, rafdb"),
-        (("rafdb", "--only", "x"), 2, "--only x: this recipe has baseline, game"),
+        (("rafdb", "--only", "x"), 2, "--only x: this recipe has baseline, gan"),
         (("rafdb", "--preset", "huge"), 2, "there is no preset 'huge'"),
         (("ferplus",), 1, "holds rafdb, not ferplus"),
         (("rafdb", "--minutes", "0.1"), 0, "out of time: the same command goes on"),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pfvit.data.dataset import Faces, Stream, decode, everything, loader, resampled
+from pfvit.data.dataset import FaceDataset, Stream, decode, loader, read_all, resampled
 from pfvit.data.labels import label_targets, vote_targets
 from pfvit.emotions import FERPLUS_VOTES
 from pfvit.errors import InputError
@@ -34,7 +34,7 @@ def stream(faces, batch=6, start=0, rank=0, world=1, seed=3):
 @given(st.integers(1, 5), st.integers(1, 13), st.integers(0, 3))
 @settings(deadline=None, max_examples=15)
 def test_every_row_exactly_once_per_epoch_for_any_ranks(files, world, batch, seed):
-    faces = Faces(files)
+    faces = FaceDataset(files)
     batch *= world
     steps = -(-2 * len(faces) // batch)
     seen: list[tuple[int, int, str]] = []
@@ -50,7 +50,7 @@ def test_every_row_exactly_once_per_epoch_for_any_ranks(files, world, batch, see
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_order_does_not_depend_on_the_number_of_workers(files, workers):
-    faces = Faces(files)
+    faces = FaceDataset(files)
     direct = [part.name for part in islice(stream(faces), 20)]
     loaded = [part.name for part in islice(loader(stream(faces), workers, pin=False), 20)]
     assert loaded == direct
@@ -59,19 +59,26 @@ def test_order_does_not_depend_on_the_number_of_workers(files, workers):
 @given(st.integers(0, 40))
 @settings(deadline=None, max_examples=15)
 def test_starting_at_a_step_continues_the_same_sequence(files, start):
-    faces = Faces(files)
+    faces = FaceDataset(files)
     whole = [part.name for part in islice(stream(faces), start + 3)]
     assert [part.name for part in islice(stream(faces, start=start), 3)] == whole[start:]
 
 
 def test_a_batch_that_ranks_cannot_share_evenly_is_refused(files):
     with pytest.raises(InputError, match="cannot be shared evenly"):
-        stream(Faces(files), batch=7, world=2)
+        stream(FaceDataset(files), batch=7, world=2)
 
 
 def test_epochs_and_seeds_differ(files):
-    faces = Faces(files)
-    orders = [[(g.index, row) for g, row in faces.epoch(seed, epoch)] for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    faces = FaceDataset(files)
+    orders = [
+        [
+            (groups[i].index, row)
+            for groups, which, rows in faces.pools(seed, epoch)
+            for i, row in zip(which, rows, strict=True)
+        ]
+        for seed, epoch in ((0, 0), (0, 1), (1, 0))
+    ]
     assert orders[0] != orders[1] != orders[2]
 
 
@@ -82,9 +89,9 @@ def test_leaking_rows_are_out_by_default_and_rows_without_emotion_always(tmp_pat
         table[column][2] = 0
     table["NF"][2] = 10
     pq.write_table(pa.table(table), tmp_path / "f.parquet")
-    assert len(Faces([tmp_path / "f.parquet"])) == 4
-    assert len(Faces([tmp_path / "f.parquet"], clean=False)) == 5
-    assert len(Faces([tmp_path / "f.parquet"], labelled=False)) == 5
+    assert len(FaceDataset([tmp_path / "f.parquet"])) == 4
+    assert len(FaceDataset([tmp_path / "f.parquet"], clean=False)) == 5
+    assert len(FaceDataset([tmp_path / "f.parquet"], labelled=False)) == 5
 
 
 def test_vote_targets():
@@ -120,32 +127,32 @@ def test_colour_and_other_sizes_are_converted():
 
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="is not there"):
-        Faces([tmp_path / "none.parquet"])
+        FaceDataset([tmp_path / "none.parquet"])
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
-        Faces([tmp_path / "text.parquet"])
+        FaceDataset([tmp_path / "text.parquet"])
     pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="no image column"):
-        Faces([tmp_path / "x.parquet"])
+        FaceDataset([tmp_path / "x.parquet"])
     pq.write_table(faces_table(4).select(["image"]), tmp_path / "i.parquet")
     with pytest.raises(InputError, match="neither the ten"):
-        Faces([tmp_path / "i.parquet"])
+        FaceDataset([tmp_path / "i.parquet"])
     table = faces_table(4).to_pydict()
     table["image"][2] = {"bytes": b"not a picture", "path": "bad.png"}
     pq.write_table(pa.table(table), tmp_path / "bad.parquet")
     with pytest.raises(InputError, match=r"bad\.parquet#0:2 cannot be decoded"):
-        everything(Faces([tmp_path / "bad.parquet"]), 24, 1)
+        read_all(FaceDataset([tmp_path / "bad.parquet"]), 24, 1)
 
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared faces are not here")
 def test_the_real_files_have_the_published_counts():
     train = SHARED / "data" / "ferplus_train.parquet"
     counts = Counter()
-    faces = Faces([train], hard=True, clean=False)
+    faces = FaceDataset([train], hard=True, clean=False)
     for target in map(faces.targets_of, faces.labels.values()):
         counts.update(target.argmax(1)[target.sum(1) > 0].tolist())
     assert [counts[i] for i in range(8)] == [10308, 7528, 3562, 3515, 2467, 191, 652, 165]
-    first = everything(faces, 48, 1, limit=3)
+    first = read_all(faces, 48, 1, limit=3)
     assert first.image.shape == (3, 1, 48, 48) and first.image.dtype == torch.uint8
 
 
@@ -194,16 +201,16 @@ def shown(faces, epochs=40, batch=10, **more):
 
 def test_rare_emotions_are_shown_as_often_as_asked(tmp_path):
     path = skewed(tmp_path / "skewed.parquet")
-    assert shown(Faces([path]), 1)[[0, 1, 3]].tolist() == pytest.approx([0.8, 0.15, 0.05])
-    even = shown(Faces([path], oversample=1.0))
+    assert shown(FaceDataset([path]), 1)[[0, 1, 3]].tolist() == pytest.approx([0.8, 0.15, 0.05])
+    even = shown(FaceDataset([path], oversample=1.0))
     assert even[[0, 1, 3]].tolist() == pytest.approx([1 / 3] * 3, abs=0.02)
-    half = shown(Faces([path], oversample=0.5))
+    half = shown(FaceDataset([path], oversample=0.5))
     root = np.sqrt([0.8, 0.15, 0.05])
     assert half[[0, 1, 3]].tolist() == pytest.approx((root / root.sum()).tolist(), abs=0.02)
 
 
 def test_oversampling_resumes_exactly_and_does_not_depend_on_the_ranks(tmp_path):
-    faces = Faces([skewed(tmp_path / "skewed.parquet")], oversample=1.0)
+    faces = FaceDataset([skewed(tmp_path / "skewed.parquet")], oversample=1.0)
     whole = [part.name for part in islice(stream(faces, 10), 23)]
     assert [part.name for part in islice(stream(faces, 10, start=13), 10)] == whole[13:]
     halves = [[part.name for part in islice(stream(faces, 10, rank=rank, world=2), 23)] for rank in range(2)]

@@ -12,7 +12,7 @@ from pfvit.__main__ import main
 from pfvit.data.augment import Draws, drawn_label
 from pfvit.data.label_schemes import SCHEMES, scheme_targets
 from pfvit.emotions import FERPLUS_VOTES
-from pfvit.training.losses import any_right, classification
+from pfvit.training.losses import classification, multi_label
 
 #: neutral happiness surprise sadness anger disgust fear contempt unknown NF -> targets of each scheme, first emotions.
 CASES = {
@@ -55,13 +55,13 @@ def test_as_many_training_faces_stay_as_with_the_authors_code():
     assert kept == {"mv": 25059, "ml": 27670, "pld": 27955, "cel": 27955}
 
 
-def test_any_right_is_cross_entropy_of_the_best_right_emotion():
+def test_multi_label_is_cross_entropy_of_the_best_right_emotion():
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0]])
     target = torch.tensor([[0.5, 0.5, 0.0], [0.6, 0.0, 0.4]])
     expected = -(logits.log_softmax(1)[0, 0] + logits.log_softmax(1)[1, 2]) / 2
-    assert any_right(logits, target).item() == pytest.approx(expected.item())
+    assert multi_label(logits, target).item() == pytest.approx(expected.item())
     one = torch.eye(3)[[1, 1]]
-    assert any_right(logits, one).item() == pytest.approx(classification(logits, one).item())
+    assert multi_label(logits, one).item() == pytest.approx(classification(logits, one).item())
 
 
 def test_labels_are_drawn_as_often_as_voted_and_again_the_same():
@@ -74,7 +74,7 @@ def test_labels_are_drawn_as_often_as_voted_and_again_the_same():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_trains(scheme, made_up, tmp_path):
-    briefly = ["--epochs", "2", "--batch", "50", "--game.every", "0", "--mixup", "0", "--smoothing", "0"]
+    briefly = ["--epochs", "2", "--batch", "50", "--gan.every", "0", "--mixup", "0", "--label-smoothing", "0"]
     run = tmp_path / "run"
     words = ["train", "nano", "--data", str(made_up), "--out", str(run), "--labels", scheme, *briefly,
              "--log-every", "1"]  # fmt: skip
@@ -85,4 +85,4 @@ def test_every_scheme_trains(scheme, made_up, tmp_path):
 
 def test_multi_label_learning_refuses_what_would_make_every_emotion_right(made_up, tmp_path, capsys):
     words = ["train", "nano", "--data", str(made_up), "--out", str(tmp_path / "run"), "--labels", "ml"]
-    assert main(words) == 2 and "--labels ml needs --mixup 0 --cutmix 0 --smoothing 0" in capsys.readouterr().err
+    assert main(words) == 2 and "--labels ml needs --mixup 0 and --label-smoothing 0" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from conftest import SHARED
 from PIL import Image
 
 from pfvit.__main__ import main
-from pfvit.data.dataset import Faces, everything
+from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.datasets.crop import sharpness
 from pfvit.datasets.manifest import digest, lines
@@ -77,8 +77,8 @@ def test_rafdb(tmp_path, out, capsys):
 def test_what_it_writes_is_read_by_training_and_evaluation_without_an_order(tmp_path, out, capsys):
     prepare("rafdb", layouts.rafdb(tmp_path / "basic"), out)
     file = out / "train-00000.parquet"
-    faces = Faces([file], classes=7)
-    batch = everything(faces, 48, 3)
+    faces = FaceDataset([file], classes=7)
+    batch = read_all(faces, 48, 3)
     assert [SEVEN[i] for i in batch.target.argmax(1)[:7]] == list(layouts.ORDERS["rafdb"])
     samples = Labelled([file], EIGHT, "ferplus", clean=True)
     assert [sample.truth for sample in samples][:7] == list(layouts.ORDERS["rafdb"])
@@ -178,8 +178,8 @@ def test_ferplus(tmp_path, out, capsys):
         "test": {"exact": 0, "near": 1},
     }
     assert "also in train: 1 exactly (33.3%), 0 nearly" in capsys.readouterr().err
-    clean = Faces([out / "train-00000.parquet"])
-    assert len(clean) == 4 and len(Faces([out / "train-00000.parquet"], clean=False)) == 5
+    clean = FaceDataset([out / "train-00000.parquet"])
+    assert len(clean) == 4 and len(FaceDataset([out / "train-00000.parquet"], clean=False)) == 5
 
 
 def test_bad_rows_of_ferplus(tmp_path, out, capsys):
@@ -288,7 +288,7 @@ def test_faces_are_found_cut_and_each_kept_once(tmp_path, out, photo, capsys):
     assert told["dropped"] == {"too small": 1, "blurred": 1, "pictures without a face": 1}
     assert [row["file"] for row in bad(out)] == ["broken.jpg"]
     assert np.load(out / "codes-faces.npy").shape == (1, 4)
-    assert everything(Faces([out / "faces-00000.parquet"], labelled=False), 48, 1).image.shape == (1, 1, 48, 48)
+    assert read_all(FaceDataset([out / "faces-00000.parquet"], labelled=False), 48, 1).image.shape == (1, 1, 48, 48)
 
 
 def test_faces_for_pretraining_are_marked_if_a_test_set_has_them(tmp_path, out, photo):

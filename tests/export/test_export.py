@@ -9,16 +9,16 @@ import torch
 from conftest import pfvit
 from PIL import Image
 
-from pfvit.config import Architecture, Train
+from pfvit.config import Train
 from pfvit.config.presets import NANO
-from pfvit.data.dataset import Faces, everything
+from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit
-from pfvit.export.onnx import Drawer, Preprocess, Recogniser, checkpoint_path, data_seen, load_model
+from pfvit.export.graphs import FaceGraph, Preprocess, Recogniser
+from pfvit.export.onnx import checkpoint_path, data_seen, load_model
 from pfvit.inference.network import generator_path, int8_path, open_answering, open_recogniser, open_whole
 from pfvit.training import checkpoint
 from pfvit.training.initialise import both_sides
-from pfvit.training.run import settings
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,23 @@ def both(nano):
     recogniser = ort.InferenceSession(nano / "nano.onnx")
     generator = ort.InferenceSession(generator_path(nano / "nano.onnx"))
     model, record = load_model(nano / "two")
-    sizes = Architecture(**settings(Architecture, record["config"]["model"]))
+    sizes = checkpoint.architecture_of(record)
     temperature = float(recogniser.get_modelmeta().custom_metadata_map["pfvit.temperature"])
     preprocess = Preprocess(sizes.image_size, sizes.channels)
     reference = Recogniser(model.encoder, model.separator, model.classifier, preprocess, temperature)
-    return recogniser, generator, reference, Drawer(model.generator)
+    return recogniser, generator, reference, FaceGraph(model.generator)
 
 
 @pytest.mark.parametrize("shape", [(1, 24, 24), (3, 48, 48), (8, 61, 37), (1, 1, 1), (3, 301, 200), (8, 7, 90)])
 def test_the_files_do_what_torch_does(both, shape):
-    recogniser, generator, reference, drawer = both
+    recogniser, generator, reference, face_graph = both
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     answers = recogniser.run(None, {"image": image})
     strength = np.linspace(0, 1, shape[0], dtype=np.float32)
     (face,) = generator.run(None, {"emotion": answers[2], "residue": answers[3], "strength": strength})
     with torch.no_grad():
         expected = reference(torch.from_numpy(image))
-        drawn = drawer(*expected[2:], torch.from_numpy(strength))
+        drawn = face_graph(*expected[2:], torch.from_numpy(strength))
     for ours, theirs in zip((*answers, face), (*expected, drawn), strict=True):
         assert np.abs(ours - theirs.numpy()).max() < 1e-4
     np.testing.assert_allclose(answers[1].sum(1), 1, rtol=1e-5)
@@ -96,34 +96,36 @@ def test_only_a_run_of_stage_two_can_be_exported(nano, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_temperature_and_balance_are_fitted():
+def test_temperature_and_logit_adjustment_are_fitted():
     generator = torch.Generator().manual_seed(0)
     truth = torch.multinomial(torch.tensor([0.9, 0.1]), 4000, replacement=True, generator=generator)
     # The best that can be known of two overlapping classes, said three times too loudly.
     seen = torch.randn(4000, generator=generator) + truth
     logits = torch.stack([torch.zeros(4000), seen - 0.5 - math.log(9)], dim=1).double()
-    temperature, lift = fit(3 * logits, truth, balance=0)
+    temperature, lift = fit(3 * logits, truth, adjustment=0)
     assert temperature == pytest.approx(3, rel=0.1) and lift is None
 
     def recall(scores):
         return [float((scores.argmax(1)[truth == k] == k).float().mean()) for k in (0, 1)]
 
     shares = []
-    for balance in (0.5, 1.0):
-        temperature, lift = fit(3 * logits, truth, balance)
+    for adjustment in (0.5, 1.0):
+        temperature, lift = fit(3 * logits, truth, adjustment)
         shares.append(recall(3 * logits + lift)[1])
     assert recall(logits)[1] < shares[0] < shares[1]
     assert abs(recall(3 * logits + lift)[0] - shares[1]) < 0.1  # fully lifted, both classes are recalled alike
 
 
-def test_balance_needs_faces_to_look_at(nano, tmp_path):
-    done = pfvit("export", nano / "two", "--out", tmp_path / "x.onnx", "--balance", "0.5")
-    assert done.returncode == 2 and "--balance must be 0 or more, and needs --calibrate" in done.stderr
+def test_logit_adjustment_needs_faces_to_calibrate_on(nano, tmp_path):
+    done = pfvit("export", nano / "two", "--out", tmp_path / "x.onnx", "--logit-adjustment", "0.5")
+    assert done.returncode == 2 and "--logit-adjustment needs --calibrate" in done.stderr
 
 
-def test_a_recogniser_that_looks_in_the_mirror(nano, both, made_up, tmp_path):
+def test_a_recogniser_that_averages_over_the_mirror_image(nano, both, made_up, tmp_path):
     path = tmp_path / "m.onnx"
-    done = pfvit("export", nano / "two", "--out", path, "--mirror", "--balance", "0.3", "--calibrate", made_up)
+    done = pfvit(
+        "export", nano / "two", "--out", path, "--flip-tta", "--logit-adjustment", "0.3", "--calibrate", made_up
+    )
     assert done.returncode == 0, done.stderr
     image = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
     session = ort.InferenceSession(path)
@@ -146,7 +148,7 @@ def test_eight_bits_answer_nearly_the_same(nano, both, made_up):
     quick = open_answering(nano / "nano.onnx")
     assert quick.path == path and quick.gives == {"logits", "probabilities"}
     assert quick.pair == both[0].get_modelmeta().custom_metadata_map["pfvit.pair"]
-    faces = as_bytes(everything(Faces([made_up]), 24, 1).image)
+    faces = as_bytes(read_all(FaceDataset([made_up]), 24, 1).image)
     eight, full = (
         network.run(["probabilities"], image=faces)["probabilities"] for network in (quick, open_whole(quick))
     )

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pfvit.config.presets import ARCHITECTURES, NANO
-from pfvit.model import Faces, Separator, mask_patches
+from pfvit.model import SEPARATORS, Encoder, PFViTOutput, mask_patches
 from pfvit.model.autoencoder import Autoencoder
-from pfvit.model.erasure import emotional_axes
+from pfvit.model.leace_axes import leace_axes
+from pfvit.model.stems import PatchEmbed
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
 
@@ -103,11 +104,9 @@ def test_a_stem_makes_a_token_for_each_patch_in_reading_order():
     face[0, 0, 18:22, 2:6] = 1.0  # inside the patch of the last row, first column
     moved = (encoder.patch_embed(face) - plain).abs().sum(-1)[0]
     assert moved.argmax() == 6
-    with pytest.raises(ValueError, match=r"a stem of 3 stages makes patches of 8 px, not 6"):
-        build_encoder(replace(CONVOLUTIONAL, patch_size=6))
 
 
-def test_the_critic_keeps_the_statistics_of_its_stem():
+def test_the_discriminator_keeps_the_statistics_of_its_stem():
     critic = build_discriminator(CONVOLUTIONAL)
     before = {name: value.clone() for name, value in critic.named_buffers()}
     critic(torch.rand(4, 1, 24, 24))
@@ -121,7 +120,7 @@ def test_erased_axes_leave_nothing_that_a_linear_probe_could_read():
     tokens[:, 0] += torch.eye(16)[label] * 2  # the class token tells the class along some axes, patches along others
     tokens[:, 1:] += torch.eye(16)[label + 6][:, None]
     target = torch.eye(3)[label]
-    axes = emotional_axes(zip(tokens.split(100), target.split(100), strict=True), rank=6)
+    axes = leace_axes(zip(tokens.split(100), target.split(100), strict=True), rank=6)
     torch.testing.assert_close(axes.T @ axes, torch.eye(6))
     residue = tokens - tokens @ axes @ axes.T
 
@@ -132,34 +131,34 @@ def test_erased_axes_leave_nothing_that_a_linear_probe_could_read():
     for pool in (lambda z: z[:, 0], lambda z: z[:, 1:].mean(1)):
         assert apart(pool(tokens)) > 0.9 and apart(pool(residue)) < 1e-5
     with pytest.raises(ValueError, match="no faces"):
-        emotional_axes([], rank=6)
+        leace_axes([], rank=6)
 
 
-def test_a_frozen_subspace_separates_as_before():
-    separator = Separator(32, "subspace")
+def test_a_subspace_ready_for_export_separates_as_before():
+    separator = SEPARATORS["subspace"](32)
     torch.nn.init.normal_(separator.basis)
     whole = torch.randn(2, 5, 32)
     before = separator(whole)
-    separator.freeze()
+    separator.prepare_export()
     torch.testing.assert_close(separator(whole).emotion, before.emotion)
 
 
-@pytest.mark.parametrize("kind", ["projection", "subspace", "soft", "none"])
+@pytest.mark.parametrize("kind", SEPARATORS)
 def test_emotion_and_residue_add_up_to_the_whole(kind):
     whole = torch.randn(4, 17, 32)
-    emotion, residue = Separator(32, kind)(whole)
+    emotion, residue = SEPARATORS[kind](32)(whole)
     torch.testing.assert_close(emotion + residue, whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["projection", "subspace"])
 def test_emotion_and_residue_are_orthogonal_by_construction(kind):
-    emotion, residue = Separator(32, kind)(torch.randn(4, 17, 32))
+    emotion, residue = SEPARATORS[kind](32)(torch.randn(4, 17, 32))
     assert emotion.norm() > 0.1
     assert (emotion * residue).sum(-1).abs().max() < 1e-4
 
 
 def test_separation_survives_autocast():
-    separator = Separator(32)
+    separator = SEPARATORS["projection"](32)
     whole = torch.randn(4, 17, 32)
     with torch.autocast("cpu", torch.bfloat16):
         emotion, residue = separator(whole)
@@ -171,7 +170,7 @@ def test_forward_gives_everything_and_at_first_both_faces_are_the_decoder_s():
     model = build_pfvit(NANO)
     face = torch.rand(3, 1, 24, 24)
     out = model(face)
-    assert isinstance(out, Faces)
+    assert isinstance(out, PFViTOutput)
     assert out.representation.shape == out.emotion.shape == out.residue.shape == (3, 17, 32)
     assert out.logits.shape == (3, 8)
     assert out.reconstruction.shape == out.poker_face.shape == face.shape
@@ -206,7 +205,7 @@ def test_autoencoder_and_generator_share_the_decoder():
 def test_penalty_is_the_squared_slope_of_realism():
     critic = build_discriminator(NANO)
     face = torch.rand(2, 1, 24, 24)
-    penalty = critic(face, penalise=True).penalty
+    penalty = critic(face, with_r1=True).r1
     leaf = face.clone().requires_grad_()
     verdict = critic(leaf)
     total = verdict.realism.sum() + verdict.patch_realism.mean(1).sum()
@@ -216,17 +215,25 @@ def test_penalty_is_the_squared_slope_of_realism():
     assert critic.realism.weight.grad.abs().sum() > 0
 
 
-def test_patches_must_tile_the_face():
-    from pfvit.model import Encoder
+def test_the_output_of_faces_together_is_split_as_they_were_joined():
+    discriminator = build_discriminator(NANO).eval()
+    one, other = torch.rand(2, 1, 24, 24), torch.rand(3, 1, 24, 24)
+    for joined, alone in zip(
+        discriminator(torch.cat([one, other])).split(2), map(discriminator, (one, other)), strict=True
+    ):
+        for ours, expected in zip(joined, alone, strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
-    with pytest.raises(ValueError, match="do not tile"):
-        Encoder(50, 1, 6, 32, 1, 2)
+
+def test_patches_must_tile_the_face():
+    with pytest.raises(ValueError, match="patches of 6 px do not tile a face of 50 px"):
+        Encoder(PatchEmbed(6, 1, 32), 50, 32, 1, 2)
 
 
 def test_presets_have_the_papers_sizes():
-    from pfvit.commands.info import cost
+    from pfvit.training.cost import cost
 
-    # PAPER 1.2: ViT-Ti/S/B have 5.5, 21.7 and 85.8 M parameters with a 7-class head.
+    # docs/paper.md, section 1.2: ViT-Ti/S/B have 5.5, 21.7 and 85.8 M parameters with a 7-class head.
     for name, millions in (("paper-tiny", 5.5), ("paper-small", 21.7), ("paper-base", 85.8)):
         # The fixed positions (197 x width) are counted as parameters in the published figures.
         sizes = ARCHITECTURES[name]

@@ -4,6 +4,7 @@ Processes talk over gloo on this machine. A convolutional stem is the documented
 process's share, so its losses differ a little from one process's.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -12,37 +13,39 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import pfvit, write_faces
+from conftest import command, write_faces
 from helpers import EXACT, STAGES, lines
 from safetensors.torch import load_file
 
-from pfvit.config import Hardware
-from pfvit.data.dataset import Batch, Faces, Stream, everything, shards_of
-from pfvit.errors import InputError
+from pfvit.config import Gan, Hardware, Pretrain, Train
+from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, parquet_files, read_all
+from pfvit.errors import InputError, UsageError
 from pfvit.training import checkpoint, distributed
-from pfvit.training.loop import check_share, pieces
+from pfvit.training.distributed import check_share
+from pfvit.training.loop import pieces
+from pfvit.training.trainer import train
 
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
-RANKS = Path(__file__).parents[1] / "ranks.py"
-PLAIN: tuple[str, ...] = ()
-PIECES = ("--hardware.accumulate", "2")
-SHARDED = ("--hardware.shard",)
-MUON = ("--optimizer", "muon")
-ALL = (*SHARDED, *PIECES, "--hardware.recompute")
+PLAIN: dict[str, object] = {}
+PIECES = {"accumulate": 2}
+SHARDED = {"shard": True}
+MUON = {"optimizer": "muon"}
+ALL = SHARDED | PIECES | {"recompute": True}
 RUNS = {
-    1: {"plain": PLAIN, "less": (*PIECES, "--hardware.recompute"), "muon": MUON},
-    2: {"plain": PLAIN, "shard": SHARDED, "all": ALL, "muon-all": (*MUON, *ALL)},
+    1: {"plain": PLAIN, "less": PIECES | {"recompute": True}, "muon": MUON},
+    2: {"plain": PLAIN, "shard": SHARDED, "all": ALL, "muon-all": MUON | ALL},
     4: {"plain": PLAIN},
 }
 #: The run of one process that each is to equal.
 ONE = {(world, kind): "muon" if kind.startswith("muon") else "plain" for world, kinds in RUNS.items() for kind in kinds}
 OTHERS = [(world, kind) for (world, kind), one in ONE.items() if (world, kind) != (1, one)]
-#: Finished runs that are loaded and written again by: (processes, flags).
+#: Finished runs that are loaded and written again by: (processes, settings).
 AGAIN = {"1-plain": (2, ALL), "2-all": (4, PLAIN)}
 
 
@@ -70,8 +73,10 @@ def finish(processes: list[subprocess.Popen], seconds: float = 200) -> list[str]
         raise AssertionError(f"no end after {seconds} s: {told}") from None
 
 
-def command(stage: str, data: Path, out: Path, *more: str) -> list[str]:
-    return [*STAGES[stage], "--data", str(data), "--out", str(out), *EXACT, *more]
+def settings(stage: str, data: Path, out: Path, kind: dict[str, object], **more: object) -> Pretrain | Train:
+    optimizer = {name: value for name, value in kind.items() if name == "optimizer"}
+    hardware = {name: value for name, value in kind.items() if name != "optimizer"}
+    return replace(STAGES[stage], data=(data,), out=out, hardware=replace(EXACT, **hardware), **optimizer, **more)
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +84,17 @@ def runs(made_up, tmp_path_factory) -> Path:
     """All of RUNS in both stages; each number of processes starts once and does its runs in turn."""
     folder = tmp_path_factory.mktemp("scale")
     for world, kinds in RUNS.items():
-        todo = folder / f"{world}.json"
-        commands = [
-            command(stage, made_up, folder / f"{stage}-{world}-{kind}", *more)
+        todo = [
+            settings(stage, made_up, folder / f"{stage}-{world}-{name}", kind)
             for stage in STAGES
-            for kind, more in kinds.items()
+            for name, kind in kinds.items()
         ]
-        for name, (other, more) in AGAIN.items():
+        for name, (other, kind) in AGAIN.items():
             if other == world:
                 shutil.copytree(folder / f"train-{name}", folder / f"again-{name}")
-                commands.append([*command("train", made_up, folder / f"again-{name}", *more), "--resume"])
-        todo.write_text(json.dumps(commands))
-        started = [sys.executable] if world == 1 else torchrun(world)
-        ranks = start([*started, str(RANKS), str(todo)])
+                todo.append(settings("train", made_up, folder / f"again-{name}", kind, resume=True))
+        _, *script = command(*todo)
+        ranks = start([*([sys.executable] if world == 1 else torchrun(world)), *script])
         told = finish([ranks], 300)[0]
         assert ranks.returncode == 0, told
         (folder / f"{world}.txt").write_text(told)
@@ -119,7 +122,7 @@ def test_sharded_processes_hold_a_share_and_clocks_are_logged(runs):
     assert shares and all(float(share) == pytest.approx(float(whole) / 2, rel=0.05) for share, whole in shares), told
     last = json.loads((runs / "train-2-plain" / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["faces_per_second"] > 0 and 0 <= last["loading"] < 1
-    assert last["slowest"] >= 1 and last["slowest_rank"] in (0, 1)
+    assert last["straggler"] >= 1 and last["straggler_rank"] in (0, 1)
 
 
 @pytest.mark.parametrize("name", AGAIN)
@@ -138,8 +141,8 @@ def children(process: int) -> list[int]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("stage", "kind"), [("pretrain", "plain"), ("train", "shard")])
 def test_a_rank_killed_is_replaced_and_the_run_ends_bitwise_as_unbroken(stage, kind, runs, made_up, tmp_path):
-    words = command(stage, made_up, tmp_path / "cut", *RUNS[2][kind], "--checkpoint-minutes", "0.00001")
-    agent = start([*torchrun(2, "--max-restarts", "1"), "-m", "pfvit", *words])
+    config = settings(stage, made_up, tmp_path / "cut", RUNS[2][kind], checkpoint_minutes=1e-5)
+    agent = start([*torchrun(2, "--max-restarts", "1"), *command(config)[1:]])
     log = tmp_path / "cut" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") >= 5) and agent.poll() is None:
@@ -156,59 +159,66 @@ def test_a_rank_killed_is_replaced_and_the_run_ends_bitwise_as_unbroken(stage, k
 
 
 def test_two_nodes_do_what_one_process_does(runs, made_up, tmp_path):
-    words = ["-m", "pfvit", *command("pretrain", made_up, tmp_path / "run")]
+    script = command(settings("pretrain", made_up, tmp_path / "run", PLAIN))[1:]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{free.getsockname()[1]}"
     node = torchrun(1, "--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-id", "faces", "--rdzv-endpoint", where)
-    nodes = [start([*node, *words]) for _ in range(2)]
+    nodes = [start([*node, *script]) for _ in range(2)]
     told = finish(nodes)
     assert [node.returncode for node in nodes] == [0, 0], told
     for ours, expected in zip(lines(tmp_path / "run"), lines(runs / "pretrain-1-plain"), strict=True):
         assert ours == pytest.approx(expected, abs=1e-5, rel=0)
 
 
-@pytest.mark.parametrize("was_in_a_group", [True, False])
-def test_a_process_of_a_group_ends_before_the_interpreter_is_taken_down(was_in_a_group):
+@pytest.mark.parametrize("in_a_group", [True, False])
+def test_a_process_of_a_group_ends_before_the_interpreter_shuts_down(in_a_group, tmp_path):
+    join = f"torch.distributed.init_process_group('gloo', init_method='file://{tmp_path}/store', rank=0, world_size=1)"
     words = (
-        "import atexit; atexit.register(print, 'taken down'); from pfvit.training import distributed; "
-        "from pfvit.__main__ import run; "
-        f"distributed.has_left = {was_in_a_group}; print('said'); run(lambda: 3)"
+        "import atexit, sys, torch; atexit.register(print, 'shut down'); "
+        f"from pfvit.training import distributed; {join if in_a_group else 'pass'}; "
+        "distributed.leave_at_exit(); print('said'); distributed.end_process(3); sys.exit(4)"
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 3, done.stderr
-    assert done.stdout == ("said\n" if was_in_a_group else "said\ntaken down\n")
+    assert (done.returncode, done.stdout) == ((3, "said\n") if in_a_group else (4, "said\nshut down\n")), done.stderr
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "train"])
+def test_the_verbs_end_the_process_after_training(verb, monkeypatch):
+    called = []
+    module = importlib.import_module(f"pfvit.commands.{verb}")
+    monkeypatch.setattr(getattr(module, f"{verb}er" if verb == "pretrain" else "trainer"), verb, called.append)
+    monkeypatch.setattr(distributed, "end_process", lambda: called.append("ended"))
+    getattr(module, verb)("settings")
+    assert called == ["settings", "ended"]
 
 
 def test_a_restart_resumes_only_where_there_is_something(tmp_path, monkeypatch):
-    from pfvit.config import Pretrain
-
     config = Pretrain(data=(tmp_path,), out=tmp_path)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert distributed.restarted() and not distributed.taken_up(config).resume
+    assert distributed.restarted() and not distributed.auto_resume(config).resume
     (tmp_path / checkpoint.LAST).touch()
-    assert distributed.taken_up(config).resume
+    assert distributed.auto_resume(config).resume
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    assert not distributed.taken_up(config).resume
+    assert not distributed.auto_resume(config).resume
     monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
-    assert distributed.taken_up(config).resume
+    assert distributed.auto_resume(config).resume
 
 
 def test_pieces_are_the_shares_of_as_many_processes(made_up):
-    faces = Faces([made_up])
+    faces = FaceDataset([made_up])
     whole = next(iter(Stream(faces, 16, 24, 1, seed=0)))
     for rank, piece in enumerate(pieces(whole, 4)):
-        share: Batch = next(iter(Stream(faces, 16, 24, 1, seed=0, rank=rank, world=4)))
+        share: FaceBatch = next(iter(Stream(faces, 16, 24, 1, seed=0, rank=rank, world=4)))
         assert share.name == piece.name and share.place == piece.place and torch.equal(share.image, piece.image)
 
 
 def test_shares_that_are_not_even_are_refused_with_a_remedy(made_up, tmp_path):
     with pytest.raises(InputError, match=r"--batch 64 cannot be shared evenly by 3 processes.*take --batch 63"):
         check_share(64, 3, 1, "--batch")
-    done = pfvit("train", "nano", "--data", made_up, "--out", tmp_path / "x", "--batch", 16, "--game.batch", 6,
-                 "--hardware.accumulate", 4)  # fmt: skip
-    assert done.returncode == 2 and "--game.batch 6 cannot be shared evenly" in done.stderr
-    assert "Traceback" not in done.stderr and not (tmp_path / "x").exists()
+    with pytest.raises(UsageError, match=r"gan\.batch 6 cannot be shared evenly"):
+        train(Train(data=(made_up,), out=tmp_path / "x", batch=16, gan=Gan(batch=6), hardware=Hardware(accumulate=4)))
+    assert not (tmp_path / "x").exists()
 
 
 def test_torchrun_says_how_many_processes_there_are(monkeypatch):
@@ -224,21 +234,21 @@ def test_damaged_shards_are_named_with_a_remedy(tmp_path):
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(whole.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"cut\.parquet cannot be read as Parquet.*copy it again"):
-        Faces([whole, cut])
+        FaceDataset([whole, cut])
     holed = bytearray(whole.read_bytes())
     place = pq.ParquetFile(whole).metadata.row_group(1).column(2).data_page_offset
     holed[place : place + 200] = bytes(200)
     (tmp_path / "holed.parquet").write_bytes(holed)
     with pytest.raises(InputError, match=r"holed\.parquet, row group 1, cannot be read.*copy it again"):
-        everything(Faces([tmp_path / "holed.parquet"], labelled=False, clean=False), 24, 1)
+        read_all(FaceDataset([tmp_path / "holed.parquet"], labelled=False, clean=False), 24, 1)
 
 
 def test_a_folder_stands_for_its_shards(tmp_path):
     for name in ("b", "a"):
         write_faces(tmp_path / f"{name}.parquet", 8)
     (tmp_path / "manifest.json").write_text("{}")
-    assert [path.name for path in shards_of([tmp_path])] == ["a.parquet", "b.parquet"]
-    assert len(Faces([tmp_path])) == 16
+    assert [path.name for path in parquet_files([tmp_path])] == ["a.parquet", "b.parquet"]
+    assert len(FaceDataset([tmp_path])) == 16
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty is not there"):
-        shards_of([tmp_path / "empty"])
+        parquet_files([tmp_path / "empty"])

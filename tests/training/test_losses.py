@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
+from pfvit.config import Gan
 from pfvit.training import losses
-from pfvit.training.gan import Restrain
+from pfvit.training.gan import ClipGradient, gradient_limit
 
 
 def face(value: float, batch: int = 2) -> torch.Tensor:
@@ -23,7 +24,9 @@ def test_normalised_target_has_mean_0_and_variance_1():
     target = torch.tensor([[[3.0, 5.0, 7.0]]])  # mean 5, unbiased variance 4: becomes -1, 0, 1
     drawn = torch.tensor([[[0.0, 0.0, 0.0]]])
     hidden = torch.tensor([[True]])
-    assert losses.masked_reconstruction(drawn, target, hidden, normalise=True).item() == pytest.approx(2 / 3, rel=1e-5)
+    assert losses.masked_reconstruction(drawn, target, hidden, norm_pix_loss=True).item() == pytest.approx(
+        2 / 3, rel=1e-5
+    )
 
 
 def test_classification_of_flat_logits_is_log_k_and_of_soft_targets_the_cross_entropy():
@@ -49,22 +52,22 @@ def test_feature_matching_does_not_move_the_real_features():
 def test_hinges():
     real, made = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0])
     # relu(1 - 2), relu(1 - .5) -> 0, .5; relu(1 - 3), relu(1 + 0) -> 0, 1
-    assert losses.critic_hinge(real, made).item() == pytest.approx(0.25 + 0.5)
-    assert losses.maker_hinge(made).item() == pytest.approx(1.5)
+    assert losses.discriminator_hinge(real, made).item() == pytest.approx(0.25 + 0.5)
+    assert losses.generator_hinge(made).item() == pytest.approx(1.5)
 
 
-def test_untouched_counts_neutral_faces_by_weight():
+def test_neutral_identity_counts_neutral_faces_by_weight():
     poker = torch.cat([face(0.2, 1), face(1.0, 1)])
     neutral = torch.tensor([1.0, 0.0])
-    assert losses.untouched(poker, face(0.0), neutral).item() == pytest.approx(0.2 / 2)
-    assert losses.untouched(poker, face(0.0), torch.zeros(2)).item() == 0
+    assert losses.neutral_identity(poker, face(0.0), neutral).item() == pytest.approx(0.2 / 2)
+    assert losses.neutral_identity(poker, face(0.0), torch.zeros(2)).item() == 0
 
 
-def test_confusion_is_zero_only_for_a_flat_guess():
-    assert losses.confusion(torch.zeros(3, 8)).item() == pytest.approx(0, abs=1e-6)
+def test_residue_confusion_is_zero_only_for_a_flat_guess():
+    assert losses.residue_confusion(torch.zeros(3, 8)).item() == pytest.approx(0, abs=1e-6)
     logits = torch.tensor([[0.0, math.log(3.0)]])
     kl = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
-    assert losses.confusion(logits).item() == pytest.approx(kl, rel=1e-5)
+    assert losses.residue_confusion(logits).item() == pytest.approx(kl, rel=1e-5)
 
 
 def test_orthogonality_is_the_squared_cosine():
@@ -81,27 +84,28 @@ def test_cycle_moves_only_the_second_residue():
     assert loss.item() == 1 and first.grad is None and again.grad is not None
 
 
-def test_small_change():
-    assert losses.small_change(face(0.1), face(-0.3)).item() == pytest.approx(0.4)
+def test_minimal_change():
+    assert losses.minimal_change(face(0.1), face(-0.3)).item() == pytest.approx(0.4)
 
 
-def test_dial_target_fades_from_the_emotion_to_neutral():
+def test_the_target_of_a_poker_face_fades_from_the_emotion_to_neutral():
     target = torch.eye(4)[[2, 2, 2]]
-    faded = losses.dial_target(target, torch.tensor([0.0, 0.25, 1.0]), neutral=0)
+    faded = losses.poker_target(target, torch.tensor([0.0, 0.25, 1.0]), neutral=0)
     assert faded.tolist() == [[0, 0, 1, 0], [0.25, 0, 0.75, 0], [1, 0, 0, 0]]
 
 
-def test_restraint_cuts_long_slopes_and_leaves_short_ones():
+def test_gradients_are_clipped_face_by_face():
     faces = torch.zeros(2, 1, 2, 2, requires_grad=True)
-    slopes = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.3, 0.0, 0.0, 0.4]]).reshape(2, 1, 2, 2)  # norms 5 and 0.5
-    passed = Restrain.apply(faces, 1.0)
+    gradients = torch.tensor([[3.0, 0.0, 0.0, 4.0], [0.3, 0.0, 0.0, 0.4]]).reshape(2, 1, 2, 2)  # norms 5 and 0.5
+    passed = ClipGradient.apply(faces, 1.0)
     assert torch.equal(passed, faces)
-    passed.backward(slopes)
-    assert torch.allclose(faces.grad[0], slopes[0] / 5) and torch.equal(faces.grad[1], slopes[1])
+    passed.backward(gradients)
+    assert torch.allclose(faces.grad[0], gradients[0] / 5) and torch.equal(faces.grad[1], gradients[1])
 
 
-def test_the_limit_is_the_slope_of_the_reconstruction():
-    """What `maker_terms` takes for the norm of L1's slope: 1 / (faces sqrt(pixels))."""
+def test_the_limit_is_the_gradient_of_the_reconstruction():
+    """What `gradient_limit` takes for the norm of L1's gradient: 1 / (faces sqrt(pixels))."""
     drawn = torch.rand(3, 1, 8, 8, requires_grad=True)
     losses.reconstruction(drawn, drawn.detach() - 0.5).backward()
     assert drawn.grad.flatten(1).norm(dim=1).tolist() == pytest.approx([1 / (3 * 8)] * 3)
+    assert gradient_limit(Gan(max_adversarial_gradient=2.0, reconstruction=3.0), drawn) == pytest.approx(6 / (3 * 8))

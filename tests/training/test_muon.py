@@ -60,7 +60,7 @@ def test_weights_without_a_gradient_stay():
 def test_matrices_are_all_but_tokens_and_the_last_layers():
     model = build_pfvit(NANO)
     names = {weight: name for name, weight in model.named_parameters()}
-    parted = groups([(name, weight) for weight, name in names.items()], 0.1, part=True)
+    parted = groups([(name, weight) for weight, name in names.items()], 0.1, matrices=True)
     assert sum(len(group["params"]) for group in parted) == len(names)
     ours = {names[weight] for group in parted if group["matrices"] for weight in group["params"]}
     theirs = set(names.values()) - ours

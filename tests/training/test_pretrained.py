@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from pfvit.config import Train
 from pfvit.config.presets import NANO
 from pfvit.errors import InputError
+from pfvit.export import huggingface
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.training import checkpoint, pretrained
 from pfvit.training.build import build_decoder, build_encoder
@@ -42,9 +43,9 @@ def fresh(sizes) -> Autoencoder:
     return Autoencoder(build_encoder(sizes), build_decoder(sizes))
 
 
-def load(path: Path, sizes, normalised: bool = False) -> tuple[Autoencoder, str]:
+def load(path: Path, sizes, norm_pix_loss: bool = False) -> tuple[Autoencoder, str]:
     made = fresh(sizes)
-    return made, pretrained.start(path, sizes, made.encoder, made.decoder, normalised)
+    return made, pretrained.start(path, sizes, made.encoder, made.decoder, norm_pix_loss)
 
 
 def theirs(kind: str, sizes=COLOUR, **more):
@@ -89,17 +90,17 @@ def test_our_autoencoder_draws_the_same_in_hugging_face_and_comes_back(normalise
     transformers = pytest.importorskip("transformers")
     ours = fresh(COLOUR)
     draw(ours)
-    pretrained.write(ours, COLOUR, normalised, tmp_path / "out")
+    huggingface.write(ours, COLOUR, normalised, tmp_path / "out")
     model = transformers.ViTMAEForPreTraining.from_pretrained(tmp_path / "out").eval()
     face, noise = faces(), torch.rand(2, 16, generator=torch.Generator().manual_seed(2))
     expected = ours(face, mask_patches(noise, 0.75))
     torch.testing.assert_close(model(face, noise=noise).logits, expected, rtol=1e-4, atol=1e-5)
-    again, told = load(tmp_path / "out", COLOUR, normalised=normalised)
+    again, told = load(tmp_path / "out", COLOUR, norm_pix_loss=normalised)
     assert "decoder taken" in told
     torch.testing.assert_close(again(face, mask_patches(noise, 0.75)), expected, rtol=1e-4, atol=1e-5)
-    assert "decoder fresh" in load(tmp_path / "out", COLOUR, normalised=not normalised)[1]
+    assert "decoder fresh" in load(tmp_path / "out", COLOUR, norm_pix_loss=not normalised)[1]
     with pytest.raises(InputError, match="exists already"):
-        pretrained.write(ours, COLOUR, normalised, tmp_path / "out")
+        huggingface.write(ours, COLOUR, normalised, tmp_path / "out")
 
 
 @torch.no_grad()
@@ -178,7 +179,7 @@ def test_a_run_starts_from_a_public_file_and_learned_positions_learn(made_up, tm
     model = fresh(LEARNED)
     draw(model)
     path = timm_file(model, tmp_path, ".safetensors")
-    words = ("train", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1, "--game.start", 0)
+    words = ("train", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1)
     done = pfvit(*words, "--out", tmp_path / "run", "--start", path, "--model.positions", "learned")
     assert done.returncode == 0 and "encoder taken" in done.stderr, done.stderr
     tensors, _ = checkpoint.load(tmp_path / "run")
@@ -240,6 +241,8 @@ def test_other_sizes_are_named_with_the_flags_that_fit(tmp_path):
     torch.save(extra, tmp_path / "scaled.pth")
     with pytest.raises(InputError, match=r"scaled\.pth does not hold the weights.*ls1"):
         load(tmp_path / "scaled.pth", COLOUR)
-    two = fresh(replace(COLOUR, channels=2))
+    two = torch.load(path, weights_only=True)["model"]
+    two["patch_embed.proj.weight"] = two["patch_embed.proj.weight"][:, :2]
+    torch.save(two, tmp_path / "two.pth")
     with pytest.raises(InputError, match="made for 2 channels"):
-        load(timm_file(two, tmp_path, ".bin"), COLOUR)
+        load(tmp_path / "two.pth", COLOUR)

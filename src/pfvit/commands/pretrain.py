@@ -1,21 +1,10 @@
 """`pfvit pretrain`: stage one, masked autoencoding of unlabelled faces."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import tyro
-
 from pfvit.config import Pretrain
-from pfvit.config.presets import SUMMARIES
-from pfvit.config.recipes import defaults
-from pfvit.training.pretrainer import pretrain
+from pfvit.training import distributed, pretrainer
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit pretrain`."""
-    presets = {
-        name: (summary, replace(defaults(Pretrain, name), data=tyro.MISSING, out=tyro.MISSING))
-        for name, summary in SUMMARIES.items()
-    }
-    pretrain(tyro.extras.overridable_config_cli(presets, prog="pfvit pretrain", args=arguments))
-    return 0
+def pretrain(config: Pretrain) -> None:
+    """Train an autoencoder; a process that is one of several ends here."""
+    pretrainer.pretrain(config)
+    distributed.end_process()

@@ -5,15 +5,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tyro
-from rich.console import Console
-
-from pfvit.commands.output_files import make_folder, wide_console
+from pfvit.commands.output_files import make_folder
 from pfvit.config import Pretrain, Reproduce, Train
 from pfvit.config.presets import architecture
 from pfvit.config.recipe import Measurement, Recipe
@@ -24,29 +21,26 @@ from pfvit.evaluation import recipe_table
 from pfvit.training import checkpoint
 from pfvit.training.pretrainer import pretrain
 from pfvit.training.trainer import train
+from pfvit.utils.console import say, show
 
 SPARE_MINUTES = 0.5  # with less left, no run is begun
 SCALES = {"full": 1.0, "try": 0.01}  # factor of the epochs
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit reproduce` and return its exit status."""
-    config = tyro.cli(Reproduce, prog="pfvit reproduce", args=arguments)
-    if config.name not in RECIPES:
-        raise InputError(f"there is no recipe {config.name!r}; choose from {', '.join(RECIPES)}", status=2)
+def reproduce(config: Reproduce) -> None:
+    """Run a recipe as far as the time allows, and print its table when all is there."""
     work = Reproduction(config, RECIPES[config.name])
     recipe = work.recipe
-    told = f"{recipe.title}. Expected: {recipe.expected}. {recipe.hours:g} hours on {recipe.hardware}."
-    work.say(f"{told} From {recipe.source}.")
+    say(f"{recipe.title}. Expected: {recipe.expected}. Source: {recipe.source}.")
+    say(f"It takes {recipe.hours:g} hours on {recipe.hardware}.")
     reports = work.run()
     if reports is None:
-        work.say("out of time: the same command goes on")
+        say("out of time: the same command goes on")
     elif reports:
         (config.out / "table.json").write_text(json.dumps(reports, indent=1) + "\n")
         table = recipe_table.table(work.recipe, work.preset, reports, work.notes())
         (config.out / "table.md").write_text(recipe_table.markdown(table))
-        wide_console().print(recipe_table.shown(table))
-    return 0
+        show(recipe_table.shown(table))
 
 
 class Reproduction:
@@ -56,27 +50,19 @@ class Reproduction:
         self.config, self.recipe = config, recipe
         self.preset = config.preset or recipe.preset
         self.end = None if config.minutes is None else time.monotonic() + 60 * config.minutes
-        self.console = Console(stderr=True)
         self.exported: set[Path] = set()
         self.rows = [row for row in recipe.rows if not config.only or row.run in config.only]
-        known = {row.run for row in recipe.rows}
-        if unknown := [name for name in config.only if name not in known]:
-            raise InputError(f"--only {unknown[0]}: this recipe has {', '.join(sorted(known))}", status=2)
         self.runs = {str(run.out): self.at_scale(run) for run in recipe.runs}
         self.parts, self.as_published = parts_of(config.data, recipe.data_set)
         self.test = next((part for part in (recipe.tested_on, "test", "val") if part in self.parts), "test")
         if "train" not in self.parts or self.test not in self.parts:
             raise InputError(f"{config.data} lacks a training or a test part; it has {', '.join(self.parts)}")
 
-    def say(self, text: str) -> None:
-        """Tell the person at the terminal, one line for each message however long."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     def at_scale(self, run: Pretrain | Train) -> Pretrain | Train:
         """Return a run's settings at the preset's sizes, with its share of the epochs."""
         share, own = SCALES[self.config.scale], run.model
         sizes = replace(architecture(self.preset), separator=own.separator, classes=own.classes)
-        return replace(run, model=sizes, epochs=run.epochs * share, warmup=run.warmup * share)
+        return replace(run, model=sizes, epochs=run.epochs * share, warmup=run.warmup_epochs * share)
 
     def run(self) -> dict[str, list[dict[str, Any]]] | None:
         """Do what is still to do; return the reports of each row, one for each seed, or None if time is up."""
@@ -143,8 +129,8 @@ class Reproduction:
             run = replace(run, validation=self.parts[self.test][0])
         plain = type(run)(data=(), out=Path(), model=architecture(self.preset))
         verb = type(run).__name__.lower()
-        told = ", ".join(f"{name} {value}" for name, value in _changed(run, plain))
-        self.say(f"{verb} {self.preset}: {told}")
+        settings = ", ".join(f"{name} {value}" for name, value in _changed(run, plain))
+        say(f"{verb} {self.preset}: {settings}")
         if config.print_only:
             return True
         if isinstance(run, Pretrain):
@@ -155,14 +141,14 @@ class Reproduction:
 
     def measure(self, row: Measurement, folder: Path) -> dict[str, Any]:
         """Return what `pfvit evaluate` reports of a row's run, exported as the row says."""
-        chosen = f"-balance-{row.balance:g}-emphasis-{row.emphasis:g}"
-        name = row.run + ("" if (row.balance, row.emphasis) == (0, 1) else chosen)
+        chosen = f"-adjustment-{row.logit_adjustment:g}-gain-{row.change_gain:g}"
+        name = row.run + ("" if (row.logit_adjustment, row.change_gain) == (0, 1) else chosen)
         weights, report = folder / f"{name}.onnx", folder / f"{name}-{row.protocol}.json"
         held_out = self.parts[self.test]
         if not (weights.exists() or weights in self.exported):
             self.exported.add(weights)
             words = [folder / row.run, "--out", weights, "--license", self.recipe.license]
-            words += ["--balance", row.balance, "--emphasis", row.emphasis]
+            words += ["--logit-adjustment", row.logit_adjustment, "--change-gain", row.change_gain]
             self.call("export", *words, *(["--calibrate", held_out[0]] if self.recipe.calibrated else []))
         if not report.exists():
             words = ["--data", *held_out, "--weights", weights, "--protocol", row.protocol, "--json"]
@@ -179,11 +165,11 @@ class Reproduction:
 
     def call(self, *words: object) -> str:
         """Run a verb in a process of its own and return what it printed; its failure is ours."""
-        told = [str(word) for word in words]
-        self.say(f"$ pfvit {shlex.join(told)}")
+        command = [str(word) for word in words]
+        say(f"$ pfvit {shlex.join(command)}")
         if self.config.print_only:
             return ""
-        done = subprocess.run([sys.executable, "-m", "pfvit", *told], stdout=subprocess.PIPE)
+        done = subprocess.run([sys.executable, "-m", "pfvit", *command], stdout=subprocess.PIPE)
         if done.returncode:
             raise InputError(f"pfvit {words[0]} did not succeed; the same command goes on from here")
         return done.stdout.decode()
@@ -206,15 +192,17 @@ def parts_of(folder: Path, data_set: str) -> tuple[dict[str, tuple[Path, ...]], 
     if not (folder / manifest.NAME).exists():
         found = {part: folder / f"{data_set}_{part}.parquet" for part in ("train", "val", "test")}
         if not any(path.is_file() for path in found.values()):
-            raise InputError(f"{folder} holds neither {manifest.NAME} nor {found['train'].name}: "
-                             f"pfvit prepare {data_set} ... makes the first")  # fmt: skip
+            raise InputError(
+                f"{folder} holds neither {manifest.NAME} nor {found['train'].name}: pfvit prepare {data_set} ... makes "
+                "the first"
+            )
         return {part: (path,) for part, path in found.items() if path.is_file()}, True
-    told = manifest.load(folder)
-    if told["name"] != data_set:
-        raise InputError(f"{folder} holds {told['name']}, not {data_set}: pfvit prepare {data_set} ...")
-    manifest.verify(folder, told)
-    parts = {part: tuple(manifest.shards(folder, part)) for part in told["splits"]}
-    return parts, not told["differs"]
+    prepared = manifest.load(folder)
+    if prepared["name"] != data_set:
+        raise InputError(f"{folder} holds {prepared['name']}, not {data_set}: pfvit prepare {data_set} ...")
+    manifest.verify(folder, prepared)
+    parts = {part: tuple(manifest.shards(folder, part)) for part in prepared["splits"]}
+    return parts, not prepared["differs"]
 
 
 def _is_done(run: Path) -> bool:

@@ -1,21 +1,10 @@
 """`pfvit train`: stage two, recognition, separation and generation."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import tyro
-
 from pfvit.config import Train
-from pfvit.config.presets import SUMMARIES
-from pfvit.config.recipes import defaults
-from pfvit.training.trainer import train
+from pfvit.training import distributed, trainer
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `pfvit train`."""
-    presets = {
-        name: (summary, replace(defaults(Train, name), data=tyro.MISSING, out=tyro.MISSING))
-        for name, summary in SUMMARIES.items()
-    }
-    train(tyro.extras.overridable_config_cli(presets, prog="pfvit train", args=arguments))
-    return 0
+def train(config: Train) -> None:
+    """Train a PF-ViT; a process that is one of several ends here."""
+    trainer.train(config)
+    distributed.end_process()

@@ -6,7 +6,7 @@ from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.export import Export
 from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
 from pfvit.config.serving import Limits, Serve
-from pfvit.config.training import Game, Hardware, Precision, Pretrain, Train
+from pfvit.config.training import Gan, Hardware, Precision, Pretrain, Train
 
 __all__ = [
     "Architecture",
@@ -14,7 +14,7 @@ __all__ = [
     "Convert",
     "Evaluate",
     "Export",
-    "Game",
+    "Gan",
     "Hardware",
     "Info",
     "Limits",

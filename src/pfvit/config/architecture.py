@@ -1,7 +1,14 @@
 """Sizes of the model."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Suppress
+
+from pfvit.config.checks import at_least
+from pfvit.errors import UsageError
+
+POSITION_PARTS = 4  # of a token's width: sine and cosine of row and column
 
 
 @dataclass(frozen=True)
@@ -14,9 +21,9 @@ class Architecture:
     """3 for colour, 1 for gray: other pictures are converted on the way in."""
     patch_size: int = 6
     """Side of a patch in pixels."""
-    stem: tuple[int, ...] = ()
+    stem: Annotated[tuple[int, ...], Suppress] = ()
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
-    stem_residual: int = 1
+    stem_residual: Annotated[int, Suppress] = 1
     """Residual layers in each later stage of a convolutional stem."""
     width: int = 192
     """Width of the encoder's tokens."""
@@ -25,19 +32,47 @@ class Architecture:
     heads: int = 3
     """Attention heads in the encoder."""
     separator: Literal["projection", "subspace", "soft", "none"] = "projection"
-    """How emotion and residue are parted (PAPER 1.3): per-token projection, shared subspace, free, not at all."""
-    decoder_width: int = 128
+    """How emotion and residue are separated: per-token projection, shared subspace, free, not at all."""
+    decoder_width: Annotated[int, Suppress] = 128
     """Width of the generator's tokens."""
-    decoder_depth: int = 4
+    decoder_depth: Annotated[int, Suppress] = 4
     """Blocks in the generator; every second one also attends to the emotion."""
-    decoder_heads: int = 4
+    decoder_heads: Annotated[int, Suppress] = 4
     """Attention heads in the generator."""
-    critic_depth: int = 4
+    discriminator_depth: Annotated[int, Suppress] = 4
     """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
     classes: int = 8
     """Emotions told apart: 7 or 8."""
     positions: Literal["fixed", "learned"] = "fixed"
     """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
+
+    PREFIX = "model."
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "image_size", "patch_size", "width", "depth", "heads", "decoder_width", "decoder_depth")
+        at_least(1, self, "decoder_heads", "discriminator_depth")
+        at_least(0, self, "stem_residual")
+        if self.channels not in (1, 3):
+            raise UsageError(f"--model.channels must be 1 (gray) or 3 (colour), not {self.channels}")
+        if self.classes not in (7, 8):
+            raise UsageError(f"--model.classes must be 7 or 8, not {self.classes}")
+        if self.image_size % self.patch_size:
+            raise UsageError(
+                f"patches of {self.patch_size} px do not tile a face of {self.image_size} px: choose "
+                "--model.patch-size and --model.image-size so that they do"
+            )
+        if self.stem and self.patch_size != 2 ** len(self.stem):
+            raise UsageError(
+                f"a stem of {len(self.stem)} stages makes patches of {2 ** len(self.stem)} px, not {self.patch_size}"
+            )
+        if self.stem and min(self.stem) < 1:
+            raise UsageError(f"a stem's stages have 1 channel or more each, not {min(self.stem)}")
+        for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
+            size, parts = getattr(self, width), getattr(self, heads)
+            if size % parts or size % POSITION_PARTS:
+                raise UsageError(
+                    f"model.{width} {size} must be a multiple of {POSITION_PARTS} and of model.{heads} {parts}"
+                )
 
     @property
     def tokens(self) -> int:

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from pfvit.config.checks import at_least, positive
+from pfvit.config.presets import architecture
+from pfvit.config.recipes import RECIPES
 from pfvit.config.training import DataPaths
 from pfvit.errors import UsageError
 
@@ -82,7 +85,7 @@ class Reproduce:
     scale: Literal["full", "try"] = "full"
     """try: a hundredth of the epochs, to see that everything works."""
     only: tuple[str, ...] = ()
-    """Runs to measure, with those that they start from: a to e2 of the ablation, baseline or game of a test set."""
+    """Runs to measure, with those that they start from: a to e2 of the ablation, baseline or gan of a test set."""
     seeds: int | None = None
     """Repeat everything with so many seeds; as many as the recipe says if not given."""
     judge: Path | None = None
@@ -95,3 +98,14 @@ class Reproduce:
     """Compile the models with torch.compile."""
     print_only: bool = False
     """Print what would be run, with its settings, and run nothing."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "seeds")
+        positive(self, "minutes")
+        if self.name not in RECIPES:
+            raise UsageError(f"there is no recipe {self.name!r}; choose from {', '.join(RECIPES)}")
+        known = sorted({row.run for row in RECIPES[self.name].rows})
+        if unknown := [name for name in self.only if name not in known]:
+            raise UsageError(f"--only {unknown[0]}: this recipe has {', '.join(known)}")
+        if self.preset is not None:
+            architecture(self.preset)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from pfvit.config.checks import at_least, positive
+from pfvit.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Export:
@@ -18,15 +21,23 @@ class Export:
     calibrate: Path | None = None
     """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
     written too, which answers twice as fast."""
-    mirror: bool = False
-    """Let the recogniser also look at the mirrored face and answer with the mean: more accurate, twice the time."""
-    balance: float = 0.0
+    flip_tta: bool = False
+    """Let the recogniser answer with the mean over the face and its mirror image: more accurate, twice the time."""
+    logit_adjustment: float = 0.0
     """Share of the log prior taken off the logits, so that rare emotions are answered more often: 0 for the highest
-    accuracy, towards 1 for the highest mean recall."""
-    emphasis: float = 1.0
+    accuracy, towards 1 for the highest mean recall. Needs --calibrate."""
+    change_gain: float = 1.0
     """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
     faces, with `pfvit evaluate --figures`."""
     metrics: Path | None = None
     """JSON of `pfvit evaluate --json` to keep inside the file."""
     license: str = "as the training data allow"
     """What others may do with the weights; kept inside the files."""
+
+    def __post_init__(self) -> None:
+        positive(self, "change_gain")
+        at_least(0, self, "logit_adjustment")
+        if self.logit_adjustment and self.calibrate is None:
+            raise UsageError("--logit-adjustment needs --calibrate to know how rare emotions are")
+        if self.out.suffix != ".onnx":
+            raise UsageError(f"--out must name an .onnx file, not {self.out}")

@@ -8,6 +8,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from pfvit.config.checks import at_least, within
+from pfvit.config.presets import architecture
 from pfvit.config.training import DataPaths
 from pfvit.emotions import EIGHT, ORDERS
 from pfvit.errors import UsageError
@@ -25,6 +26,10 @@ class Info:
     """One of the presets; `pfvit info list` names them all."""
     json: bool = False
     """Print one JSON object."""
+
+    def __post_init__(self) -> None:
+        if self.preset != "list":
+            architecture(self.preset)
 
 
 @dataclass(frozen=True)

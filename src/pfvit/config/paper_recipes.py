@@ -1,8 +1,8 @@
-"""The paper's four test sets, as far as they are known (PAPER 3 to 5).
+"""The paper's four test sets, as far as they are known (docs/paper.md, sections 3 to 5).
 
 Known are masked pre-training and the plain fine-tuning, from the authors' repository MSA-LMC/MAE-SFER; not known to us
 are PF-ViT's own recipe and numbers. So each recipe trains twice from the same pre-training: `baseline` is the authors'
-plain classifier, to be held against their row, and `game` adds separator and poker-face game with our own settings.
+plain classifier, to be compared with their row, and `gan` adds separator and adversarial stage with our own settings.
 Where we differ from them on purpose: the learning rate falls along a cosine (theirs falls in steps of ten),
 pre-training crops keep whole faces (half of the area at least; theirs a fifth), and nothing is chosen by looking at
 the test part (their code reports the best epoch on it).
@@ -19,9 +19,9 @@ from typing import Any
 
 from pfvit.config.presets import architecture
 from pfvit.config.recipe import Measurement, Published, Recipe
-from pfvit.config.training import Game, Pretrain, Train
+from pfvit.config.training import Gan, Pretrain, Train
 
-#: What the recipes' faces go through: flip and jitter as in every training here; a mild zoom, no turn (PAPER 4.1).
+#: Augmentation of the recipes: flip and jitter as everywhere here, a mild zoom, no rotation (docs/paper.md, 4.1).
 _VIEW: dict[str, Any] = {"zoom": (1.0, 1.25), "degrees": 0.0, "shift": 0.1}
 _PRETRAINING_HOURS = 13
 
@@ -30,7 +30,7 @@ PRETRAIN = Pretrain(
     out=Path("pretrain"),
     epochs=300.0,
     batch=128,
-    rate=1.5e-4,
+    lr=1.5e-4,
     warmup=40.0,
     weight_decay=0.05,
     mask_ratio=0.75,
@@ -42,15 +42,16 @@ PRETRAIN = Pretrain(
 """Masked pre-training on 270,000 AffectNet photos: README of MSA-LMC/MAE-SFER, the rest MAE's defaults. 633,000 steps,
 81 million faces, of which the encoder sees a quarter; 5e18 FLOP with ViT-Base, 13 hours. Theirs: one RTX 3090."""
 
-GAME = Game(batch=32, start=0.55, encoder_share=0.1)
-"""Ours, the paper's being unknown (PAPER 4.3): the game beside recognition, its critics in the second half, with a
-tenth of its gradient into the encoder. It multiplies the cost of a step by about five."""
+GAN = Gan(batch=32, discriminator_start=0.55, encoder_gradient=0.1)
+"""Ours, the paper's being unknown (docs/paper.md, section 4.3): recognition and adversarial stage together, the
+discriminator from the middle on, with a tenth of the gradient into the encoder. A step costs about five times as
+much."""
 
 
 def _of_paper(data_set: str, title: str, classes: int, settings: Mapping[str, Any], **more: Any) -> Recipe:
-    """Return the recipe of one of the paper's test sets: `baseline` and `game`, by both protocols."""
+    """Return the recipe of one of the paper's test sets: `baseline` and `gan`, by both protocols."""
     sizes = replace(architecture("paper-base"), classes=classes)
-    train = partial(Train, data=(), start=Path("pretrain"), batch=32, labels="majority", smoothing=0.1,
+    train = partial(Train, data=(), start=Path("pretrain"), batch=32, labels="majority", label_smoothing=0.1,
                     protocol="official", **_VIEW, **settings)  # fmt: skip
     return Recipe(
         title=title,
@@ -58,12 +59,12 @@ def _of_paper(data_set: str, title: str, classes: int, settings: Mapping[str, An
         preset="paper-base",
         runs=(
             replace(PRETRAIN, model=sizes),
-            train(out=Path("baseline"), model=replace(sizes, separator="none"), game=replace(GAME, every=0)),
-            train(out=Path("game"), model=sizes, game=GAME),
+            train(out=Path("baseline"), model=replace(sizes, separator="none"), gan=replace(GAN, every=0)),
+            train(out=Path("gan"), model=sizes, gan=GAN),
         ),
         rows=tuple(
             Measurement(f"{run}, {protocol}", run, protocol)
-            for run in ("baseline", "game")
+            for run in ("baseline", "gan")
             for protocol in ("official", "clean")
         ),
         hardware="one card at 100 TFLOP/s, counted and not measured",
@@ -72,7 +73,7 @@ def _of_paper(data_set: str, title: str, classes: int, settings: Mapping[str, An
 
 
 def _published(base: float, tricks: float | None, small: float, tiny: float) -> tuple[Published, ...]:
-    """Return the authors' rows (PAPER 5.1)."""
+    """Return the authors' rows (docs/paper.md, section 5.1)."""
     rows = [Published("MAE ViT-Base, plain fine-tuning", "paper-base", base)]
     if tricks is not None:
         rows.append(Published("MAE ViT-Base, with augmentation and mixup", "paper-base", tricks))
@@ -82,12 +83,12 @@ def _published(base: float, tricks: float | None, small: float, tiny: float) -> 
 
 _RAFDB: dict[str, Any] = {
     "epochs": 120.0,
-    "rate": 8e-5,
+    "lr": 8e-5,
     "layer_decay": 1.0,
     "warmup": 0.0,
     "weight_decay": 0.0,
     "mixup": 1.0,
-    "erase": 0.5,
+    "random_erasing": 0.5,
 }
 RAFDB = _of_paper(
     "rafdb",
@@ -102,7 +103,7 @@ RAFDB = _of_paper(
 )
 _AFFECTNET: dict[str, Any] = {
     "epochs": 10.0,
-    "rate": 5e-4,
+    "lr": 5e-4,
     "layer_decay": 0.65,
     "warmup": 1.0,
     "weight_decay": 0.05,
@@ -110,7 +111,7 @@ _AFFECTNET: dict[str, Any] = {
     "cutmix": 0.5,
     "drop_path": 0.1,
     "oversample": 1.0,
-    "erase": 0.25,
+    "random_erasing": 0.25,
 }
 _affectnet = partial(
     _of_paper,

@@ -2,29 +2,44 @@
 
 from dataclasses import replace
 
-from pfvit.config import Architecture
-from pfvit.errors import InputError
+from pfvit.config.architecture import Architecture
+from pfvit.errors import UsageError
 
 #: 64 tokens of 6 x 6 pixels through 2.7 M parameters: 0.35 GFLOP, about 4 ms on two cores. Gray, 48 px as FER2013.
 COMPACT = Architecture()
 #: The same faces through a convolutional stem: 36 tokens of 8 x 8 pixels, more accurate for the same time.
-COMPACT_CONV = Architecture(patch_size=8, stem=(32, 64, 128), depth=3, separator="subspace", critic_depth=2)
+COMPACT_CONV = Architecture(patch_size=8, stem=(32, 64, 128), depth=3, separator="subspace", discriminator_depth=2)
 #: The same with a wider and deeper stem, where most of the time goes.
 SMALL_CONV = replace(COMPACT_CONV, stem=(48, 96, 192), stem_residual=2)
 #: Colour faces of 112 px for two cores: 64 tokens of 14 x 14 pixels.
 COMPACT_COLOUR = Architecture(image_size=112, channels=3, patch_size=14, width=256, heads=4, decoder_width=192)
 #: Small enough for tests: seconds per run.
 NANO = Architecture(
-    image_size=24, patch_size=6, width=32, depth=2, heads=2, decoder_width=32, decoder_depth=2, decoder_heads=2,
-    critic_depth=1,
-)  # fmt: skip
+    image_size=24,
+    patch_size=6,
+    width=32,
+    depth=2,
+    heads=2,
+    decoder_width=32,
+    decoder_depth=2,
+    decoder_heads=2,
+    discriminator_depth=1,
+)
 
 
 def _paper(width: int, heads: int, decoder_width: int, decoder_depth: int, decoder_heads: int) -> Architecture:
     return Architecture(
-        image_size=224, channels=3, patch_size=16, width=width, depth=12, heads=heads, decoder_width=decoder_width,
-        decoder_depth=decoder_depth, decoder_heads=decoder_heads, critic_depth=12,
-    )  # fmt: skip
+        image_size=224,
+        channels=3,
+        patch_size=16,
+        width=width,
+        depth=12,
+        heads=heads,
+        decoder_width=decoder_width,
+        decoder_depth=decoder_depth,
+        decoder_heads=decoder_heads,
+        discriminator_depth=12,
+    )
 
 
 ARCHITECTURES = {
@@ -33,7 +48,7 @@ ARCHITECTURES = {
     "small-conv": SMALL_CONV,
     "compact-colour": COMPACT_COLOUR,
     "nano": NANO,
-    # Encoder sizes: the authors' models/vit.py; decoders: MAE's for base, PAPER 1.4's proposal for tiny and small.
+    # Encoder sizes: the authors' models/vit.py. Decoders: MAE's for base, ours for the others (docs/paper.md, 1.4).
     "paper-tiny": _paper(192, 3, 192, 4, 3),
     "paper-small": _paper(384, 6, 256, 4, 8),
     "paper-base": _paper(768, 12, 512, 8, 16),
@@ -51,7 +66,7 @@ SUMMARIES = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return a preset by name; an unknown name raises InputError that lists them."""
+    """Return a preset by name; an unknown name raises UsageError that lists them."""
     if name not in ARCHITECTURES:
-        raise InputError(f"there is no preset {name!r}; choose from {', '.join(ARCHITECTURES)}", status=2)
+        raise UsageError(f"there is no preset {name!r}; choose from {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]

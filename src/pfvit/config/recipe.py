@@ -16,8 +16,9 @@ class Measurement:
     trained: Literal["classifier", "separator", "generator"] = "classifier"
     """How far the run trains the model. What it does not train is not measured: the residue probe needs a separator,
     the figures of generated faces a generator."""
-    balance: float = 0.0
-    emphasis: float = 1.0
+    logit_adjustment: float = 0.0
+    change_gain: float = 1.0
+    """As for `pfvit export`."""
 
 
 @dataclass(frozen=True)

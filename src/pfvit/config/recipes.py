@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from pfvit.config.paper_recipes import AFFECTNET7, AFFECTNET8, FERPLUS, RAFDB
 from pfvit.config.presets import architecture
 from pfvit.config.recipe import Measurement, Recipe
-from pfvit.config.training import Game, Hardware, Pretrain, Train
+from pfvit.config.training import Gan, Hardware, Pretrain, Train
 
 _pretrain = partial(Pretrain, data=(), hardware=Hardware(resident=True))
 _train = partial(Train, data=(), hardware=Hardware(resident=True))
 _SMALL = architecture("small-conv")
-_MUON: dict[str, Any] = {"batch": 96, "optimizer": "muon", "layer_decay": 1.0, "smoothing": 0.0}
+_MUON: dict[str, Any] = {"batch": 96, "optimizer": "muon", "layer_decay": 1.0, "label_smoothing": 0.0}
 
 SHIPPED = Recipe(
     title="The weights in the wheel",
@@ -22,39 +22,46 @@ SHIPPED = Recipe(
     preset="small-conv",
     runs=(
         # All faces, without labels.
-        _pretrain(out=Path("pretrain"), epochs=2.0, batch=96, optimizer="muon", rate=3e-3, warmup=0.2, model=_SMALL),
-        # Recognition, with as much drawing beside it as keeps the pixels in the representation.
+        _pretrain(out=Path("pretrain"), epochs=2.0, batch=96, optimizer="muon", lr=3e-3, warmup=0.2, model=_SMALL),
+        # Recognition, with as much reconstruction beside it as keeps the pixels in the representation.
         _train(
             out=Path("recognition"),
             start=Path("pretrain"),
             epochs=28.0,
-            rate=5e-3,
+            lr=5e-3,
             weight_decay=0.1,
             warmup=0.3,
             mixup=0.2,
             cutmix=0.1,
-            erase=0.2,
+            random_erasing=0.2,
             drop_path=0.1,
             model=_SMALL,
             **_MUON,
-            game=Game(batch=32, every=4, start=1.0, encoder_share=1.0, reconstruction=5.0, untouched=5.0),
+            gan=Gan(
+                batch=32,
+                every=4,
+                discriminator_start=1.0,
+                encoder_gradient=1.0,
+                reconstruction=5.0,
+                neutral_identity=5.0,
+            ),
         ),
-        # The encoder stays from here on: axes set now stay true, and the classifier is refit on them.
+        # The encoder is frozen from here on: the emotion's subspace, fitted now, stays right; the classifier is refit.
         _train(
             out=Path("refit"),
             start=Path("recognition"),
             epochs=1.5,
             batch=96,
-            rate=4e-3,
+            lr=4e-3,
             warmup=0.1,
             mixup=0.0,
-            erase=0.1,
+            random_erasing=0.1,
             layer_decay=1.0,
-            smoothing=0.0,
-            encoder_stays=True,
-            erase_at=0.0,
+            label_smoothing=0.0,
+            freeze=("encoder",),
+            fit_emotion_subspace=0.0,
             model=_SMALL,
-            game=Game(every=0),
+            gan=Gan(every=0),
         ),
         # The adversarial stage, while recognition stays as it is.
         _train(
@@ -62,26 +69,26 @@ SHIPPED = Recipe(
             start=Path("refit"),
             epochs=2.15,
             batch=32,
-            rate=6e-3,
+            lr=6e-3,
             warmup=0.05,
             layer_decay=1.0,
+            freeze=("encoder", "separator", "classifier"),
             model=_SMALL,
-            game=Game(
+            gan=Gan(
                 batch=32,
-                alone=True,
-                start=0.0,
-                ramp=0.05,
-                features=0.0,
-                restraint=1.5,
+                discriminator_start=0.0,
+                discriminator_ramp=0.05,
+                feature_matching=0.0,
+                max_adversarial_gradient=1.5,
                 emotion=0.06,
-                untouched=2.0,
+                neutral_identity=2.0,
                 cycle=0.5,
                 cycle_emotion=0.03,
             ),
         ),
     ),
-    # Balance and emphasis were chosen with experiments/choose.py (lab book).
-    rows=(Measurement("shipped", "generation", trained="generator", balance=0.2, emphasis=1.5),),
+    # Logit adjustment and change gain were chosen with experiments/choose.py (lab book).
+    rows=(Measurement("shipped", "generation", trained="generator", logit_adjustment=0.2, change_gain=1.5),),
     source="docs/lab-book.md, the fourth weights",
     expected="WAR 0.837 and UAR 0.678 in 8 bits, one seed",
     hours=2,
@@ -91,29 +98,31 @@ SHIPPED = Recipe(
     license="research use: trained on FER2013 (no open licence, FER+ votes MIT), UTKFace (non-commercial), LFW",
 )
 
-_brief = partial(_train, epochs=6.0, rate=5e-3, weight_decay=0.1, warmup=0.2, mixup=0.0, erase=0.1, **_MUON)
+_brief = partial(_train, epochs=6.0, lr=5e-3, weight_decay=0.1, warmup=0.2, mixup=0.0, random_erasing=0.1, **_MUON)
 _FROM = {"start": Path("pretrain")}
 _PLAIN = replace(_SMALL, separator="none")
-_GAME = Game(batch=32, every=4, start=0.4, encoder_share=0.1, reconstruction=5.0)
+_GAN = Gan(batch=32, every=4, discriminator_start=0.4, encoder_gradient=0.1, reconstruction=5.0)
 #: Of the ablation: label, how far it trains the model, and the run.
 _VARIANTS: tuple[tuple[str, Any, Train], ...] = (
-    ("a: from scratch, classifier only", "classifier", _brief(out=Path("a"), model=_PLAIN, game=Game(every=0))),
-    ("b: a with masked pre-training", "classifier", _brief(out=Path("b"), model=_PLAIN, game=Game(every=0), **_FROM)),
-    ("c: b with the separator", "separator", _brief(out=Path("c"), model=_SMALL, game=Game(every=0), **_FROM)),
-    ("d: full PF-ViT", "generator", _brief(out=Path("d"), model=_SMALL, game=_GAME, **_FROM)),
+    ("a: from scratch, classifier only", "classifier", _brief(out=Path("a"), model=_PLAIN, gan=Gan(every=0))),
+    ("b: a with masked pre-training", "classifier", _brief(out=Path("b"), model=_PLAIN, gan=Gan(every=0), **_FROM)),
+    ("c: b with the separator", "separator", _brief(out=Path("c"), model=_SMALL, gan=Gan(every=0), **_FROM)),
+    ("d: full PF-ViT", "generator", _brief(out=Path("d"), model=_SMALL, gan=_GAN, **_FROM)),
     (
         "e1: d without the adversary",
         "generator",
-        _brief(out=Path("e1"), model=_SMALL, game=replace(_GAME, adversary=0.0, features=0.0, emotion=0.0), **_FROM),
+        _brief(
+            out=Path("e1"), model=_SMALL, gan=replace(_GAN, adversarial=0.0, feature_matching=0.0, emotion=0.0), **_FROM
+        ),
     ),
     (
         "e2: d without orthogonality",
         "generator",
-        _brief(out=Path("e2"), model=replace(_SMALL, separator="soft"), game=_GAME, **_FROM),
+        _brief(out=Path("e2"), model=replace(_SMALL, separator="soft"), gan=_GAN, **_FROM),
     ),
 )
-#: How far rare emotions are lifted in the second row of each variant: as far as in the wheel, chosen long before.
-_LIFT = 0.2
+#: How far rare emotions are favoured in the second row of each variant: as in the wheel, chosen long before.
+_ADJUSTMENT = 0.2
 _LABELS = {label.partition(":")[0]: label for label, _, _ in _VARIANTS}
 
 ABLATION = Recipe(
@@ -126,10 +135,10 @@ ABLATION = Recipe(
         for label, trained, run in _VARIANTS
         for row in (
             Measurement(label, str(run.out), trained=trained),
-            Measurement(f"{label}, --balance {_LIFT}", str(run.out), balance=_LIFT),
+            Measurement(f"{label}, adjusted", str(run.out), logit_adjustment=_ADJUSTMENT),
         )
     ),
-    source="PAPER 7, the minimal list that tests the paper's claims",
+    source="docs/paper.md, section 7: the shortest list that tests the paper's claims",
     expected="accuracy of a 81.3 ± 0.4, of d 81.5 ± 0.2",
     hours=5,
     hardware="two cores with bf16 (AMX)",

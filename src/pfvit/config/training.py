@@ -1,13 +1,23 @@
-"""Settings of the verbs that train: sizes, hardware, both stages, export."""
+"""Settings of the verbs that train. What only recipes set (`config.recipes`) has no flag on the command line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Suppress
 
 from pfvit.config.architecture import Architecture
+from pfvit.config.checks import at_least, below_one, positive, within
+from pfvit.emotions import ORDERS
+from pfvit.errors import UsageError
 
 DataPaths = tuple[Path, ...]
 Precision = Literal["auto", "32", "bf16"]
+#: What can be kept from learning. The discriminator's stem is a copy of the encoder's.
+Part = Literal["encoder", "separator", "classifier", "discriminator_stem"]
+MAX_SEED = 2**31 - 1
+#: Warm-up that is not given: an epoch, or this share of the training if that is less.
+WARMUP_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,11 +37,19 @@ class Hardware:
     compile: bool = False
     """Compile the models with torch.compile: minutes at the start, faster steps."""
     shard: bool = False
-    """Part weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
+    """Shard weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
     accumulate: int = 1
     """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
     recompute: bool = False
-    """Keep no activations inside blocks and compute them again on the way back: less memory, a third slower."""
+    """Recompute the activations inside blocks in the backward pass (checkpointing): less memory, a third slower."""
+
+    PREFIX = "hardware."
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "devices", "threads", "accumulate")
+        at_least(0, self, "workers")
+        if self.resident and self.workers:
+            raise UsageError("--hardware.resident needs --hardware.workers 0: the faces are decoded already")
 
 
 @dataclass(frozen=True)
@@ -44,13 +62,13 @@ class Training:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """What to start from; fresh weights if not given. A run folder of stage one (or, in stage two, of an earlier stage
+    """Weights to start from; fresh ones if not given. A run folder of stage one (or, in stage two, of an earlier stage
     two), an exported NAME.safetensors or `shipped`, the one in a clone (stage two), or a public ViT or MAE checkpoint
     (timm's or facebookresearch's file, Hugging Face's folder)."""
     epochs: float = 30.0
     """Times that every face is seen."""
-    warmup: float = 1.0
-    """Epochs of linear warm-up."""
+    warmup: float | None = None
+    """Epochs of linear warm-up; 1 if not given, or a tenth of the training if that is less."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon for all matrices but the last: more accurate in the same number of steps. Discriminators keep to adamw."""
     weight_decay: float = 0.05
@@ -70,6 +88,21 @@ class Training:
     model: Architecture = field(default_factory=Architecture)
     hardware: Hardware = field(default_factory=Hardware)
 
+    def __post_init__(self) -> None:
+        positive(self, "epochs", "minutes")
+        at_least(0, self, "warmup", "weight_decay", "checkpoint_minutes")
+        at_least(1, self, "log_every")
+        within(0, MAX_SEED, self, "seed")
+        if self.warmup is not None and self.warmup > self.epochs:
+            raise UsageError(
+                f"--warmup {self.warmup:g} is more than --epochs {self.epochs:g}: --lr would never be reached"
+            )
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs over which the learning rate rises from 0."""
+        return min(1.0, WARMUP_SHARE * self.epochs) if self.warmup is None else self.warmup
+
 
 @dataclass(frozen=True)
 class Pretrain(Training):
@@ -77,121 +110,179 @@ class Pretrain(Training):
 
     batch: int = 128
     """Faces per step, over all processes."""
-    rate: float = 1.0e-3
+    lr: float = 1.0e-3
     """Peak learning rate per 256 faces."""
     mask_ratio: float = 0.75
     """Share of patches hidden."""
-    normalise: bool = False
+    norm_pix_loss: Annotated[bool, Suppress] = False
     """Per-patch normalised targets: better features, but the decoder can no longer start the generator."""
-    zoom: tuple[float, float] = (1.0, 1.4)
+    zoom: Annotated[tuple[float, float], Suppress] = (1.0, 1.4)
     """Range of the random zoom."""
-    degrees: float = 10.0
-    """Largest random turn."""
-    shift: float = 0.05
+    degrees: Annotated[float, Suppress] = 10.0
+    """Largest random rotation."""
+    shift: Annotated[float, Suppress] = 0.05
     """Largest random shift, as a share of the side."""
-    clip: float = 3.0
-    """Largest norm of the gradient."""
+    max_grad_norm: Annotated[float, Suppress] = 3.0
+    """Gradients are clipped to this norm."""
     evaluate_every: int = 500
     """Write a sample sheet every so many steps."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_views(self)
+        hidden = round(self.mask_ratio * self.model.tokens)
+        if not 0 < hidden < self.model.tokens:
+            raise UsageError(f"--mask-ratio {self.mask_ratio:g} hides {hidden} of {self.model.tokens} patches")
+
 
 @dataclass(frozen=True)
-class Game:
-    """Weights and settings of the poker-face game (PAPER 2); a weight of 0 leaves that term out."""
+class Gan:
+    """Weights and settings of the adversarial stage (docs/paper.md, Losses); a weight of 0 leaves that term out."""
 
-    batch: int = 24
-    """Faces per step that play, the first of the step's batch."""
+    batch: Annotated[int, Suppress] = 24
+    """Faces per step that the generator draws: the first of the step's batch."""
     every: int = 1
-    """Play once every so many steps of recognition."""
-    reconstruction: float = 1.0
-    features: float = 0.05
-    """Feature matching on the discriminator's last tokens."""
-    adversary: float = 0.003
-    """Realism of made faces. The slope of L1 is small beside the critics': weights near 1 would drown it."""
-    emotion: float = 0.03
-    """Discriminator's emotion head: calm poker faces, expressive reconstructions."""
-    restraint: float = 1.0
-    """The critics pull on a face at most so many times as hard as the L1 reconstruction does."""
-    unmask: float = 0.5
-    """The emotion head also learns the true emotion of calm faces: a texture that fools it gets found out."""
-    untouched: float = 1.0
+    """Draw and judge faces once every so many steps of recognition; 0: never, the plain classifier."""
+    reconstruction: Annotated[float, Suppress] = 1.0
+    """L1 between a face and its reconstruction."""
+    feature_matching: Annotated[float, Suppress] = 0.05
+    """L1 between the discriminator's last tokens of a face and of its reconstruction."""
+    adversarial: Annotated[float, Suppress] = 0.003
+    """Realism of generated faces. L1's gradient is small beside the discriminator's: near 1 this would drown it."""
+    emotion: Annotated[float, Suppress] = 0.03
+    """Discriminator's emotion head: neutral poker faces, expressive reconstructions."""
+    max_adversarial_gradient: Annotated[float, Suppress] = 1.0
+    """The discriminator's gradient on a face is clipped to so many times the norm of the L1 reconstruction's."""
+    fake_emotion: Annotated[float, Suppress] = 0.5
+    """The emotion head also learns the true emotion of poker faces: a texture that fools it is found out."""
+    neutral_identity: Annotated[float, Suppress] = 1.0
     """Faces that are neutral already stay as they are."""
-    confusion: float = 0.1
-    """Nothing about the emotion can be read off the residue."""
-    orthogonality: float = 0.0
+    residue_confusion: Annotated[float, Suppress] = 0.1
+    """A probe reads no emotion off the residue."""
+    orthogonality: Annotated[float, Suppress] = 0.0
     """Needed by the soft separator only; the others are orthogonal by construction."""
-    cycle: float = 0.0
+    cycle: Annotated[float, Suppress] = 0.0
     """The residue of the poker face, encoded again, is the residue of the face."""
-    cycle_emotion: float = 0.0
-    """The poker face, encoded again, is classified as neutral; looked at where `cycle` is."""
-    small_change: float = 0.05
-    """Move only what the expression moves."""
-    penalty: float = 0.05
+    cycle_emotion: Annotated[float, Suppress] = 0.0
+    """The poker face, encoded again, is classified as neutral; only where `cycle` is above 0."""
+    minimal_change: Annotated[float, Suppress] = 0.05
+    """L1 between reconstruction and poker face: change only what the expression changes."""
+    r1: Annotated[float, Suppress] = 0.05
     """R1 on real faces (Mescheder et al., 2018); near 0.0002 pixels / batch, StyleGAN 2-ADA's rule of thumb."""
-    penalty_every: int = 8
-    """Games from one penalty to the next, which then counts as much more (lazily, as in StyleGAN 2)."""
-    critic_stem_stays: bool = False
-    """The discriminator's stem stays as the encoder's, and only what comes after it learns: a third of the time, and as
-    steady as a projected GAN (Sauer et al., arXiv 2111.01007)."""
-    encoder_share: float = 0.1
-    """Scale of the game's gradient into the encoder."""
-    alone: bool = False
-    """Encoder, separator and classifier stay as they are; only the drawing is learnt, several times as fast."""
-    start: float = 0.55
-    """Share of the training before the critics enter; the discriminator starts as the encoder is then. 1: never."""
-    ramp: float = 0.05
-    """Share of the training over which the makers begin to listen to the critics."""
-    rate: float = 2.0e-4
+    r1_every: Annotated[int, Suppress] = 8
+    """Discriminator steps from one R1 penalty to the next, which then weighs as many times (lazily, StyleGAN 2)."""
+    encoder_gradient: Annotated[float, Suppress] = 0.1
+    """Scale of the adversarial stage's gradient into the encoder."""
+    discriminator_start: Annotated[float, Suppress] = 0.55
+    """Share of the training before the discriminator enters, as a copy of the encoder as it is then; 1: never."""
+    discriminator_ramp: Annotated[float, Suppress] = 0.05
+    """Share of the training over which the weights of its terms rise from 0."""
+    discriminator_lr: Annotated[float, Suppress] = 2.0e-4
     """Peak learning rate of the discriminator, not scaled by the batch."""
+
+    PREFIX = "gan."
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "batch", "r1_every")
+        at_least(0, self, "every", "reconstruction", "feature_matching", "adversarial", "emotion", "fake_emotion")
+        at_least(0, self, "max_adversarial_gradient", "neutral_identity", "residue_confusion", "orthogonality")
+        at_least(0, self, "cycle", "cycle_emotion", "minimal_change", "r1")
+        within(0, 1, self, "encoder_gradient", "discriminator_start", "discriminator_ramp")
+        positive(self, "discriminator_lr")
 
 
 @dataclass(frozen=True)
 class Train(Training):
-    """Stage two: recognition, separation and the poker-face game. Continue a stopped run with --resume."""
+    """Stage two: recognition, separation and generation. Continue a stopped run with --resume."""
 
     validation: Path | None = None
-    """Parquet file to look at while training; never trained on and never used to choose."""
+    """Parquet file to validate on while training; never trained on and never used to choose."""
     batch: int = 64
     """Faces per step, over all processes."""
-    rate: float = 2.0e-3
+    lr: float = 2.0e-3
     """Peak learning rate per 256 faces."""
     layer_decay: float = 0.75
     """Learning-rate factor per encoder layer below the top."""
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
     """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
-    voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/votes.py`)."""
+    voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/label_schemes.py`)."""
     order: str = "ferplus"
     """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
     ckplus. Files of `pfvit prepare` need none."""
-    smoothing: float = 0.05
-    """Label smoothing."""
+    label_smoothing: float = 0.05
+    """Share of each target that is spread over all emotions."""
     mixup: float = 0.3
     """Share of faces blended with another in the recognition view."""
-    cutmix: float = 0.0
+    cutmix: Annotated[float, Suppress] = 0.0
     """Share of faces, of those that mixup leaves, with a rectangle of another (CutMix)."""
-    drop_path: float = 0.0
+    drop_path: Annotated[float, Suppress] = 0.0
     """Highest rate at which a face of the recognition view skips a layer; it grows from 0 at the encoder's first block
     to this at its last (stochastic depth)."""
     oversample: float = 0.0
     """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
-    erase: float = 0.3
+    random_erasing: float = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
-    zoom: tuple[float, float] = (0.95, 1.25)
+    zoom: Annotated[tuple[float, float], Suppress] = (0.95, 1.25)
     """Range of the random zoom."""
-    degrees: float = 12.0
-    """Largest random turn."""
-    shift: float = 0.06
+    degrees: Annotated[float, Suppress] = 12.0
+    """Largest random rotation."""
+    shift: Annotated[float, Suppress] = 0.06
     """Largest random shift, as a share of the side."""
-    clip: float = 2.0
-    """Largest norm of the gradient."""
-    erase_at: float | None = None
+    max_grad_norm: Annotated[float, Suppress] = 2.0
+    """Gradients are clipped to this norm."""
+    fit_emotion_subspace: Annotated[float | None, Suppress] = None
     """Share of the training after which a `subspace` separator is set to where the emotion shows linearly (LEACE,
     arXiv 2306.03819), and kept there."""
-    encoder_stays: bool = False
-    """The encoder stays as it is, and what reads or draws from it learns, several times as fast: for refitting the
-    classifier after --erase-at."""
-    average: float = 0.999
-    """EMA factor of the weights that are evaluated and exported; it rises to this over the first steps."""
+    freeze: tuple[Part, ...] = ()
+    """Parts that do not learn. With encoder, separator and classifier only the generator does, several times as fast.
+    A frozen discriminator_stem takes a third of the time, and is as steady as a projected GAN (arXiv 2111.01007)."""
+    ema_decay: Annotated[float, Suppress] = 0.999
+    """Decay of the averaged weights, which are evaluated and exported; it rises to this over the first steps."""
     evaluate_every: int = 400
-    """Look at the validation faces and write a sample sheet every so many steps."""
-    game: Game = field(default_factory=Game)
+    """Validate and write a sample sheet every so many steps."""
+    gan: Gan = field(default_factory=Gan)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_views(self)
+        within(0, 1, self, "mixup", "cutmix", "oversample", "random_erasing", "fit_emotion_subspace")
+        below_one(self, "label_smoothing", "drop_path", "ema_decay")
+        positive(self, "layer_decay")
+        within(0, 1, self, "layer_decay")
+        if self.mixup + self.cutmix > 1:
+            raise UsageError(f"mixup {self.mixup:g} and cutmix {self.cutmix:g} are shares: at most 1 together")
+        if self.order not in ORDERS:
+            raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
+        if self.labels == "ml" and (self.mixup or self.cutmix or self.label_smoothing):
+            raise UsageError(
+                "--labels ml needs --mixup 0 and --label-smoothing 0 (and no cutmix): any emotion above zero counts as "
+                "right"
+            )
+        if {*self.freeze} - {"discriminator_stem"} and self.start is None:
+            raise UsageError(f"--freeze {' '.join(self.freeze)} needs weights to keep: --start RUN")
+        if self.generator_only and self.gan.every != 1:
+            raise UsageError(
+                "with encoder, separator and classifier in --freeze only the generator learns: --gan.every 1"
+            )
+        if self.fit_emotion_subspace is not None and (self.model.separator != "subspace" or "separator" in self.freeze):
+            raise UsageError("fit_emotion_subspace needs --model.separator subspace, and no separator in --freeze")
+
+    @property
+    def generator_only(self) -> bool:
+        """Whether nothing but the generator and the discriminator learns."""
+        return {"encoder", "separator", "classifier"} <= {*self.freeze}
+
+    @property
+    def gan_batch(self) -> int:
+        """Faces per step that the generator draws: all of them where nothing else learns."""
+        return self.batch if self.generator_only else min(self.gan.batch, self.batch)
+
+
+def _check_views(config: Pretrain | Train) -> None:
+    """Check what both stages make of a step."""
+    at_least(1, config, "batch", "evaluate_every")
+    positive(config, "lr", "max_grad_norm")
+    within(0, 180, config, "degrees")
+    below_one(config, "shift")
+    if not 0 < config.zoom[0] <= config.zoom[1]:
+        raise UsageError(f"zoom must rise from a factor above 0, not from {config.zoom[0]:g} to {config.zoom[1]:g}")

@@ -1,7 +1,7 @@
 """Augmentation of batches of faces, as tensor operations on whatever device holds them.
 
 Random numbers come from a generator seeded with (seed, step) and are drawn for the step's whole batch; a rank takes
-those of its own rows. So a step looks the same after a resume and for any number of ranks.
+those of its own rows. So a step is the same after a resume and for any number of ranks.
 """
 
 import math
@@ -112,9 +112,10 @@ def erase(
 
 
 def kept_paths(draws: Draws, depth: int, highest: float) -> Float[Tensor, "rows depth 2"] | None:
-    """Draw what each face keeps of both layers of each block: 0, or as much more as keeps the mean; None keeps all.
+    """Draw the scale of attention and MLP of each block for each face: 0 with the block's rate p, else 1 / (1 - p).
 
-    Stochastic depth (Huang et al., arXiv 1603.09382), its rate growing from 0 at the first block to `highest`.
+    Stochastic depth (Huang et al., arXiv 1603.09382), with p growing from 0 at the first block to `highest`; None if
+    that is 0.
     """
     if not highest:
         return None

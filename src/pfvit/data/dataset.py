@@ -26,43 +26,56 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from pfvit.data.label_schemes import scheme_targets
 from pfvit.data.labels import label_targets, vote_targets
 from pfvit.emotions import EMOTIONS_KEY, FERPLUS_VOTES
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 
 #: Row groups whose rows are mixed with one another; more mix better and take more memory.
 GROUPS_MIXED = 8
 
 
-class Batch(NamedTuple):
-    """Some faces of one step."""
+class FaceBatch(NamedTuple):
+    """Some faces of one step: pixels from 0 to 255, and distributions over emotions."""
 
     image: UInt8[Tensor, "batch channels high wide"]
     target: Float[Tensor, "batch classes"]
     name: list[str]
     place: list[int]
-    """Where each row stands in the step's whole batch: the same for any number of ranks."""
+    """Position of each row in the step's whole batch: the same for any number of ranks."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """The rows of one row group that take part: of ten million none is a Python object."""
+class RowGroup:
+    """The rows of one row group that take part, without a Python object for each."""
 
     path: Path
     index: int
     rows: range | np.ndarray
 
 
-class Faces:
-    """An index of the faces in Parquet files: which rows take part, with their targets if they have labels."""
+class FaceDataset:
+    """The faces in Parquet files: which rows take part, with their targets if they have labels.
+
+    `clean` leaves out rows whose pixels are also in another split. Targets are the shares of the votes, with `hard` the
+    majority, with `scheme` one of `label_schemes.SCHEMES`; `order` says what the numbers of a label column mean.
+    `oversample`, from 0 to 1, shows rare emotions more often. Pictures are decoded when they are read. InputError for
+    files that cannot be read or hold nothing to learn from.
+    """
 
     def __init__(
-        self, paths: Sequence[Path], classes: int = 8, labelled: bool = True, hard: bool = False,
-        order: str = "ferplus", clean: bool = True, scheme: str | None = None, oversample: float = 0.0,
-    ):  # fmt: skip
+        self,
+        paths: Sequence[Path],
+        classes: int = 8,
+        labelled: bool = True,
+        hard: bool = False,
+        order: str = "ferplus",
+        clean: bool = True,
+        scheme: str | None = None,
+        oversample: float = 0.0,
+    ):
         self.classes, self.labelled, self.hard, self.order, self.scheme = classes, labelled, hard, order, scheme
-        self.groups: list[Group] = []
+        self.groups: list[RowGroup] = []
         self.labels: dict[tuple[Path, int], np.ndarray] = {}
-        self.kept: Batch | None = None
-        for path in shards_of(paths):
+        self.kept: FaceBatch | None = None
+        for path in parquet_files(paths):
             self._add(path, clean)
         if not self.groups:
             raise InputError(f"no usable rows in {', '.join(map(str, paths))}")
@@ -71,7 +84,7 @@ class Faces:
             counts = np.sum([np.bincount(self._emotions(group), minlength=classes) for group in self.groups], axis=0)
             self.weights = np.maximum(counts, 1.0) ** -oversample
 
-    def _emotions(self, group: Group) -> np.ndarray:
+    def _emotions(self, group: RowGroup) -> np.ndarray:
         """Return the likeliest emotion of each row of a group that takes part."""
         return self.targets_of(self.labels[group.path, group.index][np.asarray(group.rows)]).argmax(axis=1)
 
@@ -88,7 +101,7 @@ class Faces:
             raise InputError(f"{path} has no image column, only {', '.join(columns)}")
         metadata = file.schema_arrow.metadata or {}
         if self.labelled and self.order != "ferplus" and EMOTIONS_KEY.encode() in metadata:
-            raise InputError(f"{path} has its labels in our order already: leave --order {self.order} out", status=2)
+            raise UsageError(f"{path} has its labels in our order already: leave --order {self.order} out")
         has_votes = set(FERPLUS_VOTES) <= set(columns)
         if self.labelled and not has_votes and "label" not in columns:
             raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column")
@@ -110,7 +123,7 @@ class Faces:
                 self.labels[path, index] = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int16)
             rows = range(count) if keep.all() else np.flatnonzero(keep).astype(np.uint32)
             if len(rows):
-                self.groups.append(Group(path, index, rows))
+                self.groups.append(RowGroup(path, index, rows))
             first += count
 
     def targets_of(self, labels: np.ndarray) -> np.ndarray:
@@ -125,18 +138,18 @@ class Faces:
         return sum(len(group.rows) for group in self.groups)
 
     def keep(self, size: int, channels: int, device: torch.device) -> None:
-        """Decode all faces now and keep them on a device as bytes, so that no step waits for the processor."""
-        everyone = everything(self, size, channels)
+        """Decode all faces now and keep them in a device's memory as bytes, so that no step waits for the processor."""
+        everyone = read_all(self, size, channels)
         self.kept = everyone._replace(image=everyone.image.to(device), target=everyone.target.to(device))
         ordered = ((group, int(row)) for group in self.groups for row in group.rows)
         self.positions = {(group.path, group.index, row): position for position, (group, row) in enumerate(ordered)}
 
-    def read(self, members: Sequence[tuple[int, Group, int]], size: int, channels: int) -> Batch:
+    def read(self, members: Sequence[tuple[int, RowGroup, int]], size: int, channels: int) -> FaceBatch:
         """Decode rows, given as (place, group, row), at one size; one that is no picture raises InputError."""
         if self.kept is not None:
             rows = [self.positions[group.path, group.index, row] for _, group, row in members]
             image, target = self.kept.image[rows], self.kept.target[rows]
-            return Batch(image, target, [self.kept.name[row] for row in rows], [place for place, _, _ in members])
+            return FaceBatch(image, target, [self.kept.name[row] for row in rows], [place for place, _, _ in members])
         images, labels, names = [], [], []
         for _, group, row in members:
             name = f"{group.path.name}#{group.index}:{row}"
@@ -151,12 +164,12 @@ class Faces:
             names.append(name)
         target = self.targets_of(np.stack(labels)) if labels else np.zeros((len(names), self.classes), np.float32)
         image = torch.from_numpy(np.stack(images))
-        return Batch(image, torch.from_numpy(target), names, [place for place, _, _ in members])
+        return FaceBatch(image, torch.from_numpy(target), names, [place for place, _, _ in members])
 
-    def pools(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[list[Group], np.ndarray, np.ndarray]]:
+    def pools(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[list[RowGroup], np.ndarray, np.ndarray]]:
         """Yield one epoch in its order from position `start` on, as (groups, index of the group, row) of each pool.
 
-        What comes before `start` is not looked at, only counted.
+        What comes before `start` is counted but not read.
         """
         order = np.random.default_rng([seed, epoch]).permutation(len(self.groups))
         shuffled = [self.groups[i] for i in order]
@@ -175,11 +188,6 @@ class Faces:
             rows = np.concatenate([np.asarray(group.rows) for group in groups])
             yield groups, np.repeat(np.arange(len(groups)), counts)[mixed], rows[mixed]
 
-    def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[Group, int]]:
-        """Yield (group, row) of one epoch in its order, from position `start` on."""
-        for groups, which, rows in self.pools(seed, epoch, start):
-            yield from zip((groups[i] for i in which), rows.tolist(), strict=True)
-
 
 def resampled(weights: np.ndarray, offset: float) -> np.ndarray:
     """Draw as many indices as there are weights, each as often as its weight says, rounded up or down.
@@ -192,8 +200,8 @@ def resampled(weights: np.ndarray, offset: float) -> np.ndarray:
     return np.minimum(np.searchsorted(edges, points, side="right"), count - 1)
 
 
-def shards_of(paths: Sequence[Path]) -> list[Path]:
-    """Return the Parquet files that are meant: those given, and all in a folder that is given, by name."""
+def parquet_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the Parquet files given, and those of folders given in the order of their names."""
     files: list[Path] = []
     for path in map(Path, paths):
         files += sorted(path.glob("*.parquet")) if path.is_dir() else [path]
@@ -239,7 +247,7 @@ class Stream(IterableDataset):
 
     def __init__(
         self,
-        faces: Faces,
+        faces: FaceDataset,
         batch: int,
         size: int,
         channels: int,
@@ -249,11 +257,11 @@ class Stream(IterableDataset):
         world: int = 1,
     ):
         if batch % world:
-            raise InputError(f"a batch of {batch} faces cannot be shared evenly by {world} processes", status=2)
+            raise UsageError(f"a batch of {batch} faces cannot be shared evenly by {world} processes")
         self.faces, self.batch, self.size, self.channels = faces, batch, size, channels
         self.seed, self.start, self.rank, self.world = seed, start, rank, world
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[FaceBatch]:
         worker = get_worker_info()
         turn, turns = (worker.id, worker.num_workers) if worker else (0, 1)
         for step, runs in enumerate(self._steps(), self.start):
@@ -266,7 +274,7 @@ class Stream(IterableDataset):
                 ]
                 yield self.faces.read(mine, self.size, self.channels)
 
-    def _steps(self) -> Iterator[list[tuple[list[Group], np.ndarray, np.ndarray]]]:
+    def _steps(self) -> Iterator[list[tuple[list[RowGroup], np.ndarray, np.ndarray]]]:
         """Yield what each step's whole batch is made of, as parts of pools."""
         epoch, position = divmod(self.start * self.batch, len(self.faces))
         runs, missing = [], self.batch
@@ -286,20 +294,20 @@ class Stream(IterableDataset):
 
 def loader(stream: Stream, workers: int, pin: bool) -> DataLoader:
     """Wrap a stream in a loader that keeps its order for any number of workers."""
-    return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_as_is)
+    return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_unchanged)
 
 
-def _as_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def everything(
-    faces: Faces,
+def read_all(
+    faces: FaceDataset,
     size: int,
     channels: int,
     limit: int | None = None,
     pick: Callable[[int], bool] = lambda _: True,
-) -> Batch:
+) -> FaceBatch:
     """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch."""
     rows = ((group, int(row)) for group in faces.groups for row in group.rows)
     picked = (pair for position, pair in enumerate(rows) if pick(position))

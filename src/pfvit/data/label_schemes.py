@@ -1,4 +1,4 @@
-"""What ten annotators' votes teach: the four schemes of the FER+ paper (Barsoum et al., arXiv 1608.01041, section 4).
+"""Targets from ten annotators' votes: the four schemes of the FER+ paper (Barsoum et al., arXiv 1608.01041, section 4).
 
 The paper leaves the details open; they are those of the authors' code (github.com/microsoft/FERPlus), whose names for
 the schemes are majority, multi_target, probability and crossentropy.

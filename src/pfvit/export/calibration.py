@@ -1,4 +1,4 @@
-"""Fit the temperature of a recogniser on held-out faces."""
+"""Fit the temperature of a recogniser, and what favours rare emotions, on held-out faces."""
 
 from pathlib import Path
 
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 from pfvit.config import Architecture
 from pfvit.data import augment
-from pfvit.data.dataset import Batch, Faces, everything
+from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
 from pfvit.model import PFViT
 
 TEMPERATURES = np.geomspace(0.4, 4, 200)
 
 
-def held_out_faces(sizes: Architecture, path: Path, clean: bool, order: str) -> Batch:
+def held_out_faces(sizes: Architecture, path: Path, clean: bool, order: str) -> FaceBatch:
     """Return every second labelled face of a file: those that calibration may look at."""
-    index = Faces([path], sizes.classes, hard=True, order=order, clean=clean)
-    return everything(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
+    index = FaceDataset([path], sizes.classes, hard=True, order=order, clean=clean)
+    return read_all(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
 
 
 @torch.no_grad()
 def logits_of(
-    model: PFViT, image: UInt8[Tensor, "faces channels size size"], mirror: bool
+    model: PFViT, image: UInt8[Tensor, "faces channels size size"], flip_tta: bool
 ) -> Float[Tensor, "faces classes"]:
-    """Return what a model answers; with `mirror` the mean of its answers to the face and to its mirror image."""
+    """Return a model's logits; with `flip_tta` the mean over the face and its mirror image."""
     face = augment.to_unit(image)
-    views = [face, face.flip(3)] if mirror else [face]
+    views = [face, face.flip(3)] if flip_tta else [face]
     logits = sum(torch.cat([model.recognise(part) for part in view.split(128)]).double() for view in views) / len(views)
     return torch.as_tensor(logits)
 
@@ -39,19 +39,20 @@ def as_bytes(image: UInt8[Tensor, "faces channels size size"]) -> np.ndarray:
 
 
 def fit(
-    logits: Float[Tensor, "faces classes"], truth: Int[Tensor, " faces"], balance: float
+    logits: Float[Tensor, "faces classes"], truth: Int[Tensor, " faces"], adjustment: float
 ) -> tuple[float, Float[Tensor, " classes"] | None]:
     """Return the temperature with the least negative log-likelihood, and what is added to the logits before it.
 
-    With `balance` the logits lose this share of the log prior (Menon et al., arXiv 2007.07314), so that rare emotions
-    are answered more often. The prior is the mean answer at the best temperature, which is label-free and never 0.
+    `adjustment` is the share of the log prior that is taken off the logits (logit adjustment, Menon et al., arXiv
+    2007.07314), so that rare emotions are answered more often. The prior is the mean answer at the best temperature,
+    which needs no labels and is never 0.
     """
     temperature = _best_temperature(logits, truth)
-    if not balance:
+    if not adjustment:
         return temperature, None
     prior = (logits / temperature).softmax(1).mean(0)
-    lift = -balance * temperature * prior.log()
-    return _best_temperature(logits + lift, truth), lift.float()
+    added = -adjustment * temperature * prior.log()
+    return _best_temperature(logits + added, truth), added.float()
 
 
 def _best_temperature(logits: Float[Tensor, "faces classes"], truth: Int[Tensor, " faces"]) -> float:

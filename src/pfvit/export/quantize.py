@@ -1,7 +1,7 @@
 """A recogniser's answers with 8-bit weights and activations: `NAME-int8.onnx`, about twice as fast as `NAME.onnx`.
 
-It answers only. The components that pictures are drawn from come from the full file: rounded, the residue lets a
-linear probe read the emotion again (lab book).
+It gives answers only. The components that faces are generated from come from the full file: in 8 bits, a linear probe
+reads the emotion off the residue again (lab book).
 """
 
 import io
@@ -23,13 +23,15 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from pfvit.utils.files import atomic_write
+
 #: Faces whose activations set the ranges, and how many go through at a time.
-LOOKED_AT, AT_ONCE = 256, 32
+CALIBRATION_FACES, AT_ONCE = 256, 32
 HEAVY = ("Conv", "MatMul", "Gemm")
 
 
-class Looks(CalibrationDataReader):
-    """Hands faces to the calibration."""
+class FaceReader(CalibrationDataReader):
+    """Gives batches of faces to onnxruntime's calibration."""
 
     def __init__(self, faces: NDArray[np.uint8]):
         # onnxruntime's histograms want batches of one size, so the last faces stay out.
@@ -57,21 +59,27 @@ def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
         logging.disable(logging.WARNING)  # it warns about single vectors, which are left as they are
         try:
             quantize_static(
-                ready, done, Looks(faces[:LOOKED_AT]), quant_format=QuantFormat.QDQ, per_channel=True,
-                reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                op_types_to_quantize=list(HEAVY), nodes_to_exclude=_left_alone(onnx.load(ready)),
+                ready,
+                done,
+                FaceReader(faces[:CALIBRATION_FACES]),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                op_types_to_quantize=list(HEAVY),
+                nodes_to_exclude=_excluded(onnx.load(ready)),
                 calibrate_method=CalibrationMethod.Percentile,
-            )  # fmt: skip
+            )
         finally:
             logging.disable(logging.NOTSET)
         model = onnx.load(done)
     onnx.helper.set_model_props(model, about)
-    part = path.with_suffix(".part")
-    onnx.save(model, part)
-    part.replace(path)
+    with atomic_write(path) as unfinished:
+        onnx.save(model, unfinished)
 
 
-def _left_alone(model: onnx.ModelProto) -> list[str]:
+def _excluded(model: onnx.ModelProto) -> list[str]:
     weights = {one.name for one in model.graph.initializer if len(one.dims) > 1}
     heavy = [node for node in model.graph.node if node.op_type in HEAVY]
     return [node.name for node in heavy if not weights.intersection(node.input) or node is heavy[-1]]

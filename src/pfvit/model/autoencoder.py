@@ -1,4 +1,4 @@
-"""Stage one: hide most of a face and draw it from the rest (He et al., arXiv 2111.06377; PAPER 3)."""
+"""Stage one: predict the hidden patches of a face from the others (He et al., arXiv 2111.06377; docs/paper.md, 3)."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
 
 
 class Decoder(nn.Module):
-    """Draw the patches of a face from its tokens; starts the generator after pre-training."""
+    """Predict the pixels of a face from its tokens; starts the generator after pre-training."""
 
     def __init__(
         self,
@@ -35,9 +35,7 @@ class Decoder(nn.Module):
         nn.init.normal_(self.mask_token, std=TOKEN_STD)
 
     def fill(
-        self,
-        tokens: Float[Tensor, "batch kept_and_class encoder_width"],
-        restore: Int[Tensor, "batch patches"],
+        self, tokens: Float[Tensor, "batch kept_and_class encoder_width"], restore: Int[Tensor, "batch patches"]
     ) -> Float[Tensor, "batch tokens width"]:
         """Embed the visible tokens and put mask tokens where patches were hidden."""
         tokens = self.embed(tokens)
@@ -55,7 +53,7 @@ class Decoder(nn.Module):
 
 
 class Mask(NamedTuple):
-    """Which patches are seen: `kept` indices, `restore` the inverse order, `hidden` true where hidden."""
+    """Which patches are visible: `kept` their indices, `restore` the inverse order, `hidden` true for the others."""
 
     kept: Int[Tensor, "batch kept"]
     restore: Int[Tensor, "batch patches"]
@@ -71,7 +69,7 @@ def mask_patches(noise: Float[Tensor, "batch patches"], ratio: float) -> Mask:
 
 
 class Autoencoder(nn.Module):
-    """The encoder sees the visible patches, the decoder draws all of them."""
+    """The encoder sees the visible patches, the decoder predicts all of them."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder):
         super().__init__()

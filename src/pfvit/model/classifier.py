@@ -1,4 +1,4 @@
-"""Emotional component -> emotion (paper, section III; PAPER 1.6)."""
+"""Emotional component -> emotion (paper, section III; docs/paper.md, section 1.6)."""
 
 import torch
 from jaxtyping import Float
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from pfvit.model.transformer import LAYER_NORM_EPS
 
-HEAD_STD = 0.01  # of the head's first weights (MAE fine-tuning draws it small, so that early logits are flat)
+HEAD_STD = 0.01  # of the head's first weights (small as in MAE's fine-tuning, so that early logits are flat)
 
 
 class Classifier(nn.Module):
-    """Name the emotion from the class token and the mean patch token of the emotional component alone."""
+    """Classify the emotion from the class token and the mean patch token of the emotional component alone."""
 
     def __init__(self, width: int, classes: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Face -> real or made, and which emotion (paper, section III; PAPER 1.5)."""
+"""Face -> real or generated, and which emotion (paper, section III; docs/paper.md, section 1.5)."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,30 @@ from pfvit.model.encoder import Encoder
 from pfvit.model.transformer import initialise
 
 
-class Verdict(NamedTuple):
-    """What the discriminator says of a face; realism is positive for real, negative for made."""
+class DiscriminatorOutput(NamedTuple):
+    """What the discriminator says of faces. Realism is a score: positive for real, negative for generated.
+
+    `features` are the backbone's last tokens, class token first; `r1` is 0 unless it was asked for.
+    """
 
     realism: Float[Tensor, " batch"]
     patch_realism: Float[Tensor, "batch patches"]
     emotion_logits: Float[Tensor, "batch classes"]
     features: Float[Tensor, "batch tokens width"]
-    penalty: Float[Tensor, ""]
+    r1: Float[Tensor, ""]
+
+    def split(self, count: int) -> tuple["DiscriminatorOutput", "DiscriminatorOutput"]:
+        """Return the output of the first `count` faces, and that of the others; both keep `r1`."""
+        return self._rows(slice(count)), self._rows(slice(count, None))
+
+    def _rows(self, rows: slice) -> "DiscriminatorOutput":
+        return DiscriminatorOutput(
+            self.realism[rows], self.patch_realism[rows], self.emotion_logits[rows], self.features[rows], self.r1
+        )
 
 
 class Discriminator(nn.Module):
-    """A ViT of its own with three heads: realism of the face, realism of each patch, emotion."""
+    """A ViT with three heads: realism of the face, realism of each patch, emotion."""
 
     def __init__(self, backbone: Encoder, classes: int):
         super().__init__()
@@ -38,36 +50,36 @@ class Discriminator(nn.Module):
     def train(self, mode: bool = True) -> "Discriminator":
         """Switch as every module does, but keep the statistics of a convolutional stem as they came.
 
-        Its batches hold real faces, or made ones, or both: their statistics would give away which.
+        Its batches hold real faces, or generated ones, or both: their statistics would give away which.
         """
         super().train(mode)
         self.backbone.patch_embed.eval()
         return self
 
-    def forward(self, face: Float[Tensor, "batch channels high wide"], penalise: bool = False) -> Verdict:
+    def forward(self, face: Float[Tensor, "batch channels high wide"], with_r1: bool = False) -> DiscriminatorOutput:
         """Judge faces with pixels in [-1, 1].
 
-        With `penalise`, also return R1 (Mescheder et al., 2018): the mean squared gradient norm of realism by the
+        With `with_r1`, also return R1 (Mescheder et al., 2018): the mean squared gradient norm of realism by the
         pixels. It lives in this forward, in float32, because autocast and wrapped modules break double backward.
         """
-        if not penalise:
+        if not with_r1:
             return self._judge(face)
         # The fused attention kernels have no second derivative, the written-out one has.
         plain = sdpa_kernel(SDPBackend.MATH)
         with torch.autocast(face.device.type, enabled=False), torch.enable_grad(), plain:
             face = face.float().requires_grad_()
-            verdict = self._judge(face)
-            total = verdict.realism.sum() + verdict.patch_realism.mean(dim=1).sum()
-            (slope,) = torch.autograd.grad(total, face, create_graph=True)
-            return verdict._replace(penalty=slope.square().sum(dim=(1, 2, 3)).mean())
+            output = self._judge(face)
+            total = output.realism.sum() + output.patch_realism.mean(dim=1).sum()
+            (gradient,) = torch.autograd.grad(total, face, create_graph=True)
+            return output._replace(r1=gradient.square().sum(dim=(1, 2, 3)).mean())
 
-    def _judge(self, face: Float[Tensor, "batch channels high wide"]) -> Verdict:
+    def _judge(self, face: Float[Tensor, "batch channels high wide"]) -> DiscriminatorOutput:
         tokens = self.backbone(face)
         patches = tokens[:, 1:]
-        return Verdict(
+        return DiscriminatorOutput(
             realism=self.realism(tokens[:, 0]).squeeze(-1),
             patch_realism=self.patch_realism(patches).squeeze(-1),
             emotion_logits=self.emotion(torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1)),
             features=tokens,
-            penalty=tokens.new_zeros(()),
+            r1=tokens.new_zeros(()),
         )

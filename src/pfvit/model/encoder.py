@@ -1,43 +1,26 @@
-"""Face -> complete representation: a vanilla ViT with fixed positions (paper, section III; PAPER 1.2)."""
-
-from collections.abc import Sequence
+"""Face -> representation: a vanilla ViT with fixed positions (paper, section III; docs/paper.md, section 1.2)."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pfvit.model.transformer import LAYER_NORM_EPS, Block, ConvStem, PatchEmbed, initialise, positions
+from pfvit.model.stems import Stem
+from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
 
 TOKEN_STD = 0.02  # of the learned tokens (ViT, MAE)
 
 
 class Encoder(nn.Module):
-    """Encode a face as a class token and one token per patch."""
+    """Encode a face as a class token and one token per patch of its stem."""
 
-    def __init__(
-        self,
-        image_size: int,
-        channels: int,
-        patch_size: int,
-        width: int,
-        depth: int,
-        heads: int,
-        stem: Sequence[int] = (),
-        stem_residual: int = 1,
-    ):
+    def __init__(self, stem: Stem, image_size: int, width: int, depth: int, heads: int):
         super().__init__()
-        if image_size % patch_size:
-            raise ValueError(f"patches of {patch_size} px do not tile a face of {image_size} px")
-        self.patch_size = patch_size
-        if stem and patch_size != 2 ** len(stem):
-            raise ValueError(f"a stem of {len(stem)} stages makes patches of {2 ** len(stem)} px, not {patch_size}")
-        self.patch_embed: nn.Module
-        if stem:
-            self.patch_embed = ConvStem(stem, channels, width, stem_residual)
-        else:
-            self.patch_embed = PatchEmbed(patch_size, channels, width)
+        self.patch_size = stem.patch_size
+        if image_size % self.patch_size:
+            raise ValueError(f"patches of {self.patch_size} px do not tile a face of {image_size} px")
+        self.patch_embed = stem
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.register_buffer("pos_embed", positions(width, image_size // patch_size), persistent=False)
+        self.register_buffer("pos_embed", positions(width, image_size // self.patch_size), persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
         self.apply(initialise)
@@ -57,8 +40,8 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "batch tokens width"]:
         """Return the representation of faces with pixels in [-1, 1], class token first.
 
-        With `kept`, only these patches are seen (indices in reading order), as in masked pre-training. With `paths`,
-        what each face keeps of both layers of each block (`augment.kept_paths`).
+        With `kept`, only these patches are encoded (indices in reading order), as in masked pre-training. `paths`
+        scales attention and MLP of each block for each face (stochastic depth, `augment.kept_paths`).
         """
         if kept is not None:
             face = self._hide(face, kept)
@@ -74,8 +57,8 @@ class Encoder(nn.Module):
     def _hide(
         self, face: Float[Tensor, "batch channels high wide"], kept: Int[Tensor, "batch kept"]
     ) -> Float[Tensor, "batch channels high wide"]:
-        """Gray out the patches that are not kept: a stem's convolutions look across the edges of patches."""
+        """Set the patches that are not kept to 0: a stem's convolutions see across the edges of patches."""
         side = face.shape[2] // self.patch_size
-        seen = torch.zeros(len(face), side * side, device=face.device, dtype=face.dtype).scatter_(1, kept, 1.0)
-        seen = seen.reshape(-1, 1, side, side).repeat_interleave(self.patch_size, 2)
-        return face * seen.repeat_interleave(self.patch_size, 3)
+        visible = torch.zeros(len(face), side * side, device=face.device, dtype=face.dtype).scatter_(1, kept, 1.0)
+        visible = visible.reshape(-1, 1, side, side).repeat_interleave(self.patch_size, 2)
+        return face * visible.repeat_interleave(self.patch_size, 3)

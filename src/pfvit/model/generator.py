@@ -1,4 +1,4 @@
-"""(emotion, residue) -> expressive face; (no emotion, residue) -> poker face (paper, section III; PAPER 1.4)."""
+"""(emotion, residue) -> expressive face; residue alone -> poker face (paper, section III; docs/paper.md, 1.4)."""
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from pfvit.model.autoencoder import Decoder
 from pfvit.model.transformer import LAYER_NORM_EPS, CrossAttention, initialise, unpatchify
 
-CROSS_EVERY = 2  # every second block also attends to the emotion (PAPER 1.4)
+CROSS_EVERY = 2  # every second block also attends to the emotion
 REFINER_WIDTH = 24
 
 
 class CrossFusion(nn.Module):
-    """Let the residue's tokens look at the emotion's, behind a gate that starts closed.
+    """Cross-attention from the residue's tokens to the emotion's, times a gate that starts at 0.
 
-    A closed gate makes the generator start as the pre-trained decoder.
+    With the gate at 0 the generator is the pre-trained decoder.
     """
 
     def __init__(self, width: int, heads: int):
@@ -27,12 +27,12 @@ class CrossFusion(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], emotion: Float[Tensor, "batch tokens width"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """Add what the emotion says to each token."""
+        """Return tokens + gate * attention(norm(tokens), emotion)."""
         return tokens + self.gate * self.attn(self.norm(tokens), emotion)
 
 
 class Refiner(nn.Module):
-    """Smooth the seams between patches: a small residual convolution at full resolution, silent at first."""
+    """Smooth the seams between patches: three convolutions at full resolution, residual and 0 at first."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -49,7 +49,7 @@ class Refiner(nn.Module):
 
 
 class Generator(nn.Module):
-    """Draw a face from its residue and as much of its emotion as asked for."""
+    """Generate a face from its residue and a share of its emotion."""
 
     def __init__(self, decoder: Decoder, heads: int):
         super().__init__()
@@ -62,8 +62,8 @@ class Generator(nn.Module):
             {str(i): CrossFusion(width, heads) for i in range(0, len(decoder.blocks), CROSS_EVERY)}
         )
         self.refiner = Refiner(decoder.channels)
-        # Silent at first, like the gates. What is added to the tokens is heard at once; behind a gate alone, calm and
-        # expressive faces stayed the same for a thousand steps.
+        # 0 at first, like the gates. What is added to the tokens has an effect at once; behind a gate alone, poker
+        # faces and reconstructions stayed the same for a thousand steps.
         nn.init.zeros_(self.emotion_embed.weight)
         nn.init.zeros_(self.emotion_embed.bias)
         self.cross.apply(initialise)
@@ -76,8 +76,8 @@ class Generator(nn.Module):
     ) -> Float[Tensor, "batch channels high wide"]:
         """Return faces with pixels around [-1, 1].
 
-        `strength` is the share of the expression that is taken off: 0 draws the expressive face, 1 the poker
-        face, in between the dial. At 1 the emotion has no influence: a learned constant stands in its place.
+        `strength` in [0, 1] is the share of the expression that is taken off: 0 gives the reconstruction, 1 the poker
+        face. At 1 the emotion has no influence: a learned constant takes its place.
         """
         s = strength[:, None, None]
         emotion = (1 - s) * self.emotion_embed(emotion) + s * self.no_emotion

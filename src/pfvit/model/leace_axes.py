@@ -1,8 +1,8 @@
-"""Where the emotion shows linearly in a representation, so that a subspace can take it out (PAPER 1.3).
+"""The subspace in which the emotion shows linearly in a representation (docs/paper.md, section 1.3).
 
 A linear probe can tell classes apart on features if and only if their class means differ (Belrose et al., "LEACE",
-arXiv 2306.03819, theorem 3.1). So a subspace that holds all differences of class means leaves a residue that no linear
-probe reads, up to what the sample did not show.
+arXiv 2306.03819, theorem 3.1). So if a subspace contains all differences of class means, no linear probe reads the
+classes off what is orthogonal to it, up to what the sample did not show.
 """
 
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def emotional_axes(
+def leace_axes(
     batches: Iterable[tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch classes"]]], rank: int
 ) -> Float[Tensor, "width rank"]:
-    """Return orthonormal axes that hold the covariance of representation and emotion; `batches` pairs the two.
+    """Return orthonormal axes that span the covariance of representation and emotion; `batches` pairs the two.
 
-    First the differences of class means of the class token and of the mean patch, which is what recognition looks at;
-    then, as far as `rank` goes, the directions in which the single patches vary most with the emotion.
+    First the differences of class means of the class token and of the mean patch, which the classifier sees; then, as
+    far as `rank` goes, the directions in which the single patches vary most with the emotion. ValueError without faces.
     """
     count, token_sum, target_sum, product = 0, 0.0, 0.0, 0.0
     for tokens, target in batches:
@@ -28,7 +28,7 @@ def emotional_axes(
         target_sum = target_sum + target.sum(0)
         product = product + torch.einsum("btw,bc->twc", tokens, target)
     if not isinstance(product, Tensor):
-        raise ValueError("there are no faces to look at")
+        raise ValueError("there are no faces to fit the axes on")
     # tokens, width, classes; the classes' sum is zero, so each has rank classes - 1
     covariance = product / count - torch.einsum("tw,c->twc", token_sum, target_sum) / count**2
     pooled = torch.cat([covariance[0], covariance[1:].mean(0)], dim=1)

@@ -1,6 +1,6 @@
-"""Representation -> emotion + residue (paper, section III; PAPER 1.3)."""
+"""Representation -> emotion + residue (paper, section III; docs/paper.md, section 1.3): one class for each kind."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,49 +21,82 @@ class Separated(NamedTuple):
 
 
 class Separator(nn.Module):
-    """Take the emotion out of a representation, and keep the rest.
+    """Split a representation into an emotional component and the residue."""
 
-    `projection`: each token is projected on a direction computed from it, so the residue is orthogonal to the
-    emotion by construction. `subspace`: one subspace, shared by all tokens, likewise orthogonal. `soft`: an
-    unconstrained network, which needs the orthogonality penalty. `none`: all is emotion and the residue is empty, which
-    is the plain classifier to compare with.
-    """
-
-    def __init__(self, width: int, kind: Literal["projection", "subspace", "soft", "none"] = "projection"):
+    def __init__(self, width: int):
         super().__init__()
-        self.kind = kind
-        self.frozen = False
-        if kind == "subspace":
-            basis = torch.empty(width, width // SUBSPACE_SHARE)
-            self.basis = nn.Parameter(nn.init.orthogonal_(basis))
-        elif kind != "none":
-            self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
-            self.fc1 = nn.Linear(width, width)
-            self.fc2 = nn.Linear(width, width)
-            self.apply(initialise)
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Separated:
+        """Return emotion and residue; their sum is the representation up to one float32 rounding."""
+        with torch.autocast(tokens.device.type, enabled=False):  # small inner products: bf16 would lose orthogonality
+            tokens = tokens.float()
+            emotion = self.emotion(tokens)
+            return Separated(emotion, residue=tokens - emotion)
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return the emotional component."""
+        raise NotImplementedError
+
+    def prepare_export(self) -> None:
+        """Get ready for export, after which the separator is not trained again."""
+
+
+class NoSeparator(Separator):
+    """Everything is emotion and the residue is 0: the plain classifier to compare with."""
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return the representation."""
+        return tokens
+
+
+class SoftSeparator(Separator):
+    """An unconstrained network of two layers, which needs the orthogonality loss."""
+
+    def __init__(self, width: int):
+        super().__init__(width)
+        self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
+        self.fc1 = nn.Linear(width, width)
+        self.fc2 = nn.Linear(width, width)
+        self.apply(initialise)
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return u = W2 gelu(W1 norm(z)) of each token z."""
+        return self.fc2(F.gelu(self.fc1(self.norm(tokens))))
+
+
+class ProjectionSeparator(SoftSeparator):
+    """Each token is projected on a direction computed from it: the residue is orthogonal to the emotion."""
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return <z, u> / (<u, u> + eps) u of each token z, with the soft separator's u."""
+        direction = super().emotion(tokens)
+        along = (tokens * direction).sum(-1, keepdim=True)
+        return along / (direction.square().sum(-1, keepdim=True) + PROJECTION_EPS) * direction
+
+
+class SubspaceSeparator(Separator):
+    """Tokens are projected on one subspace that all share: the residue is orthogonal to the emotion."""
+
+    def __init__(self, width: int):
+        super().__init__(width)
+        self.orthonormal = False
+        self.basis = nn.Parameter(nn.init.orthogonal_(torch.empty(width, width // SUBSPACE_SHARE)))
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return Q Q^T z of each token z, where Q are orthonormal axes of the basis."""
+        axes = self.basis if self.orthonormal else torch.linalg.qr(self.basis).Q
+        return (tokens @ axes) @ axes.T
 
     @torch.no_grad()
-    def freeze(self) -> None:
-        """Make the shared subspace's axes orthonormal once and for all, for export: QR is no ONNX operator."""
-        if self.kind == "subspace":
-            self.basis.copy_(torch.linalg.qr(self.basis).Q)
-        self.frozen = True
+    def prepare_export(self) -> None:
+        """Make the basis orthonormal once and for all: QR is no ONNX operator."""
+        self.basis.copy_(torch.linalg.qr(self.basis).Q)
+        self.orthonormal = True
 
-    def forward(self, whole: Float[Tensor, "batch tokens width"]) -> Separated:
-        """Return emotion and residue; emotion + residue is the whole up to one float32 rounding."""
-        with torch.autocast(whole.device.type, enabled=False):  # small inner products: bf16 would lose orthogonality
-            whole = whole.float()
-            emotion = self._emotion(whole)
-            return Separated(emotion, residue=whole - emotion)
 
-    def _emotion(self, whole: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        if self.kind == "none":
-            return whole
-        if self.kind == "subspace":
-            axes = self.basis if self.frozen else torch.linalg.qr(self.basis).Q
-            return (whole @ axes) @ axes.T
-        direction = self.fc2(F.gelu(self.fc1(self.norm(whole))))
-        if self.kind == "soft":
-            return direction
-        along = (whole * direction).sum(-1, keepdim=True)
-        return along / (direction.square().sum(-1, keepdim=True) + PROJECTION_EPS) * direction
+SEPARATORS: dict[str, type[Separator]] = {
+    "projection": ProjectionSeparator,
+    "subspace": SubspaceSeparator,
+    "soft": SoftSeparator,
+    "none": NoSeparator,
+}

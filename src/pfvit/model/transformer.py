@@ -4,9 +4,6 @@ Dosovitskiy et al., arXiv 2010.11929, with the fixed sine-cosine positions of MA
 Parameters are named as in timm, so that public ViT and MAE checkpoints fit without a mapping table.
 """
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -27,7 +24,7 @@ def patchify(face: Float[Tensor, "batch channels high wide"], size: int) -> Floa
 def unpatchify(
     patches: Float[Tensor, "batch patches pixels"], size: int, channels: int
 ) -> Float[Tensor, "batch channels side side"]:
-    """Put square faces back together: the inverse of `patchify`."""
+    """Join patches to square faces: the inverse of `patchify`."""
     batch, count, _ = patches.shape
     side = round(count**0.5)
     grid = patches.reshape(batch, side, side, size, size, channels)
@@ -37,7 +34,7 @@ def unpatchify(
 def positions(width: int, side: int) -> Float[Tensor, "1 tokens width"]:
     """Return fixed 2-D sine-cosine positions of a side x side grid after one all-zero row for the class token.
 
-    Half of the width tells the column, half the row, as in MAE's `get_2d_sincos_pos_embed`.
+    Half of the width encodes the column, half the row, as in MAE's `get_2d_sincos_pos_embed`.
     """
     frequency = 1 / MAX_PERIOD ** (torch.arange(width // 4, dtype=torch.float64) / (width // 4))
     angle = torch.arange(side, dtype=torch.float64)[:, None] * frequency
@@ -46,55 +43,6 @@ def positions(width: int, side: int) -> Float[Tensor, "1 tokens width"]:
     column = line[None].expand(side, side, -1)
     grid = torch.cat([column, row], dim=2).reshape(side * side, width)
     return torch.cat([torch.zeros(1, width, dtype=torch.float64), grid])[None].float()
-
-
-class PatchEmbed(nn.Module):
-    """Turn a face into one token per patch."""
-
-    def __init__(self, patch_size: int, channels: int, width: int):
-        super().__init__()
-        self.proj = nn.Conv2d(channels, width, patch_size, patch_size)
-
-    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch patches width"]:
-        """Return patch tokens in reading order."""
-        return self.proj(face).flatten(2).transpose(1, 2)
-
-
-class ConvStem(nn.Module):
-    """Turn a face into one token per patch by convolutions that halve its side stage by stage.
-
-    A variant (Xiao et al., "Early convolutions help transformers see better", arXiv 2106.14881): on little data it
-    learns faster than cutting out patches. `stages` are the channels, the first at full resolution; tokens come one
-    halving later, so a patch has 2 ** len(stages) pixels a side. Every later stage has `residual` residual layers.
-    """
-
-    def __init__(self, stages: Sequence[int], channels: int, width: int, residual: int = 1):
-        super().__init__()
-        layers = [ConvLayer(channels, stages[0])]
-        for inward, outward in pairwise(stages):
-            layers += [ConvLayer(inward, outward, stride=2), *(ConvLayer(outward, outward) for _ in range(residual))]
-        self.layers = nn.Sequential(*layers)
-        self.proj = nn.Conv2d(stages[-1], width, 3, 2, padding=1)
-
-    def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch patches width"]:
-        """Return patch tokens in reading order."""
-        face = face.contiguous(memory_format=torch.channels_last)  # convolutions on processors are faster so
-        return self.proj(self.layers(face)).flatten(2).transpose(1, 2)
-
-
-class ConvLayer(nn.Module):
-    """Convolution, normalisation, rectifier; residual where the shape stays."""
-
-    def __init__(self, inward: int, outward: int, stride: int = 1):
-        super().__init__()
-        self.residual = inward == outward and stride == 1
-        self.conv = nn.Conv2d(inward, outward, 3, stride, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outward)
-
-    def forward(self, grid: Float[Tensor, "batch inward high wide"]) -> Float[Tensor, "batch outward lower narrower"]:
-        """Work on every neighbourhood of 3 x 3."""
-        out = F.relu(self.norm(self.conv(grid)))
-        return grid + out if self.residual else out
 
 
 def attend(
@@ -121,12 +69,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Let every token look at every token."""
+        """Attend from every token to every token."""
         batch, count, width = tokens.shape
         qkv = self.qkv(tokens).reshape(batch, count, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # each: batch, heads, tokens, width / heads
-        seen = attend(q, k, v)
-        return self.proj(seen.transpose(1, 2).reshape(batch, count, width))
+        attended = attend(q, k, v)
+        return self.proj(attended.transpose(1, 2).reshape(batch, count, width))
 
 
 class CrossAttention(nn.Module):
@@ -142,13 +90,13 @@ class CrossAttention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], other: Float[Tensor, "batch others width"]
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let every token look at every token of the other stream."""
+        """Attend from every token to every token of the other stream."""
         batch, count, width = tokens.shape
         q = self.q(tokens).reshape(batch, count, self.heads, -1).transpose(1, 2)
         kv = self.kv(other).reshape(batch, other.shape[1], 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4).unbind()
-        seen = attend(q, k, v)
-        return self.proj(seen.transpose(1, 2).reshape(batch, count, width))
+        attended = attend(q, k, v)
+        return self.proj(attended.transpose(1, 2).reshape(batch, count, width))
 
 
 class Mlp(nn.Module):
@@ -160,7 +108,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(MLP_RATIO * width, width)
 
     def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Work on every token by itself."""
+        """Transform every token by itself."""
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
@@ -177,16 +125,16 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], paths: Float[Tensor, "batch 2"] | None = None
     ) -> Float[Tensor, "batch tokens width"]:
-        """Attend, then think, each added to what came in, as many times as `paths` says (stochastic depth)."""
+        """Apply attention and MLP, each residual and scaled by its column of `paths` (stochastic depth)."""
         attended = self.attn(self.norm1(tokens))
         tokens = tokens + (attended if paths is None else paths[:, 0, None, None] * attended)
-        thought = self.mlp(self.norm2(tokens))
-        return tokens + (thought if paths is None else paths[:, 1, None, None] * thought)
+        transformed = self.mlp(self.norm2(tokens))
+        return tokens + (transformed if paths is None else paths[:, 1, None, None] * transformed)
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw weights as MAE does: Xavier-uniform linear layers (the patch projection as one), zero biases."""
+    """Initialise weights as MAE does: Xavier-uniform linear layers (the patch projection as one), zero biases."""
     if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.xavier_uniform_(module.weight.flatten(1))  # flatten shares memory: the weight itself is drawn
+        nn.init.xavier_uniform_(module.weight.flatten(1))  # flatten shares memory with the weight
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -4,41 +4,38 @@ A checkpoint is written beside the old one and moved over it, so that a full dis
 """
 
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pfvit.config import Architecture
 from pfvit.errors import InputError
+from pfvit.training import upgrade
+from pfvit.utils.files import atomic_write
 
 #: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
-FREE_SIZES = {"image_size", "separator", "critic_depth", "classes"}
-FORMAT = "pfvit-run-1"
+FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
+FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
 LAST = "last.safetensors"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], record: dict) -> None:
-    """Write a checkpoint atomically; a failure raises InputError and leaves an earlier file as it was."""
-    part = path.with_suffix(".part")
+    """Write a checkpoint atomically; a failure raises OutputError and leaves an earlier file as it was."""
     metadata = {"format": FORMAT, "record": json.dumps(record)}
-    try:
-        save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, part, metadata)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except Exception as problem:  # safetensors raises its own error type on a full disk
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path} could not be written ({problem}); the previous checkpoint is untouched") from problem
+    with atomic_write(path, durable=True, remedy="; the previous checkpoint is untouched") as part:
+        try:
+            save_file({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, part, metadata)
+        except SafetensorError as problem:  # its own type of error on a full disk
+            raise OSError(str(problem)) from problem
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Return the tensors and the record of a checkpoint, given its file or its run folder."""
+    """Return the tensors and the record of a checkpoint, given its file or its run folder, under today's names."""
     path = path / LAST if path.is_dir() else path
     if not path.is_file():
         raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
@@ -48,9 +45,17 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except Exception as problem:
         raise InputError(f"{path} is not a safetensors file, or is damaged: {problem}") from problem
+    if metadata.get("format") == FORMER_FORMAT:
+        return upgrade.tensors(tensors), upgrade.record(json.loads(metadata["record"]))
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
     return tensors, json.loads(metadata["record"])
+
+
+def architecture_of(record: Mapping) -> Architecture:
+    """Return the sizes of a run's model; those that an older run did not know are the default ones."""
+    known = {field.name for field in fields(Architecture)}
+    return Architecture(**{name: value for name, value in record["config"]["model"].items() if name in known})
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -70,7 +75,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def as_held(tensor: Tensor, held: Tensor) -> Tensor:
-    """Return a whole tensor parted as `held` is, if it is sharded; every process holds the whole one."""
+    """Return a whole tensor sharded as `held` is, if it is; every process must have the whole one."""
     if not hasattr(held, "device_mesh"):
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -104,10 +109,11 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], what: str, sourc
 
 def check_sizes(record: Mapping, sizes: Architecture, source: Path) -> None:
     """Raise InputError if a run was of another preset: what differs, and what to do."""
-    had = {**asdict(Architecture()), **record["config"]["model"]}  # what older runs did not know is as by default
-    had, here = (json.loads(json.dumps(values)) for values in (had, asdict(sizes)))  # tuples are lists in a record
+    had, here = (json.loads(json.dumps(asdict(of))) for of in (architecture_of(record), sizes))  # tuples become lists
     differ = [name for name in here if name not in FREE_SIZES and had[name] != here[name]]
     if differ:
-        told = ", ".join(f"{name} {had[name]} (here {here[name]})" for name in differ)
-        raise InputError(f"{source} does not hold the weights of this encoder: it was trained with {told}. "
-                         "Take the preset it was trained with, or start from another run")  # fmt: skip
+        different = ", ".join(f"{name} {had[name]} (here {here[name]})" for name in differ)
+        raise InputError(
+            f"{source} does not hold the weights of this encoder: it was trained with {different}. "
+            "Take the preset it was trained with, or start from another run"
+        )

@@ -1,7 +1,7 @@
-"""What lets a run outgrow one device: weights sharded over processes (FSDP2), blocks that are recomputed, restarts.
+"""Devices and processes: Fabric, weights sharded over processes (FSDP2), recomputed blocks, restarts.
 
-A checkpoint is the same file whatever the world: weights are gathered before they are written and parted after they
-are read, so that a run goes on with more processes or fewer, sharded or not.
+A checkpoint is the same file whatever the number of processes: weights are gathered before they are written and sharded
+after they are read, so that a run goes on with more processes or fewer, sharded or not.
 """
 
 import atexit
@@ -17,21 +17,57 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from pfvit.config import Hardware, Pretrain, Train
+from pfvit.errors import UsageError
 from pfvit.model import PFViT
 from pfvit.model.transformer import Block
 from pfvit.training import checkpoint
-from pfvit.training.gan import Critics, Makers
+from pfvit.training.gan import DiscriminatorSide, GeneratorSide
 
 Config = TypeVar("Config", Pretrain, Train)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT_BYTES = 1 << 30
-#: What torchrun and SLURM set for a process that takes the place of one that died.
+#: What torchrun and SLURM count in a process that takes the place of one that died.
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+
+
+def make_fabric(hardware: Hardware) -> Fabric:
+    """Set up Fabric for a processor, one GPU or several; bf16 where the hardware multiplies it fast."""
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    keep_memory()
+    precision = hardware.precision
+    if precision == "auto":
+        fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+    here, nodes = world(hardware)
+    fabric = Fabric(
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
+        devices=here,
+        num_nodes=nodes,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        strategy=strategy(hardware),
+    )
+    rejoin()
+    fabric.launch()
+    leave_at_exit()
+    return fabric
+
+
+def check_share(batch: int, world: int, accumulate: int, what: str) -> None:
+    """Raise UsageError if a step's faces cannot be shared evenly, with the nearest number that can."""
+    share = world * accumulate
+    if batch % share:
+        nearest = max(share, round(batch / share) * share)
+        raise UsageError(
+            f"{what} {batch} cannot be shared evenly by {world} processes in {accumulate} pieces each; "
+            f"take {what} {nearest}, or another number of processes"
+        )
 
 
 def world(hardware: Hardware) -> tuple[int, int]:
@@ -47,12 +83,12 @@ def strategy(hardware: Hardware) -> Any:
     here, nodes = world(hardware)
     if hardware.shard:
         return ModelParallelStrategy(_as_it_is, data_parallel_size=here * nodes, tensor_parallel_size=1)
-    # A step without the game leaves generator and probe without gradients, which plain DDP refuses.
+    # A step of recognition alone leaves the generator without gradients, which plain DDP refuses.
     return DDPStrategy(find_unused_parameters=True) if here * nodes > 1 else "auto"
 
 
 def _as_it_is(module: nn.Module, _: Any) -> nn.Module:
-    return module  # sharded already, because the optimizer must be made of the shards
+    return module  # sharded already: the optimizer must be made of the shards
 
 
 def restarted() -> bool:
@@ -61,7 +97,10 @@ def restarted() -> bool:
 
 
 def rejoin() -> None:
-    """After a restart, meet the others in a place of this attempt's own: torchrun's still has the dead's addresses."""
+    """After a restart, meet the other processes under a key prefix of this attempt's own.
+
+    torchrun's own key-value store still holds the addresses of the processes that died.
+    """
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
@@ -74,36 +113,39 @@ def rejoin() -> None:
     )
 
 
-#: Whether this process was one of a group and is about to end.
-has_left = False
+def end_process(status: int = 0) -> None:
+    """End this process at once if it is one of a group; a process by itself goes on.
+
+    When the interpreter shuts down, gloo's threads abort a process that is still in its group one time in six, and one
+    with a sharded model, which holds on to them, one time in eight even when it has left.
+    """
+    if torch.distributed.is_initialized():
+        _leave()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def leave_at_exit() -> None:
-    """Have this process leave its group before the interpreter ends: gloo's threads abort it there, one time in six.
-
-    Fabric sees to it for NCCL only. A sharded model holds on to the group's threads nonetheless, and they abort one
-    process of eight: `pfvit.__main__.run` therefore ends it at once.
-    """
+    """Have this process leave its group before the interpreter shuts down, also after an error (`end_process`)."""
     if torch.distributed.is_initialized():
         atexit.unregister(_leave)  # a process may train more than once
         atexit.register(_leave)
 
 
 def _leave() -> None:
-    global has_left
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        has_left = True
 
 
-def taken_up(config: Config) -> Config:
-    """Return the settings, with `resume` if this is a restart and there is something to resume."""
+def auto_resume(config: Config) -> Config:
+    """Return the settings, with `resume` if this is a restart and there is a checkpoint to resume."""
     there = (Path(config.out) / checkpoint.LAST).is_file()
     return replace(config, resume=True) if restarted() and there else config
 
 
 def keep_memory() -> None:
-    """Let freed memory stay with the process: getting a batch's megabytes from Linux anew costs more than filling them.
+    """Let freed memory stay with the process: page faults of fresh megabytes cost more than filling them does.
 
     A no-op where the C library is not glibc.
     """
@@ -116,21 +158,21 @@ def keep_memory() -> None:
 
 
 def recompute(module: nn.Module) -> None:
-    """Let every transformer block forget its activations and compute them again on the way back."""
+    """Let every transformer block drop its activations and recompute them in the backward pass."""
     for block in module.modules():
         if isinstance(block, Block):
             block.forward = partial(recomputed, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def shard(module: nn.Module, strategy: Any) -> None:
-    """Part the weights of a stage's module, in place, over the processes of a sharding strategy."""
+    """Shard the weights of a stage's module, in place, over the processes of a sharding strategy."""
     if not isinstance(strategy, ModelParallelStrategy):
         return
     from torch.distributed.fsdp import fully_shard
 
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # nobody writes into them
     mesh = strategy.device_mesh["data_parallel"]
-    if isinstance(module, Critics):
+    if isinstance(module, DiscriminatorSide):
         # Whole from forward to backward: R1 takes a gradient inside the forward, where no weights may come and go.
         fully_shard(module.discriminator, mesh=mesh, reshard_after_forward=False)
         fully_shard(module.probe, mesh=mesh, reshard_after_forward=False)
@@ -138,15 +180,15 @@ def shard(module: nn.Module, strategy: Any) -> None:
     for block in module.modules():
         if isinstance(block, Block):
             fully_shard(block, mesh=mesh)
-    model = module.model if isinstance(module, Makers) else module
+    model = module.model if isinstance(module, GeneratorSide) else module
     units = [model.encoder, model.separator, model.generator, model.classifier] if isinstance(model, PFViT) else [model]
     for unit in units:
         if any(True for _ in unit.parameters()):
             fully_shard(unit, mesh=mesh, reshard_after_forward=True)  # also after a forward without a backward
 
 
-def learn(module: nn.Module, flag: bool) -> None:
-    """Let a module's weights have gradients or not; FSDP2 keeps shards and whole weights apart, so both are told."""
+def set_requires_grad(module: nn.Module, flag: bool) -> None:
+    """Let a module's weights have gradients or not; FSDP2 keeps shards and whole weights apart, so both are set."""
     if all(weight.requires_grad == flag for weight in module.parameters()):
         return
     if hasattr(module, "unshard"):
@@ -156,19 +198,19 @@ def learn(module: nn.Module, flag: bool) -> None:
     module.requires_grad_(flag)
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def full_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return sharded tensors whole; every process must call this."""
     return {name: cast(Any, t).full_tensor() if hasattr(t, "full_tensor") else t for name, t in tensors.items()}
 
 
-def local(tensors: Sequence[Tensor]) -> list[Tensor]:
+def local_shards(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return what this process holds of each tensor, sharing its memory."""
     return [cast(Any, tensor).detach().to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
 
 
-def told(module: nn.Module, processes: int) -> str:
-    """Say how many of a module's weights, in millions, one process holds."""
+def parameter_summary(module: nn.Module, processes: int) -> str:
+    """Return how many of a module's weights, in millions, one process holds."""
     weights = list(module.parameters())
-    here, all_ = (sum(weight.numel() for weight in some) / 1e6 for some in (local(weights), weights))
+    here, all_ = (sum(weight.numel() for weight in some) / 1e6 for some in (local_shards(weights), weights))
     share = f"{here:.3f} of " if here != all_ else ""
     return f"{share}{all_:.3f} M weights in each of {processes} processes" if processes > 1 else f"{all_:.3f} M weights"

@@ -1,11 +1,13 @@
-"""The poker-face game: what each side sees in one step, and what it is asked for (PAPER 1.7 and 2).
+"""The adversarial stage: what each side computes in one step, and its weighted losses (docs/paper.md, sections 1.7, 2).
 
-Two sides, each with its own optimizer. The *makers* (encoder, separator, generator, classifier) name the emotion,
-draw the face back and draw it calm. The *critics* tell made faces from real ones, name the emotion of real ones, and
-try to read the emotion off the residue. Each side does one forward per phase, so that it can be wrapped for DDP.
+Two sides, each with its own optimizer. The *generator side* (encoder, separator, generator, classifier) recognises the
+emotion, reconstructs the face and generates the poker face. The *discriminator side* tells generated faces from real
+ones, recognises the emotion of real ones, and tries to read the emotion off the residue. Each side does one forward per
+phase, so that it can be wrapped for DDP.
 """
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -13,43 +15,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from pfvit.config import Game
-from pfvit.model import Classifier, Discriminator, PFViT, Verdict
+from pfvit.config import Gan
+from pfvit.model import Classifier, Discriminator, DiscriminatorOutput, PFViT
 from pfvit.training import losses
 
 NEUTRAL_INDEX = 0  # of our label sets (pfvit.emotions.EIGHT)
-PURE_POKER = 0.7  # share of calm faces drawn at strength 1; the others anywhere on the dial
-RECONSTRUCTION_SHARE = 0.5  # realism counts half for reconstructions (PAPER 2)
+FULL_STRENGTH = 0.7  # share of poker faces generated at strength 1; the others anywhere between 0 and 1
+RECONSTRUCTION_SHARE = 0.5  # realism of reconstructions weighs half (docs/paper.md, section 2)
 
 
-class Made(NamedTuple):
-    """What the makers drew from the clean faces, and from what."""
+class Generated(NamedTuple):
+    """What the generator side makes of the clean faces. The last two are there where the cycle losses need them."""
 
     residue: Float[Tensor, "play tokens width"]
     emotion: Float[Tensor, "play tokens width"]
-    expressive: Float[Tensor, "play channels high wide"]
-    calm: Float[Tensor, "play channels high wide"]
+    reconstruction: Float[Tensor, "play channels high wide"]
+    poker_face: Float[Tensor, "play channels high wide"]
     residue_again: Float[Tensor, "play tokens width"] | None
     logits_again: Float[Tensor, "play classes"] | None
 
 
-class Makers(nn.Module):
-    """One forward of the makers: names for the recognition view, drawings of the clean view."""
+class GeneratorSide(nn.Module):
+    """Encoder, separator, generator and classifier: one forward for recognition and generation.
 
-    def __init__(self, model: PFViT, game: Game, encoder_stays: bool = False):
+    `freeze` names the parts among encoder, separator and classifier that do not learn. If all three are frozen, the
+    recognition view is not looked at, and the logits are those of the clean faces.
+    """
+
+    def __init__(self, model: PFViT, gan: Gan, freeze: Collection[str] = ()):
         super().__init__()
-        self.model, self.game, self.encoder_stays = model, game, encoder_stays or game.alone
-        if self.encoder_stays:
-            model.encoder.requires_grad_(False)
-        if game.alone:
-            for part in (model.separator, model.classifier):
-                part.requires_grad_(False)
+        self.model, self.gan = model, gan
+        parts = {"encoder": model.encoder, "separator": model.separator, "classifier": model.classifier}
+        frozen = [name for name in parts if name in freeze]
+        for name in frozen:
+            parts[name].requires_grad_(False)
+        self.encoder_frozen, self.generator_only = "encoder" in frozen, len(frozen) == len(parts)
         self.train()
 
-    def train(self, mode: bool = True) -> "Makers":
-        """Switch as every module does; an encoder that stays as it is keeps its statistics too."""
+    def train(self, mode: bool = True) -> "GeneratorSide":
+        """Switch as every module does; a frozen encoder also keeps its batch-norm statistics."""
         super().train(mode)
-        if self.encoder_stays:
+        if self.encoder_frozen:
             self.model.encoder.eval()
         return self
 
@@ -59,64 +65,77 @@ class Makers(nn.Module):
         clean: Float[Tensor, "play channels high wide"] | None = None,
         strength: Float[Tensor, " play"] | None = None,
         paths: Float[Tensor, "batch depth 2"] | None = None,
-    ) -> tuple[Float[Tensor, "batch classes"], Made | None]:
-        """Return logits of the view and, given clean faces, their reconstruction and a calmer face.
+    ) -> tuple[Float[Tensor, "batch classes"], Generated | None]:
+        """Return logits of the view and, given clean faces, their reconstruction and poker face.
 
-        With `paths`, faces of the view skip layers of the encoder (`augment.kept_paths`).
+        Pixels are in [-1, 1]; `strength` in [0, 1] is the share of the expression that the poker face lacks. With
+        `paths`, faces of the view skip layers of the encoder (`augment.kept_paths`).
         """
-        model, game = self.model, self.game
+        model, scale = self.model, self.gan.encoder_gradient
         if clean is None or strength is None:
             return model.recognise(view, paths), None
-        if game.alone:
+        if self.generator_only:
             emotion, residue = model.separator(model.encoder(clean))
-            return model.classifier(emotion), self._draw(emotion, residue, strength)
+            return model.classifier(emotion), self._generate(emotion, residue, strength)
         if paths is not None:
             paths = torch.cat([paths, paths.new_ones(len(clean), *paths.shape[1:])])
-        whole = model.encoder(torch.cat([view, clean]), paths=paths)
-        seen, drawn_from = whole[: len(view)], whole[len(view) :]
-        # The game may harm recognition: it moves the encoder at a fraction of its strength (PAPER 2, failure iv).
-        drawn_from = game.encoder_share * drawn_from + (1 - game.encoder_share) * drawn_from.detach()
-        emotion, residue = model.separator(torch.cat([seen, drawn_from]))
+        tokens = model.encoder(torch.cat([view, clean]), paths=paths)
+        of_view, of_clean = tokens[: len(view)], tokens[len(view) :]
+        # The adversarial losses may harm recognition: they move the encoder at a fraction of their strength.
+        of_clean = scale * of_clean + (1 - scale) * of_clean.detach()
+        emotion, residue = model.separator(torch.cat([of_view, of_clean]))
         logits = model.classifier(emotion[: len(view)])
-        return logits, self._draw(emotion[len(view) :], residue[len(view) :], strength)
+        return logits, self._generate(emotion[len(view) :], residue[len(view) :], strength)
 
-    def _draw(self, emotion: Tensor, residue: Tensor, strength: Tensor) -> Made:
+    def _generate(self, emotion: Tensor, residue: Tensor, strength: Tensor) -> Generated:
         both = self.model.generator(
             emotion.repeat(2, 1, 1),
             residue.repeat(2, 1, 1),
             torch.cat([torch.zeros_like(strength), strength]),
         )
-        expressive, calm = both.chunk(2)
-        if not self.game.cycle:
-            return Made(residue, emotion, expressive, calm, None, None)
-        watched = Restrain.apply(calm.float(), restraint(self.game, calm))
-        again = self.model.separator(self.model.encoder(watched))
-        return Made(residue, emotion, expressive, calm, again.residue, self.model.classifier(again.emotion))
+        reconstruction, poker_face = both.chunk(2)
+        if not self.gan.cycle:
+            return Generated(residue, emotion, reconstruction, poker_face, None, None)
+        clipped = ClipGradient.apply(poker_face.float(), gradient_limit(self.gan, poker_face))
+        again = self.model.separator(self.model.encoder(clipped))
+        logits = self.model.classifier(again.emotion)
+        return Generated(residue, emotion, reconstruction, poker_face, again.residue, logits)
 
 
-def restraint(game: Game, face: Float[Tensor, "play channels high wide"]) -> float:
-    """Return the largest norm of what may come back to one face: `restraint` times the norm of L1's slope on it."""
-    return game.restraint * game.reconstruction / (len(face) * math.sqrt(face[0].numel()))
+def gradient_limit(gan: Gan, face: Float[Tensor, "play channels high wide"]) -> float:
+    """Return the largest norm of the gradient on one face: `max_adversarial_gradient` times that of the L1 loss.
+
+    The gradient of the mean |x_hat - x| over a batch has the norm 1 / (faces * sqrt(pixels)) on each face.
+    """
+    return gan.max_adversarial_gradient * gan.reconstruction / (len(face) * math.sqrt(face[0].numel()))
 
 
-class Restrain(torch.autograd.Function):
-    """Return faces as they are, and cut the gradient that comes back to each to a norm of at most `limit`."""
+class ClipGradient(torch.autograd.Function):
+    """Identity on faces [batch, channels, high, wide] that clips the norm of each face's gradient to `limit`."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, faces: Tensor, limit: float) -> Tensor:
-        """Pass the faces [batch, channels, high, wide] on."""
+        """Return the faces as they are."""
         ctx.limit = limit  # pyrefly: ignore[missing-attribute]
         return faces.view_as(faces)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *slopes: Tensor) -> tuple[Tensor, None]:
-        """Shorten what is too long."""
-        norm = slopes[0].square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-        return slopes[0] * (ctx.limit / norm.clamp(min=ctx.limit)), None  # pyrefly: ignore[missing-attribute]
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the clipped gradient."""
+        norm = gradients[0].square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+        return gradients[0] * (ctx.limit / norm.clamp(min=ctx.limit)), None  # pyrefly: ignore[missing-attribute]
 
 
-class Critics(nn.Module):
-    """One forward of the critics: the discriminator, and a probe that reads the emotion off the residue."""
+class DiscriminatorSideOutput(NamedTuple):
+    """What the discriminator says of real and of generated faces, and the probe of the residue."""
+
+    real: DiscriminatorOutput
+    generated: DiscriminatorOutput
+    probe_logits: Float[Tensor, "play classes"]
+
+
+class DiscriminatorSide(nn.Module):
+    """The discriminator, and a probe that reads the emotion off the residue, in one forward."""
 
     def __init__(self, discriminator: Discriminator, probe: Classifier):
         super().__init__()
@@ -125,89 +144,91 @@ class Critics(nn.Module):
     def forward(
         self,
         real: Float[Tensor, "play channels high wide"],
-        made: Float[Tensor, "double channels high wide"],
+        generated: Float[Tensor, "double channels high wide"],
         residue: Float[Tensor, "play tokens width"],
-        penalise: bool,
-    ) -> tuple[Verdict, Verdict, Float[Tensor, "play classes"]]:
-        """Judge real faces, made faces and residues."""
-        if penalise:
-            return self.discriminator(real, penalise=True), self.discriminator(made), self.probe(residue)
-        both = self.discriminator(torch.cat([real, made]))
-        count = len(real)
-        of_real = Verdict(*(v[:count] for v in both[:-1]), penalty=both.penalty)
-        of_made = Verdict(*(v[count:] for v in both[:-1]), penalty=both.penalty)
-        return of_real, of_made, self.probe(residue)
+        with_r1: bool,
+    ) -> DiscriminatorSideOutput:
+        """Judge real faces, generated ones and residues; with R1 on the real faces, which then go by themselves."""
+        if with_r1:
+            of_real, of_generated = self.discriminator(real, with_r1=True), self.discriminator(generated)
+        else:
+            of_real, of_generated = self.discriminator(torch.cat([real, generated])).split(len(real))
+        return DiscriminatorSideOutput(of_real, of_generated, self.probe(residue))
 
 
-def maker_terms(
-    game: Game,
-    critics: Critics,
-    made: Made,
+def generator_losses(
+    gan: Gan,
+    opponent: DiscriminatorSide,
+    generated: Generated,
     face: Float[Tensor, "play channels high wide"],
     target: Float[Tensor, "play classes"],
     strength: Float[Tensor, " play"],
     ramp: float,
 ) -> dict[str, Tensor]:
-    """Return the makers' weighted loss terms; the critics' weights must not require gradients.
+    """Return the generator side's weighted losses; the opponent's weights must not require gradients.
 
-    `ramp` in [0, 1] scales what comes from the critics, who need time to become worth listening to; at 0 they are
-    not asked. L1's slope has the norm 1 / sqrt(pixels) for each face of the mean; what the critics ask for is kept
-    to `restraint` times that, as VQGAN's adaptive weight does with one ratio for all faces (arXiv 2012.09841).
+    `target` are distributions over emotions. `ramp` in [0, 1] scales what comes from the discriminator side, which
+    needs time to become worth listening to; at 0 it is not asked. Its gradient on a face is clipped to
+    `max_adversarial_gradient` times that of the L1 loss, as VQGAN's adaptive weight does with one ratio for all faces
+    (arXiv 2012.09841).
     """
+    neutral = target[:, NEUTRAL_INDEX]
     terms = {
-        "reconstruction": game.reconstruction * losses.reconstruction(made.expressive, face),
-        "untouched": game.untouched * losses.untouched(made.calm, face, target[:, NEUTRAL_INDEX]),
+        "reconstruction": gan.reconstruction * losses.reconstruction(generated.reconstruction, face),
+        "neutral_identity": gan.neutral_identity * losses.neutral_identity(generated.poker_face, face, neutral),
     }
-    if game.orthogonality:
-        terms["orthogonality"] = game.orthogonality * losses.orthogonality(made.emotion, made.residue)
-    calm_target = losses.dial_target(target, strength, NEUTRAL_INDEX)
-    if made.residue_again is not None and made.logits_again is not None:
-        terms["cycle"] = game.cycle * losses.cycle(made.residue, made.residue_again)
-        terms["cycle_emotion"] = game.cycle_emotion * losses.classification(made.logits_again, calm_target)
+    if gan.orthogonality:
+        terms["orthogonality"] = gan.orthogonality * losses.orthogonality(generated.emotion, generated.residue)
+    poker_target = losses.poker_target(target, strength, NEUTRAL_INDEX)
+    if generated.residue_again is not None and generated.logits_again is not None:
+        terms["cycle"] = gan.cycle * losses.cycle(generated.residue, generated.residue_again)
+        terms["cycle_emotion"] = gan.cycle_emotion * losses.classification(generated.logits_again, poker_target)
     if ramp == 0:
         return terms
-    terms["small_change"] = ramp * game.small_change * losses.small_change(made.expressive, made.calm)
-    if game.confusion and made.residue.requires_grad:
-        terms["confusion"] = ramp * game.confusion * losses.confusion(critics.probe(made.residue))
-    if game.adversary or game.emotion or game.features:
+    change = losses.minimal_change(generated.reconstruction, generated.poker_face)
+    terms["minimal_change"] = ramp * gan.minimal_change * change
+    if gan.residue_confusion and generated.residue.requires_grad:
+        confusion = losses.residue_confusion(opponent.probe(generated.residue))
+        terms["residue_confusion"] = ramp * gan.residue_confusion * confusion
+    if gan.adversarial or gan.emotion or gan.feature_matching:
         count = len(face)
-        drawn = torch.cat([made.expressive, made.calm]).float()
-        verdict = critics.discriminator(Restrain.apply(drawn, restraint(game, face)))
-        terms["emotion"] = (
-            ramp * game.emotion * losses.classification(verdict.emotion_logits, torch.cat([target, calm_target])) * 2
+        faces = torch.cat([generated.reconstruction, generated.poker_face]).float()
+        judged = opponent.discriminator(ClipGradient.apply(faces, gradient_limit(gan, face)))
+        emotion = losses.classification(judged.emotion_logits, torch.cat([target, poker_target]))
+        terms["emotion"] = ramp * gan.emotion * emotion * 2
+        of_reconstruction, of_poker_face = (
+            losses.generator_hinge(half.realism) + losses.generator_hinge(half.patch_realism)
+            for half in judged.split(count)
         )
-        realism = [
-            losses.maker_hinge(verdict.realism[part]) + losses.maker_hinge(verdict.patch_realism[part])
-            for part in (slice(count), slice(count, None))
-        ]
-        terms["adversary"] = ramp * game.adversary * (RECONSTRUCTION_SHARE * realism[0] + realism[1])
-        if game.features:
+        realism = RECONSTRUCTION_SHARE * of_reconstruction + of_poker_face
+        terms["adversarial"] = ramp * gan.adversarial * realism
+        if gan.feature_matching:
             with torch.no_grad():
-                real = critics.discriminator(face).features
-            terms["features"] = ramp * game.features * losses.feature_matching(verdict.features[:count], real)
+                real = opponent.discriminator(face).features
+            matching = losses.feature_matching(judged.features[:count], real)
+            terms["feature_matching"] = ramp * gan.feature_matching * matching
     return terms
 
 
-def critic_terms(
-    game: Game,
-    verdicts: tuple[Verdict, Verdict, Tensor],
-    target: Float[Tensor, "play classes"],
-    penalised: bool,
+def discriminator_losses(
+    gan: Gan, output: DiscriminatorSideOutput, target: Float[Tensor, "play classes"], with_r1: bool
 ) -> dict[str, Tensor]:
-    """Return the critics' weighted loss terms; made faces are reconstructions first, calm faces second."""
-    real, made, guessed = verdicts
-    count = len(target)
+    """Return the discriminator side's weighted losses; of the generated faces, reconstructions come first."""
+    real = output.real
+    reconstructions, poker_faces = output.generated.split(len(target))
     hinge = torch.zeros((), device=target.device)
-    for weight, part in ((RECONSTRUCTION_SHARE, slice(count)), (1.0, slice(count, None))):
-        hinge = hinge + weight * losses.critic_hinge(real.realism, made.realism[part])
-        hinge = hinge + weight * losses.critic_hinge(real.patch_realism, made.patch_realism[part])
+    for weight, fake in ((RECONSTRUCTION_SHARE, reconstructions), (1.0, poker_faces)):
+        hinge = hinge + weight * losses.discriminator_hinge(real.realism, fake.realism)
+        hinge = hinge + weight * losses.discriminator_hinge(real.patch_realism, fake.patch_realism)
     terms = {
-        "critic_realism": hinge,
-        "critic_emotion": losses.classification(real.emotion_logits, target),
-        "critic_probe": losses.classification(guessed, target),
+        "discriminator_realism": hinge,
+        "discriminator_emotion": losses.classification(real.emotion_logits, target),
+        "probe": losses.classification(output.probe_logits, target),
     }
-    if game.unmask:
-        terms["critic_unmask"] = game.unmask * losses.classification(made.emotion_logits[count:], target)
-    if penalised:
-        terms["critic_penalty"] = game.penalty * game.penalty_every / 2 * real.penalty
+    if gan.fake_emotion:
+        terms["discriminator_fake_emotion"] = gan.fake_emotion * losses.classification(
+            poker_faces.emotion_logits, target
+        )
+    if with_r1:
+        terms["discriminator_r1"] = gan.r1 * gan.r1_every / 2 * real.r1
     return terms

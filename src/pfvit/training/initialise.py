@@ -1,4 +1,4 @@
-"""What a run begins with: fresh weights, those of an earlier run, or those that others made public."""
+"""The weights that a run starts from: fresh ones, those of an earlier run, or a public checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from pfvit.errors import InputError
 from pfvit.model import Autoencoder, Classifier, PFViT
 from pfvit.training import checkpoint, pretrained
 from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
-from pfvit.training.gan import Critics
+from pfvit.training.gan import DiscriminatorSide
 from pfvit.weights import CHECKPOINT
 
 Say = Callable[[str], None]
@@ -23,53 +23,53 @@ def _silent(_: str) -> None:
 
 
 def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
-    """Make the autoencoder of stage one; a run to resume gets its weights later."""
+    """Make the autoencoder of stage one with the weights it starts from; a run to resume gets its own later."""
     torch.manual_seed(config.seed)
-    sizes, start = config.model, _place(config.start)
-    made = Autoencoder(build_encoder(sizes), build_decoder(sizes))
-    if config.resume:
-        return made
-    if start is None:
-        return made
+    sizes, start = config.model, _path_of(config.start)
+    model = Autoencoder(build_encoder(sizes), build_decoder(sizes))
+    if config.resume or start is None:
+        return model
     if pretrained.is_public(start):
-        say(pretrained.start(start, sizes, made.encoder, made.decoder, config.normalise))
-        return made
+        say(pretrained.start(start, sizes, model.encoder, model.decoder, config.norm_pix_loss))
+        return model
     tensors, record = checkpoint.load(start)
     if record["stage"] != "pretrain":
         raise InputError(f"{start} is a run of stage {record['stage']!r}; stage one starts from stage one")
     checkpoint.check_sizes(record, sizes, start)
-    checkpoint.load_into(made, checkpoint.part_of(tensors, "model"), "autoencoder", start)
-    return made
+    checkpoint.load_into(model, checkpoint.part_of(tensors, "model"), "autoencoder", start)
+    return model
 
 
-def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, Critics]:
-    """Make both sides of stage two; the model may start as another: encoder and decoder of stage one, or all parts."""
+def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, DiscriminatorSide]:
+    """Make the model of stage two and its discriminator side.
+
+    The model starts from encoder and decoder of stage one, from all parts of an earlier stage two, or from a public
+    encoder; a run to resume gets its weights later.
+    """
     torch.manual_seed(config.seed)
-    sizes, start = config.model, _place(config.start)
+    sizes, start = config.model, _path_of(config.start)
     model = build_pfvit(sizes)
-    critics = Critics(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
-    if config.resume:
-        return model, critics
+    discriminator_side = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
+    if config.resume or start is None:
+        return model, discriminator_side
     encoder, decoder = model.encoder, model.generator.decoder
-    if start is None:
-        return model, critics
     if pretrained.is_public(start):
-        say(pretrained.start(start, sizes, encoder, decoder, normalised=False))
-        return model, critics
+        say(pretrained.start(start, sizes, encoder, decoder, norm_pix_loss=False))
+        return model, discriminator_side
     tensors, record = checkpoint.load(start)
     checkpoint.check_sizes(record, sizes, start)
     if record["stage"] == "train":
         weights = checkpoint.part_of(tensors, "average.module")
-        checkpoint.load_into(model, _share_head(weights, model, say), "PF-ViT", start)
+        checkpoint.load_into(model, _fit_head(weights, model, say), "PF-ViT", start)
     else:
         weights = checkpoint.part_of(tensors, "model")
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             checkpoint.load_into(part, checkpoint.part_of(weights, name), name, start)
-    return model, critics
+    return model, discriminator_side
 
 
-def _place(start: Path | None) -> Path | None:
-    """Return where the weights to start from are: `shipped` stands for those that the shipped files were made of."""
+def _path_of(start: Path | None) -> Path | None:
+    """Return the path of the weights to start from; `shipped` is the checkpoint that the shipped files were made of."""
     if start != SHIPPED or SHIPPED.exists():
         return start
     if not CHECKPOINT.is_file():
@@ -80,10 +80,10 @@ def _place(start: Path | None) -> Path | None:
     return CHECKPOINT
 
 
-def _share_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:
-    """Return weights whose last layer names as many emotions as the model does: the eight are the seven and contempt.
+def _fit_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:
+    """Return weights whose last layer fits the model's number of emotions: the eight are the seven and contempt.
 
-    What was not learnt stays as the fresh model has it.
+    Rows that the weights lack are those of the fresh model.
     """
     fresh = model.classifier.head.state_dict()
     fitted = dict(weights)

@@ -1,85 +1,161 @@
-"""What both stages of training share: devices, batches, and the check for losses that are not finite."""
+"""The training loop, the same for both stages: phases of a step, logs, validation, checkpoints, time.
+
+A stage (`pretrainer.PretrainStage`, `trainer.TrainStage`) says what is optimised in which phase, and what is saved.
+"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule as FabricModule
+from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor
 
-from pfvit.config import Hardware, Pretrain, Train
-from pfvit.data.dataset import Batch, Faces, Stream, loader
+from pfvit.config import Pretrain, Train
+from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, loader
 from pfvit.errors import InputError
 from pfvit.training import distributed
+from pfvit.training.optim import set_lr
+from pfvit.training.run import Run
+from pfvit.training.throughput import Throughput
 
 
-def make_fabric(hardware: Hardware) -> Fabric:
-    """Set up Fabric for a processor, one GPU or several; bf16 where the hardware multiplies it fast."""
-    if hardware.resident and hardware.workers:
-        raise InputError("--hardware.resident needs --hardware.workers 0: the faces are decoded already", status=2)
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
-    distributed.keep_memory()
-    precision = hardware.precision
-    if precision == "auto":
-        fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-        precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    here, nodes = distributed.world(hardware)
-    fabric = Fabric(
-        accelerator="cuda" if torch.cuda.is_available() else "cpu",
-        devices=here,
-        num_nodes=nodes,
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
-        strategy=distributed.strategy(hardware),
-    )
-    distributed.rejoin()
-    fabric.launch()
-    distributed.leave_at_exit()
-    return fabric
+@dataclass
+class Phase:
+    """One optimizer's part of a step: from step `start` on, in every `every`-th step (0: never)."""
+
+    module: FabricModule
+    optimizer: FabricOptimizer
+    losses: Callable[[Any, int], dict[str, Tensor]]
+    """Weighted losses of what the stage's `prepare` gave, by name."""
+    lr: Callable[[int], float]
+    """Learning rate at a step."""
+    every: int = 1
+    start: int = 0
+
+    def is_due(self, step: int) -> bool:
+        """Whether it takes part in step `step`, counted from 0."""
+        return step >= self.start and is_due(self.every, step)
 
 
-def pieces(batch: Batch, count: int) -> list[Batch]:
-    """Part a process's batch as it would be parted over `count` processes."""
+def is_due(every: int, step: int) -> bool:
+    """Whether something that comes in every `every`-th step (0: never) comes in step `step`, counted from 0."""
+    return every > 0 and (step + 1) % every == 0
+
+
+class Stage(ABC):
+    """What a stage of training gives to the loop."""
+
+    phases: tuple[Phase, ...]
+
+    @abstractmethod
+    def prepare(self, batch: FaceBatch, step: int) -> Any:
+        """Return the inputs of the phases' losses, made of a process's faces or of a piece of them."""
+
+    def before_step(self, step: int) -> None:  # noqa: B027 (optional)
+        """Do what comes at certain steps, before the phases."""
+
+    def after_step(self) -> None:  # noqa: B027 (optional)
+        """Do what comes after the phases of every step."""
+
+    @abstractmethod
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Write a sample sheet after `step` steps and return figures for the log; every process calls this."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the rest of the run depends on, as whole named tensors; every process calls this."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor], source: Path) -> None:
+        """Put back what `state` gave; InputError that names `source` if it does not fit."""
+
+
+def fit(run: Run, stage: Stage, faces: FaceDataset) -> None:
+    """Train a stage on faces to its end or until the time is up; leaves the checkpoint in the run's folder."""
+    config, fabric = run.config, run.fabric
+    step, steps = run.resume(stage.restore), run.steps
+    batches = _batches(run, faces, step)
+    weights = distributed.parameter_summary(stage.phases[0].module, fabric.world_size)
+    on = f"{fabric.device}, precision {fabric._precision.precision}"
+    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {on}, {weights}")
+    with run.progress(step) as progress:
+        throughput = Throughput(fabric, config.batch)
+        while step < steps and not run.time_is_up():
+            losses = take_step(fabric, config, stage, throughput.load(batches), step, throughput)
+            step += 1
+            if step % config.log_every == 0 or step == steps:
+                measured = throughput.figures()
+                run.log(step, {**run.mean(losses), "lr": stage.phases[0].lr(step - 1), **measured})
+                first = next(iter(losses.values()))
+                progress(step, f"loss {first:.4f}, {measured['faces_per_second']:.0f} faces/s")
+            if step % config.evaluate_every == 0 or step == steps:
+                figures = stage.evaluate(step)
+                if figures:
+                    run.log(step, figures)
+                    run.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+            if run.time_to_save():
+                run.save(step, stage.state())
+    run.save(step, stage.state())
+    rest = "" if step == steps else "; go on with --resume"
+    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}{rest}")
+
+
+def take_step(
+    fabric: Fabric, config: Pretrain | Train, stage: Stage, batch: FaceBatch, step: int, throughput: Throughput
+) -> dict[str, float]:
+    """Take one step of all phases that are due and return the mean of their losses over the batch's pieces."""
+    inputs = [(stage.prepare(piece, step), piece.name) for piece in pieces(batch, config.hardware.accumulate)]
+    stage.before_step(step)
+    means: dict[str, float] = {}
+    for phase in stage.phases:
+        if not phase.is_due(step):
+            continue
+        set_lr(phase.optimizer, phase.lr(step))
+        for turn, (piece, names) in enumerate(inputs, 1):
+            with fabric.no_backward_sync(phase.module, enabled=turn < len(inputs)):
+                losses = phase.losses(piece, step)
+                stop_if_not_finite(losses, step, names)
+                if turn == 1 and phase is stage.phases[0]:
+                    throughput.forward_done()
+                fabric.backward(torch.stack(list(losses.values())).sum() / len(inputs))
+            for name, loss in losses.items():
+                means[name] = means.get(name, 0.0) + float(loss.detach()) / len(inputs)
+        fabric.clip_gradients(phase.module, phase.optimizer, max_norm=config.max_grad_norm, error_if_nonfinite=False)
+        phase.optimizer.step()
+        phase.optimizer.zero_grad()
+    stage.after_step()
+    return means
+
+
+def pieces(batch: FaceBatch, count: int) -> list[FaceBatch]:
+    """Split a process's batch as it would be split over `count` processes."""
     return [
-        Batch(batch.image[i::count], batch.target[i::count], batch.name[i::count], batch.place[i::count])
+        FaceBatch(batch.image[i::count], batch.target[i::count], batch.name[i::count], batch.place[i::count])
         for i in range(count)
     ]
 
 
-def check_share(batch: int, world: int, accumulate: int, what: str) -> None:
-    """Raise InputError if a step's faces cannot be shared evenly, with the nearest number that can."""
-    share = world * accumulate
-    if accumulate < 1 or batch % share:
-        nearest = max(share, round(batch / share) * share) if share > 0 else batch
-        raise InputError(
-            f"{what} {batch} cannot be shared evenly by {world} processes in {accumulate} pieces each; "
-            f"take {what} {nearest}, or another number of processes",
-            status=2,
-        )
-
-
-def feed(fabric: Fabric, config: Pretrain | Train, faces: Faces, step: int) -> Iterator[Batch]:
+def _batches(run: Run, faces: FaceDataset, step: int) -> Iterator[FaceBatch]:
     """Return this process's batches from `step` on."""
+    config, fabric = run.config, run.fabric
     sizes, hardware = config.model, config.hardware
     if hardware.resident:
         faces.keep(sizes.image_size, sizes.channels, fabric.device)
-    stream = Stream(
-        faces,
-        config.batch,
-        sizes.image_size,
-        sizes.channels,
-        config.seed,
-        step,
-        fabric.global_rank,
-        fabric.world_size,
-    )
+    rank, world = fabric.global_rank, fabric.world_size
+    stream = Stream(faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, rank, world)
     pin = fabric.device.type == "cuda" and not hardware.resident
     return iter(loader(stream, hardware.workers, pin))
 
 
-def stop_if_not_finite(terms: Mapping[str, Tensor], step: int, names: Sequence[str]) -> None:
-    """Raise InputError with step, loss terms and row names if any term is infinite or not a number."""
-    values = {name: float(term.detach()) for name, term in terms.items()}
+def stop_if_not_finite(losses: Mapping[str, Tensor], step: int, names: Sequence[str]) -> None:
+    """Raise InputError with step, losses and row names if any loss is infinite or not a number."""
+    values = {name: float(loss.detach()) for name, loss in losses.items()}
     if all(math.isfinite(value) for value in values.values()):
         return
     listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
@@ -87,3 +163,9 @@ def stop_if_not_finite(terms: Mapping[str, Tensor], step: int, names: Sequence[s
         f"the loss is not finite at step {step} ({listed}). The last checkpoint is whole: lower the learning rate or "
         f"look at these rows, then --resume. Rows: {', '.join(names)}"
     )
+
+
+def steps_of(config: Pretrain | Train, faces: FaceDataset) -> tuple[int, int]:
+    """Return the steps of a training and of its warm-up."""
+    steps = max(1, round(config.epochs * len(faces) / config.batch))
+    return steps, round(config.warmup_epochs * len(faces) / config.batch)

@@ -1,4 +1,9 @@
-"""The losses of both stages, one function per equation of PAPER.md section 2. Pixels are in [-1, 1]."""
+"""The losses of both stages, one function per equation of docs/paper.md, section 2. Pixels are in [-1, 1].
+
+In the formulas x is the face, x_hat its reconstruction, x_poker its poker face, v_e and v_p emotion and residue, y the
+target distribution over K emotions, and sg the stop-gradient. All losses are means over the batch, so that several
+processes average to the joined batch.
+"""
 
 import math
 
@@ -9,25 +14,25 @@ from torch import Tensor
 
 NORM_EPS = 1e-6  # of the per-patch normalised target (MAE's norm_pix_loss)
 
-Faces = Float[Tensor, "batch channels high wide"]
+FaceBatch = Float[Tensor, "batch channels high wide"]
 Tokens = Float[Tensor, "batch tokens width"]
 
 
 def masked_reconstruction(
-    drawn: Float[Tensor, "batch patches pixels"],
+    predicted: Float[Tensor, "batch patches pixels"],
     target: Float[Tensor, "batch patches pixels"],
     hidden: Bool[Tensor, "batch patches"],
-    normalise: bool = False,
+    norm_pix_loss: bool = False,
 ) -> Float[Tensor, ""]:
-    """Stage one: the mean over hidden patches of mean (drawn - target)^2.
+    """Stage one: the mean over hidden patches of mean (predicted - target)^2.
 
-    With `normalise`, each target patch is first brought to mean 0 and variance 1.
+    With `norm_pix_loss`, each target patch is first normalised to mean 0 and variance 1.
     """
-    drawn = drawn.float()
-    if normalise:
+    predicted = predicted.float()
+    if norm_pix_loss:
         centred = target - target.mean(-1, keepdim=True)
         target = centred / (target.var(-1, keepdim=True) + NORM_EPS).sqrt()
-    error = (drawn - target).square().mean(-1)
+    error = (predicted - target).square().mean(-1)
     return error[hidden].mean()
 
 
@@ -36,43 +41,43 @@ def classification(logits: Float[Tensor, "batch classes"], target: Float[Tensor,
     return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
 
 
-def any_right(logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
-    """FER+'s multi-label loss = mean of -max_k over y_k > 0 of log p_k: to answer one of the right ones is enough."""
+def multi_label(logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
+    """FER+'s multi-label loss = mean of -max_k over y_k > 0 of log p_k: one of the right emotions is enough."""
     right = logits.float().log_softmax(-1).masked_fill(target <= 0, -torch.inf)
     return -right.amax(-1).mean()
 
 
-def reconstruction(drawn: Faces, face: Faces) -> Float[Tensor, ""]:
+def reconstruction(reconstructed: FaceBatch, face: FaceBatch) -> Float[Tensor, ""]:
     """L_rec = mean |x_hat - x|."""
-    return (drawn.float() - face).abs().mean()
+    return (reconstructed.float() - face).abs().mean()
 
 
-def feature_matching(drawn: Tokens, real: Tokens) -> Float[Tensor, ""]:
+def feature_matching(reconstructed: Tokens, real: Tokens) -> Float[Tensor, ""]:
     """The feature part of L_rec = mean |f(x_hat) - sg f(x)|."""
-    return (drawn.float() - real.detach().float()).abs().mean()
+    return (reconstructed.float() - real.detach().float()).abs().mean()
 
 
-def critic_hinge(real: Float[Tensor, "*shape"], made: Float[Tensor, "*other"]) -> Float[Tensor, ""]:
-    """L_D's realism = mean relu(1 - D(x)) + mean relu(1 + D(made))."""
-    return F.relu(1 - real.float()).mean() + F.relu(1 + made.float()).mean()
+def discriminator_hinge(real: Float[Tensor, "*shape"], fake: Float[Tensor, "*other"]) -> Float[Tensor, ""]:
+    """L_D's realism = mean relu(1 - D(real)) + mean relu(1 + D(fake))."""
+    return F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()
 
 
-def maker_hinge(made: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """L_adv = -mean D(made)."""
-    return -made.float().mean()
+def generator_hinge(fake: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """L_adv = -mean D(fake)."""
+    return -fake.float().mean()
 
 
-def untouched(poker: Faces, face: Faces, neutral: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
+def neutral_identity(poker_face: FaceBatch, face: FaceBatch, neutral: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
     """L_self = mean of n |x_poker - x|, with n in [0, 1] how neutral a face already is.
 
-    Over the batch and not over its neutral faces, so that several processes average to the joined batch.
+    The mean is over the batch and not over its neutral faces.
     """
-    change = (poker.float() - face).abs().mean(dim=(1, 2, 3))
+    change = (poker_face.float() - face).abs().mean(dim=(1, 2, 3))
     return (change * neutral).mean()
 
 
-def confusion(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
-    """L_conf = KL(uniform || A(v_p)) = -log K - mean log a_k: nothing about the emotion may be read off."""
+def residue_confusion(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
+    """L_conf = KL(uniform || A(v_p)) = -log K - mean log a_k, where A is the probe."""
     logarithms = logits.float().log_softmax(-1)
     return -math.log(logits.shape[-1]) - logarithms.mean()
 
@@ -87,16 +92,16 @@ def cycle(residue: Tokens, residue_again: Tokens) -> Float[Tensor, ""]:
     return (residue.detach().float() - residue_again.float()).abs().mean()
 
 
-def small_change(drawn: Faces, poker: Faces) -> Float[Tensor, ""]:
-    """Mean |x_hat - x_poker|: move only what the expression moves."""
-    return (drawn.float() - poker.float()).abs().mean()
+def minimal_change(reconstructed: FaceBatch, poker_face: FaceBatch) -> Float[Tensor, ""]:
+    """Mean |x_hat - x_poker|: change only what the expression changes."""
+    return (reconstructed.float() - poker_face.float()).abs().mean()
 
 
-def dial_target(
+def poker_target(
     target: Float[Tensor, "batch classes"], strength: Float[Tensor, " batch"], neutral: int
 ) -> Float[Tensor, "batch classes"]:
-    """(1 - s) y + s onehot(neutral): what the discriminator should see when a share s of the expression is gone."""
+    """(1 - s) y + s onehot(neutral): the emotion of a face that lacks the share s in [0, 1] of its expression."""
     s = strength[:, None]
-    calm = torch.zeros_like(target)
-    calm[:, neutral] = 1
-    return (1 - s) * target + s * calm
+    neutral_target = torch.zeros_like(target)
+    neutral_target[:, neutral] = 1
+    return (1 - s) * target + s * neutral_target

@@ -1,7 +1,6 @@
-"""Muon: a matrix takes a step of the same size in all of its directions (Jordan, kellerjordan.github.io/posts/muon).
+"""Muon: updates of matrices are orthogonalised (Jordan, kellerjordan.github.io/posts/muon), other weights take AdamW's.
 
-`torch.optim.Muon` has no convolutions, no vectors and no shards; here one optimizer takes all of a model's weights, and
-what is no matrix goes the way of AdamW, which it is otherwise.
+`torch.optim.Muon` takes no convolutions, no vectors and no shards; this one optimizer takes all of a model's weights.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,18 +13,18 @@ from torch.optim import AdamW
 from pfvit.training.checkpoint import as_held
 
 MOMENTUM = 0.95
-#: Of the odd polynomial that draws singular values towards 1, and how often it is applied (Jordan).
+#: Of the odd polynomial that moves singular values towards 1, and how often it is applied (Jordan).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-#: Makes a step's root mean square that of AdamW's, so that both take the same rate (Liu et al., arXiv 2502.16982).
+#: Gives an update the root mean square of AdamW's, for the same learning rate (Liu et al., arXiv 2502.16982).
 ADAM_SIZE = 0.2
 EPS = 1e-7
 
 
 class Muon(AdamW):
-    """Take Muon's steps for groups with `matrices` true, and AdamW's for the others.
+    """Muon for groups in which `matrices` is true, AdamW for the others.
 
-    A weight of more than two dimensions is taken as [first, all others], which is what a convolution multiplies by.
+    A weight of more than two dimensions is taken as the matrix [first, all others] that a convolution multiplies by.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class Muon(AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step. The gradients of matrices are given up, so that AdamW passes them over."""
+        """Take one step. Sets the gradients of matrices to None, so that AdamW skips them."""
         if closure is not None:
             raise ValueError("Muon takes gradients as they are, not a closure")
         for group in self.param_groups:
@@ -45,22 +44,22 @@ class Muon(AdamW):
                 continue
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._turn(weight, weight.grad, group)
+                    self._update(weight, weight.grad, group)
                     weight.grad = None
         super().step()
 
-    def _turn(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:  # `step` is there because AdamW looks for it when a state is loaded
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(weight))
         state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        ahead = gradient.lerp(momentum, MOMENTUM)  # Nesterov's
-        whole = ahead.full_tensor() if hasattr(ahead, "full_tensor") else ahead  # a shard has no singular values
+        nesterov = gradient.lerp(momentum, MOMENTUM)
+        whole = nesterov.full_tensor() if hasattr(nesterov, "full_tensor") else nesterov  # of a shard, all
         flat = whole.flatten(1)
-        turned = orthogonal(flat, self.dtype) * (ADAM_SIZE * max(flat.shape) ** 0.5)
+        update = orthogonal(flat, self.dtype) * (ADAM_SIZE * max(flat.shape) ** 0.5)
         weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(as_held(turned.reshape(whole.shape).to(weight.dtype), weight), alpha=-group["lr"])
+        weight.add_(as_held(update.reshape(whole.shape).to(weight.dtype), weight), alpha=-group["lr"])
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,7 +1,7 @@
 """Optimizers, parameter groups and learning-rate schedules of both stages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +11,17 @@ from torch import nn
 from pfvit.config import Pretrain, Train
 from pfvit.training.muon import Muon
 
-MAKER_BETAS = (0.9, 0.95)  # MAE
+BETAS = (0.9, 0.95)  # MAE
+DISCRIMINATOR_BETAS = (0.0, 0.99)  # docs/paper.md, section 4.3
 HEADS = ("head.weight", "pred.weight")  # the last layers, whose rows stand for classes and pixels: AdamW's (Jordan)
 REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
+
+#: From a parameter's name to the scale of its learning rate.
+Scale = Callable[[str], float]
+
+
+def _alike(_: str) -> float:
+    return 1.0
 
 
 def cosine(step: int, total: int, warmup: int) -> float:
@@ -23,38 +31,46 @@ def cosine(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set every group to `rate` times its own `scale`."""
+def set_lr(optimizer: Any, lr: float) -> None:
+    """Set the learning rate of every group to `lr` times its own `scale`."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("scale", 1.0)
+        group["lr"] = lr * group.get("scale", 1.0)
 
 
 def groups(
-    named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Any = lambda _: 1.0, part: bool = False
+    named: Sequence[tuple[str, nn.Parameter]], weight_decay: float, scale: Scale = _alike, matrices: bool = False
 ) -> list[dict]:
     """Sort parameters into optimizer groups by learning-rate scale and decay; vectors are not decayed (MAE).
 
-    With `part`, matrices other than a head's have groups of their own, with `matrices` true.
+    With `matrices`, those other than a head's have groups of their own, in which `matrices` is true.
     """
     sorted_: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in named:
         vector = parameter.ndim <= 1 or name.endswith(("token", "no_emotion", "pos_embed"))
-        matrix = part and not vector and not name.endswith(HEADS)
+        matrix = matrices and not vector and not name.endswith(HEADS)
         sorted_.setdefault((scale(name), 0.0 if vector else weight_decay, matrix), []).append(parameter)
     return [{"params": p, "scale": s, "weight_decay": d, "matrices": m} for (s, d, m), p in sorted_.items()]
 
 
 def optimizer_for(
-    fabric: Fabric, config: Pretrain | Train, named: Sequence[tuple[str, nn.Parameter]], scale: Any = lambda _: 1.0
+    fabric: Fabric, config: Pretrain | Train, named: Sequence[tuple[str, nn.Parameter]], scale: Scale = _alike
 ) -> torch.optim.AdamW:
     """Make the optimizer that the settings ask for: AdamW, or Muon for matrices and AdamW for the rest."""
     fused = fabric.device.type == "cuda"  # one kernel for all weights
     muon = config.optimizer == "muon"
-    sorted_ = groups(named, config.weight_decay, scale, part=muon)
+    sorted_ = groups(named, config.weight_decay, scale, matrices=muon)
     if not muon:
-        return torch.optim.AdamW(sorted_, betas=MAKER_BETAS, fused=fused)
+        return torch.optim.AdamW(sorted_, betas=BETAS, fused=fused)
     dtype = torch.bfloat16 if fabric._precision.precision == "bf16-mixed" else torch.float32
-    return Muon(sorted_, MAKER_BETAS, dtype, fused)
+    return Muon(sorted_, BETAS, dtype, fused)
+
+
+def discriminator_optimizer(
+    fabric: Fabric, config: Train, named: Sequence[tuple[str, nn.Parameter]]
+) -> torch.optim.AdamW:
+    """Make the discriminator side's optimizer."""
+    fused = fabric.device.type == "cuda"
+    return torch.optim.AdamW(groups(named, config.weight_decay), betas=DISCRIMINATOR_BETAS, fused=fused)
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:

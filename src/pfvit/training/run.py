@@ -2,56 +2,43 @@
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.loggers import TensorBoardLogger
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from pfvit.config import Pretrain, Train
 from pfvit.config.photo import TrainPhoto
 from pfvit.errors import InputError
 from pfvit.training import checkpoint, distributed
+from pfvit.utils import console
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
-FREE_ON_RESUME = {
-    "out",
-    "resume",
-    "minutes",
-    "workers",
-    "resident",
-    "checkpoint_minutes",
-    "evaluate_every",
-    "devices",
-    "threads",
-    "log_every",
-    "shard",
-    "accumulate",
-    "recompute",
+FREE_ON_RESUME = {"out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "log_every"} | {
+    f"hardware.{name}" for name in ("workers", "resident", "devices", "threads", "shard", "accumulate", "recompute")
 }
 
 
 class Run:
-    """A run folder with its record, logs and clock; the only thing that a stage writes to."""
+    """A run folder with its record, logs and clock; the only thing that a stage writes to.
+
+    `steps` is the length of the whole training, set before it begins.
+    """
 
     def __init__(self, fabric: Fabric, config: Pretrain | Train | TrainPhoto, stage: str):
         self.fabric, self.config, self.stage = fabric, config, stage
+        self.steps = 0
         self.folder = Path(config.out)
         self.began = self.saved = time.monotonic()
-        self.console = Console(stderr=True)
-        self.record = json.loads(json.dumps({"stage": stage, "config": asdict(config)}, default=str))
+        settings = {**asdict(config), "warmup": config.warmup_epochs}
+        self.record = json.loads(json.dumps({"stage": stage, "config": settings}, default=str))
         if config.resume:
             if not (self.folder / checkpoint.LAST).is_file():
                 raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
@@ -65,22 +52,28 @@ class Run:
         self.board = TensorBoardLogger(self.folder / "board", name="", version="")
         self.log_file = self.folder / "metrics.jsonl"
 
-    def resume(self) -> tuple[dict[str, Tensor], int]:
-        """Return the checkpoint's tensors and step, after checking that the settings are those of the run."""
+    def resume(self, restore: Callable[[Mapping[str, Tensor], Path], None]) -> int:
+        """Return the steps that are done. In a run to resume `restore` gets the checkpoint's tensors.
+
+        InputError if the settings are not those of the run.
+        """
+        if not self.config.resume:
+            return 0
         tensors, record = checkpoint.load(self.folder)
         if record["stage"] != self.stage:
             raise InputError(f"{self.folder} is a run of stage {record['stage']!r}, not {self.stage!r}")
-        old, new = _flat(record["config"]), _flat(self.record["config"])
-        differ = [k for k in new if k.split(".")[-1] not in FREE_ON_RESUME and old.get(k) != new[k]]
+        old, new = dict(_flat(record["config"])), dict(_flat(self.record["config"]))
+        differ = [name for name in new if name not in FREE_ON_RESUME and old.get(name) != new[name]]
         if differ:
-            told = ", ".join(f"{k} {old.get(k)!r} -> {new[k]!r}" for k in differ)
-            raise InputError(f"the run in {self.folder} was started with other settings: {told}")
+            different = ", ".join(f"{name} {old.get(name)!r} -> {new[name]!r}" for name in differ)
+            raise InputError(f"the run in {self.folder} was started with other settings: {different}")
+        restore(tensors, self.folder)
         step = record["step"]
         if self.fabric.is_global_zero and self.log_file.exists():
             lines = self.log_file.read_text().splitlines()
             kept = [line for line in lines if json.loads(line)["step"] <= step]
             self.log_file.write_text("".join(line + "\n" for line in kept))
-        return tensors, step
+        return step
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return the values averaged over all processes; every process must call this."""
@@ -101,15 +94,17 @@ class Run:
     def save(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """Write the checkpoint of `step` steps done."""
         if self.fabric.is_global_zero:
-            checkpoint.save(self.folder / checkpoint.LAST, tensors, {**self.record, "step": step})
+            record = {**self.record, "steps": self.steps, "step": step}
+            checkpoint.save(self.folder / checkpoint.LAST, tensors, record)
+            self.board.save()
         self.saved = time.monotonic()
 
     def time_to_save(self) -> bool:
-        """Say whether the last checkpoint is old enough for a new one; all ranks get the same answer."""
+        """Return whether the last checkpoint is old enough for a new one, as the first process decides."""
         return self._agreed(time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
 
     def time_is_up(self) -> bool:
-        """Say whether the time budget is spent; all ranks get the same answer."""
+        """Return whether the time budget is spent, as the first process decides."""
         if self.config.minutes is None:
             return False
         return self._agreed(time.monotonic() - self.began > 60 * self.config.minutes)
@@ -117,34 +112,27 @@ class Run:
     def _agreed(self, here: bool) -> bool:
         if self.fabric.world_size == 1:
             return here
-        told = torch.tensor(float(here), device=self.fabric.device)
-        torch.distributed.broadcast(told, 0)
-        return bool(told)
+        first = torch.tensor(float(here), device=self.fabric.device)
+        torch.distributed.broadcast(first, 0)
+        return bool(first)
 
-    def progress(self) -> Progress:
-        """Return a progress bar on standard error with rate and time left."""
-        return Progress(
-            TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-            console=self.console, disable=not (self.fabric.is_global_zero and self.console.is_terminal),
-        )  # fmt: skip
+    @contextmanager
+    def progress(self, step: int) -> Iterator[Callable[[int, str], None]]:
+        """Show a progress bar on standard error; give a function that takes the steps done and a remark."""
+        columns = MofNCompleteColumn(), TextColumn("{task.fields[remark]}"), TimeElapsedColumn(), TextColumn("left")
+        with console.progress_bar(*columns, hidden=not self.fabric.is_global_zero) as bar:
+            task = bar.add_task(self.stage, total=self.steps, completed=step, remark="")
+            yield lambda done, remark: bar.update(task, completed=done, remark=remark)
 
     def say(self, text: str) -> None:
-        """Tell the person at the terminal."""
+        """Tell the person at the terminal, once for all processes."""
         if self.fabric.is_global_zero:
-            self.console.print(text, highlight=False)
+            console.say(text)
 
 
-def _flat(config: Mapping, prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in config.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
-
-
-def settings(kind: type, values: Mapping) -> dict:
-    """Keep the entries of a record that `kind` still has as fields."""
-    return {f.name: values[f.name] for f in fields(kind) if f.name in values}
+            yield prefix + key, value
