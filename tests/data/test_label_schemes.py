@@ -85,4 +85,4 @@ def test_every_scheme_trains(scheme, made_up, tmp_path):
 
 def test_multi_label_learning_refuses_what_would_make_every_emotion_right(made_up, tmp_path, capsys):
     words = ["train", "nano", "--data", str(made_up), "--out", str(tmp_path / "run"), "--labels", "ml"]
-    assert main(words) == 2 and "--labels ml needs --mixup 0 and --label-smoothing 0" in capsys.readouterr().err
+    assert main(words) == 2 and "--labels ml needs --mixup 0 --cutmix 0 --label-smoothing 0" in capsys.readouterr().err

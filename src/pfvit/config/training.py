@@ -213,7 +213,7 @@ class Train(Training):
     """Share of each target that is spread over all emotions."""
     mixup: float = 0.3
     """Share of faces blended with another in the recognition view."""
-    cutmix: Annotated[float, Suppress] = 0.0
+    cutmix: float = 0.0
     """Share of faces, of those that mixup leaves, with a rectangle of another (CutMix)."""
     drop_path: Annotated[float, Suppress] = 0.0
     """Highest rate at which a face of the recognition view skips a layer; it grows from 0 at the encoder's first block
@@ -250,13 +250,12 @@ class Train(Training):
         positive(self, "layer_decay")
         within(0, 1, self, "layer_decay")
         if self.mixup + self.cutmix > 1:
-            raise UsageError(f"mixup {self.mixup:g} and cutmix {self.cutmix:g} are shares: at most 1 together")
+            raise UsageError(f"--mixup {self.mixup:g} and --cutmix {self.cutmix:g} are shares: at most 1 together")
         if self.order not in ORDERS:
             raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
         if self.labels == "ml" and (self.mixup or self.cutmix or self.label_smoothing):
             raise UsageError(
-                "--labels ml needs --mixup 0 and --label-smoothing 0 (and no cutmix): any emotion above zero counts as "
-                "right"
+                "--labels ml needs --mixup 0 --cutmix 0 --label-smoothing 0: any emotion above zero counts as right"
             )
         if {*self.freeze} - {"discriminator_stem"} and self.start is None:
             raise UsageError(f"--freeze {' '.join(self.freeze)} needs weights to keep: --start RUN")
