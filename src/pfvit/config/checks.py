@@ -41,10 +41,10 @@ def below_one(settings: Any, *names: str) -> None:
             raise UsageError(f"{flag(name, settings)} must be from 0 to below 1, not {value}")
 
 
-def flag(name: str, settings: Any) -> str:
-    """Return a setting's name as the command line has it; one without a flag as Python has it."""
+def flag(name: str, settings: Any = None) -> str:
+    """Return a setting's name as the command line has it; of `settings`, one without a flag as Python has it."""
     full = getattr(settings, "PREFIX", "") + name
-    kinds = {field.name: field.type for field in fields(settings)}
-    if Suppress in getattr(kinds[name], "__metadata__", ()):
+    kinds = {} if settings is None else {field.name: field.type for field in fields(settings)}
+    if Suppress in getattr(kinds.get(name), "__metadata__", ()):
         return full
     return f"--{full.replace('_', '-')}"
