@@ -184,8 +184,17 @@ def main() -> None:
                 if theirs and options.peers is None:
                     continue
                 python = str(options.peers.absolute()) if theirs else sys.executable
-                words = [python, __file__, str(folder), "--one", one, "--size", str(options.size), "--rows",
-                         str(options.rows)]  # fmt: skip
+                words = [
+                    python,
+                    __file__,
+                    str(folder),
+                    "--one",
+                    one,
+                    "--size",
+                    str(options.size),
+                    "--rows",
+                    str(options.rows),
+                ]
                 path = os.pathsep.join([str(Path(__file__).parents[1] / "src"), os.environ.get("PYTHONPATH", "")])
                 environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_DATASETS_OFFLINE": "1"}
                 told = subprocess.run(words, env=environment, capture_output=True, text=True)

@@ -47,8 +47,13 @@ def main() -> None:
 def block(reader: Reader, path: Path) -> Image.Image:
     """Return one portrait's row."""
     reading = reader.read(path)[0]
-    cells = (reading.crop, reading.reconstruction, reading.poker_face(0.5), reading.poker_face(),
-             np.asarray(heat_over(reading.crop, reading.expression_map)))  # fmt: skip
+    cells = (
+        reading.crop,
+        reading.reconstruction,
+        reading.poker_face(0.5),
+        reading.poker_face(),
+        np.asarray(heat_over(reading.crop, reading.expression_map)),
+    )
     row = Image.new("RGB", (len(cells) * (SIDE + GAP), SIDE + GAP), "white")
     for place, cell in enumerate(cells):
         row.paste(Image.fromarray(cell).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (place * (SIDE + GAP), 0))

@@ -44,9 +44,18 @@ class Judge(nn.Module):
         super().__init__()
         self.preprocess = Preprocess(SIZE, channels=1)
         self.body = nn.Sequential(
-            block(1, 24), block(24, 48, 2), block(48, 48), block(48, 96, 2), block(96, 96), block(96, 192, 2),
-            block(192, 192), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(192, len(EIGHT)),
-        )  # fmt: skip
+            block(1, 24),
+            block(24, 48, 2),
+            block(48, 48),
+            block(48, 96, 2),
+            block(96, 96),
+            block(96, 192, 2),
+            block(192, 192),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(192, len(EIGHT)),
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and probabilities of uint8 [batch, height, width, 3]."""
@@ -97,10 +106,17 @@ def main() -> None:
             total = 0.0
     options.out.parent.mkdir(parents=True, exist_ok=True)
     about = {
-        "pfvit.format": FORMAT, "pfvit.name": options.out.stem, "pfvit.pair": "", "pfvit.labels": json.dumps(EIGHT),
-        "pfvit.size": str(SIZE), "pfvit.channels": "1", "pfvit.temperature": "1.0", "pfvit.license": LICENSE,
-        "pfvit.data": "ferplus_train.parquet; clean protocol", "pfvit.metrics": "{}",
-    }  # fmt: skip
+        "pfvit.format": FORMAT,
+        "pfvit.name": options.out.stem,
+        "pfvit.pair": "",
+        "pfvit.labels": json.dumps(EIGHT),
+        "pfvit.size": str(SIZE),
+        "pfvit.channels": "1",
+        "pfvit.temperature": "1.0",
+        "pfvit.license": LICENSE,
+        "pfvit.data": "ferplus_train.parquet; clean protocol",
+        "pfvit.metrics": "{}",
+    }
     write_recogniser(judge.to(memory_format=torch.contiguous_format), options.out, about, ["logits", "probabilities"])
     print(f"{options.out}  {options.out.stat().st_size / 1e6:.1f} MB")
 

@@ -45,7 +45,7 @@ def test_the_command_line_has_few_flags(verb, most, capsys):
         (("--model.classes", 5), "--model.classes must be 7 or 8, not 5"),
         (("--model.image-size", 25), "patches of 6 px do not tile a face of 25 px"),
         (("--model.patch-size", 7), "patches of 7 px do not tile a face of 24 px"),
-        (("--model.heads", 5), "model.width 32 must be a multiple of 4 and of model.heads 5"),
+        (("--model.heads", 5), "--model.width must be a multiple of 4 and of --model.heads 5, not 32"),
         (("--model.channels", 2), "--model.channels must be 1 (gray) or 3 (colour), not 2"),
         (("--seed", -1), "--seed must be from 0 to 2147483647, not -1"),
         (("--log-every", 0), "--log-every must be 1 or more, not 0"),
@@ -95,7 +95,7 @@ def test_senseless_settings_are_refused_in_a_line_before_data_are_read(words, to
         (
             Architecture,
             {"decoder_heads": 3},
-            "model.decoder_width 128 must be a multiple of 4 and of model.decoder_heads",
+            "model.decoder_width must be a multiple of 4 and of model.decoder_heads 3, not 128",
         ),
         (Hardware, {"accumulate": 0}, "--hardware.accumulate must be 1 or more"),
         (Export, {"run": Path(), "out": Path("x.onnx"), "change_gain": 0.0}, "--change-gain must be more than 0"),

@@ -30,8 +30,11 @@ def test_the_recipes_are_the_authors():
         assert full.gan.every == 1 and full.model.separator == "projection" and full.gan.batch <= full.batch
     assert {row.preset for recipe in RECIPES.values() for row in recipe.published} <= set(ARCHITECTURES)
     assert [(row.preset, row.accuracy) for row in RECIPES["rafdb"].published] == [
-        ("paper-base", 91.07), ("paper-base", 91.79), ("paper-small", 90.03), ("paper-tiny", 88.72),
-    ]  # fmt: skip
+        ("paper-base", 91.07),
+        ("paper-base", 91.79),
+        ("paper-small", 90.03),
+        ("paper-tiny", 88.72),
+    ]
 
 
 def test_the_recipe_that_ships_is_what_the_weights_were_trained_with():
@@ -79,8 +82,18 @@ def prepared(tmp_path) -> Path:
 
 
 def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
-    words = ["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--preset", "nano",
-             "--scale", "try"]  # fmt: skip
+    words = [
+        "reproduce",
+        "rafdb",
+        "--data",
+        str(prepared),
+        "--out",
+        str(tmp_path / "run"),
+        "--preset",
+        "nano",
+        "--scale",
+        "try",
+    ]
     assert main(words) == 0
     said = capsys.readouterr()
     assert said.err.count("$ pfvit evaluate") == 4 and said.err.count("$ pfvit export") == 2
@@ -100,8 +113,20 @@ def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
 def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, capsys):
     for part in ("train", "val"):
         write_faces(tmp_path / f"ferplus_{part}.parquet", 120, seed=len(part))
-    words = ["reproduce", "shipped", "--data", str(tmp_path), "--faces", str(made_up), "--out", str(tmp_path / "run"),
-             "--preset", "nano", "--scale", "try"]  # fmt: skip
+    words = [
+        "reproduce",
+        "shipped",
+        "--data",
+        str(tmp_path),
+        "--faces",
+        str(made_up),
+        "--out",
+        str(tmp_path / "run"),
+        "--preset",
+        "nano",
+        "--scale",
+        "try",
+    ]
     assert main([*words, "--minutes", "0.1"]) == 0
     assert "out of time: the same command goes on" in capsys.readouterr().err
     assert main(words) == 0
@@ -113,8 +138,11 @@ def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, cap
     )
     folder = tmp_path / "run" / "seed-0"
     assert [run.name for run in sorted(folder.iterdir()) if run.is_dir() and (run / "last.safetensors").exists()] == [
-        "generation", "pretrain", "recognition", "refit",
-    ]  # fmt: skip
+        "generation",
+        "pretrain",
+        "recognition",
+        "refit",
+    ]
     exported = {path.name for path in folder.glob("*.onnx")}
     name = "generation-adjustment-0.2-gain-1.5"
     assert exported == {f"{name}.onnx", f"{name}-int8.onnx", f"{name}-generator.onnx"}

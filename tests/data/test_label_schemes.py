@@ -76,8 +76,19 @@ def test_labels_are_drawn_as_often_as_voted_and_again_the_same():
 def test_every_scheme_trains(scheme, made_up, tmp_path):
     briefly = ["--epochs", "2", "--batch", "50", "--gan.every", "0", "--mixup", "0", "--label-smoothing", "0"]
     run = tmp_path / "run"
-    words = ["train", "nano", "--data", str(made_up), "--out", str(run), "--labels", scheme, *briefly,
-             "--log-every", "1"]  # fmt: skip
+    words = [
+        "train",
+        "nano",
+        "--data",
+        str(made_up),
+        "--out",
+        str(run),
+        "--labels",
+        scheme,
+        *briefly,
+        "--log-every",
+        "1",
+    ]
     assert main(words) == 0
     losses = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(np.isfinite(line["classification"]) for line in losses) and len(losses) == 8

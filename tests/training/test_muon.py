@@ -39,8 +39,9 @@ def test_what_is_no_matrix_takes_adamw_s_step():
     matrix = nn.Parameter(torch.eye(3))
     muon = Muon(
         [{"params": [matrix], "matrices": True}, {"params": [ours], "matrices": False, "weight_decay": 0.1}],
-        (0.9, 0.95), torch.float32,
-    )  # fmt: skip
+        (0.9, 0.95),
+        torch.float32,
+    )
     adam = torch.optim.AdamW([{"params": [theirs], "weight_decay": 0.1}], betas=(0.9, 0.95))
     for step in range(3):
         for weight in (ours, theirs, matrix):

@@ -52,16 +52,24 @@ def theirs(kind: str, sizes=COLOUR, **more):
     """Return transformers' model of our sizes with random weights."""
     transformers = pytest.importorskip("transformers")
     common = {
-        "hidden_size": sizes.width, "num_hidden_layers": sizes.depth, "num_attention_heads": sizes.heads,
-        "intermediate_size": 4 * sizes.width, "image_size": sizes.image_size, "patch_size": sizes.patch_size,
-        "num_channels": sizes.channels, "layer_norm_eps": 1e-6,
-    }  # fmt: skip
+        "hidden_size": sizes.width,
+        "num_hidden_layers": sizes.depth,
+        "num_attention_heads": sizes.heads,
+        "intermediate_size": 4 * sizes.width,
+        "image_size": sizes.image_size,
+        "patch_size": sizes.patch_size,
+        "num_channels": sizes.channels,
+        "layer_norm_eps": 1e-6,
+    }
     if kind == "vit":
         model = transformers.ViTModel(transformers.ViTConfig(**common, **more))
     else:
-        wide = {"decoder_hidden_size": sizes.decoder_width, "decoder_num_hidden_layers": sizes.decoder_depth,
-                "decoder_num_attention_heads": sizes.decoder_heads,
-                "decoder_intermediate_size": 4 * sizes.decoder_width}  # fmt: skip
+        wide = {
+            "decoder_hidden_size": sizes.decoder_width,
+            "decoder_num_hidden_layers": sizes.decoder_depth,
+            "decoder_num_attention_heads": sizes.decoder_heads,
+            "decoder_intermediate_size": 4 * sizes.decoder_width,
+        }
         model = transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**common, **wide, **more))
     draw(model)
     if kind == "mae":  # its sines stay what they are
@@ -187,8 +195,20 @@ def test_a_run_starts_from_a_public_file_and_learned_positions_learn(made_up, tm
     assert 0 < moved < 0.1
     again = Train(data=(made_up,), out=tmp_path, model=LEARNED, start=tmp_path / "run")
     assert torch.equal(both_sides(again)[0].encoder.pos_embed, tensors["average.module.encoder.pos_embed"])
-    done = pfvit("pretrain", "nano", "--data", made_up, "--model.channels", 3, "--epochs", 0.1, "--out",
-                 tmp_path / "one", "--start", path)  # fmt: skip
+    done = pfvit(
+        "pretrain",
+        "nano",
+        "--data",
+        made_up,
+        "--model.channels",
+        3,
+        "--epochs",
+        0.1,
+        "--out",
+        tmp_path / "one",
+        "--start",
+        path,
+    )
     assert done.returncode == 1 and "--model.positions learned" in done.stderr and "Traceback" not in done.stderr
 
 

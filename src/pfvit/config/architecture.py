@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Suppress
 
-from pfvit.config.checks import at_least
+from pfvit.config.checks import at_least, flag
 from pfvit.errors import UsageError
 
 POSITION_PARTS = 4  # of a token's width: sine and cosine of row and column
@@ -70,9 +70,8 @@ class Architecture:
         for width, heads in (("width", "heads"), ("decoder_width", "decoder_heads")):
             size, parts = getattr(self, width), getattr(self, heads)
             if size % parts or size % POSITION_PARTS:
-                raise UsageError(
-                    f"model.{width} {size} must be a multiple of {POSITION_PARTS} and of model.{heads} {parts}"
-                )
+                several = f"a multiple of {POSITION_PARTS} and of {flag(heads, self)} {parts}"
+                raise UsageError(f"{flag(width, self)} must be {several}, not {size}")
 
     @property
     def tokens(self) -> int:

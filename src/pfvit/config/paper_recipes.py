@@ -51,8 +51,17 @@ much."""
 def _of_paper(data_set: str, title: str, classes: int, settings: Mapping[str, Any], **more: Any) -> Recipe:
     """Return the recipe of one of the paper's test sets: `baseline` and `gan`, by both protocols."""
     sizes = replace(architecture("paper-base"), classes=classes)
-    train = partial(Train, data=(), start=Path("pretrain"), batch=32, labels="majority", label_smoothing=0.1,
-                    protocol="official", **_VIEW, **settings)  # fmt: skip
+    train = partial(
+        Train,
+        data=(),
+        start=Path("pretrain"),
+        batch=32,
+        labels="majority",
+        label_smoothing=0.1,
+        protocol="official",
+        **_VIEW,
+        **settings,
+    )
     return Recipe(
         title=title,
         data_set=data_set,

@@ -58,8 +58,8 @@ class TrainStage(Stage):
         fabric, steps = run.fabric, run.steps
         self.config, self.fabric, self.folder = config, fabric, run.folder
         self.discriminator_start = round(config.gan.discriminator_start * steps)
-        self.subspace_step = steps + 1
-        self.held_out, self.sample = _held_out(config) if fabric.is_global_zero else None, None
+        self.subspace_step, self.sample = steps + 1, None
+        self.held_out = _held_out(config) if fabric.is_global_zero else None
         if config.fit_emotion_subspace is not None:
             self.subspace_step = round(config.fit_emotion_subspace * steps)
             self.sample = _sample(config, faces)
