@@ -1,4 +1,5 @@
-# Two commands: `make demo` reads a photo, `make test` runs every check. Both make .venv first.
+# `make demo` reads a photo, `make test` runs every check, `make check` the quick ones before a commit, `make docs` builds
+# the site into site/. All of them make .venv first.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -7,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTO  ?= assets/astronaut.jpg
 
-.PHONY: demo test check install install-dev clean
+.PHONY: demo test check docs install install-dev clean
 
 demo: $(VENV)/light
 	$(BIN)/pfvit predict $(PHOTO) --picture out
@@ -15,7 +16,14 @@ demo: $(VENV)/light
 
 test: $(VENV)/dev
 	scripts/browser
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test
+
+check: $(VENV)/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+docs: $(VENV)/dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/docs
+	@echo "The site is in site/: python -m http.server --directory site"
 
 install: $(VENV)/light
 install-dev: $(VENV)/dev
@@ -30,4 +38,4 @@ $(VENV)/dev: $(VENV)/light
 	touch $@
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out site .cache
