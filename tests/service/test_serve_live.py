@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -26,7 +25,6 @@ from pfvit.service.batching import Engine
 from pfvit.service.errors import TYPE
 from pfvit.utils import cores
 
-README = Path(__file__).parents[2] / "README.md"
 CROP = png(flat(100))
 HEAD = b"POST /v1/read?whole=true HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -152,15 +150,6 @@ def test_told_to_stop_it_finishes_what_it_took(weights, workers):
     assert "secret" not in said and "Traceback" not in said and "serving on http://127.0.0.1" in said
     with pytest.raises(httpx.TransportError):
         httpx.get(f"http://localhost:{port}/healthz")
-
-
-def test_the_client_in_the_readme(weights, tmp_path, monkeypatch):
-    (code,) = [code for code in re.findall(r"```py\n(.*?)```", README.read_text(), re.DOTALL) if "httpx" in code]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
-    with running(Serve(weights=weights)) as port:
-        exec(compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), "README.md", "exec"), {})
-    assert (tmp_path / "calm.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
