@@ -56,6 +56,15 @@ def test_cheap_commands_run(page, folder, capfd):
                 assert run(line) == 0, f"{block}: {line}\n{capfd.readouterr().err}"
 
 
+def test_the_manifest_is_yaml_and_of_this_version():
+    (block,) = (block for block in BLOCKS if block.language == "yaml")
+    deployment, service = yaml.safe_load_all(block.code)
+    assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith(f":{__version__}")
+    check(f"pfvit serve {' '.join(container['args'])}")
+
+
 def test_training_is_among_the_commands_that_run():
     words = {line.split()[1] for block in SHELL if block.page == "docs/training.md" for line in cheap(block.code)}
     assert words == {"pretrain", "train", "export", "predict"}
