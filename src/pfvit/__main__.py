@@ -99,6 +99,13 @@ VERBS = {
         extra="train",
         presets=True,
     ),
+    "train-photo": Verb(
+        "train the photo model, which takes expressions off photographs",
+        "TrainPhoto",
+        "pfvit.commands.train_photo:train_photo",
+        ("pfvit train-photo --data faces_color.parquet --points points.npz --out runs/photo",),
+        extra="train",
+    ),
     "reproduce": Verb(
         "train and measure a recipe: what ships, the ablation, the paper's test sets",
         "Reproduce",

@@ -58,8 +58,8 @@ def test_what_a_source_gave_before_it_failed_is_not_lost():
         raise KeyError("the source's own")
 
     for work in (
-        lambda: thread_map(lambda item: item, breaks(), 3),
-        lambda: (item for some in gather(breaks(), 4, 100, lambda item: 1) for item in some),
+        lambda: thread_map(int, breaks(), 3),
+        lambda: (one for some in gather(breaks(), 4, 100, lambda _: 1) for one in some),
         lambda: prefetch(breaks()),
     ):
         got = []

@@ -5,6 +5,7 @@ from pfvit.config.convert import Convert
 from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.export import Export
 from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
+from pfvit.config.photo import PhotoWeights, TrainPhoto
 from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Gan, Hardware, Precision, Pretrain, Train
 
@@ -18,6 +19,7 @@ __all__ = [
     "Hardware",
     "Info",
     "Limits",
+    "PhotoWeights",
     "Poker",
     "Precision",
     "Predict",
@@ -26,5 +28,6 @@ __all__ = [
     "Reproduce",
     "Serve",
     "Train",
+    "TrainPhoto",
     "Video",
 ]

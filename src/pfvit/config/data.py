@@ -70,8 +70,8 @@ class Reproduce:
     """
 
     name: Positional[str]
-    """shipped: the weights in the wheel; ablation: what each part adds; or one of the paper's test sets: rafdb,
-    affectnet7, affectnet8, ferplus."""
+    """shipped: the weights in the wheel; photo: the photo model in the wheel; ablation: what each part adds; or one of
+    the paper's test sets: rafdb, affectnet7, affectnet8, ferplus."""
     data: Path
     """Folder that `pfvit prepare` made of the data set, or one with NAME_train.parquet, NAME_val.parquet or
     NAME_test.parquet."""
@@ -80,6 +80,8 @@ class Reproduce:
     faces: DataPaths = ()
     """Parquet files of faces for masked pre-training, whose labels are not looked at (the authors took AffectNet's);
     the training part of --data if not given."""
+    points: Path | None = None
+    """photo: the file of mesh points of the faces in --data."""
     preset: str | None = None
     """Other sizes of the model than the recipe's; `pfvit info list` names them all."""
     scale: Literal["full", "try"] = "full"
@@ -102,8 +104,12 @@ class Reproduce:
     def __post_init__(self) -> None:
         at_least(1, self, "seeds")
         positive(self, "minutes")
+        if self.name == "photo":
+            if self.points is None:
+                raise UsageError("photo needs the mesh points of the faces: --points FILE")
+            return
         if self.name not in RECIPES:
-            raise UsageError(f"there is no recipe {self.name!r}; choose from {', '.join(RECIPES)}")
+            raise UsageError(f"there is no recipe {self.name!r}; choose from {', '.join(RECIPES)}, photo")
         known = sorted({row.run for row in RECIPES[self.name].rows})
         if unknown := [name for name in self.only if name not in known]:
             raise UsageError(f"--only {unknown[0]}: this recipe has {', '.join(known)}")

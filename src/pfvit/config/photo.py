@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pfvit.config.checks import at_least, below_one, positive, within
 from pfvit.config.training import DataPaths, Hardware
+from pfvit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,15 @@ class TrainPhoto:
     """Use at most so many faces of each file, to try things out."""
     weights: PhotoWeights = field(default_factory=PhotoWeights)
     hardware: Hardware = field(default_factory=Hardware)
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "masked_faces", "movement_faces", "adversarial_faces", "encoder_lr", "lip_reach")
+        at_least(4, self, "batch")
+        at_least(1, self, "masked_batch", "log_every", "sheet_every", "limit")
+        positive(self, "lr", "discriminator_lr", "masked_lr", "minutes", "checkpoint_minutes")
+        below_one(self, "ema_decay")
+        within(0, 1, self, "small_faces")
+        if not (self.masked_faces or self.movement_faces or self.adversarial_faces):
+            raise UsageError("there is nothing to train: give --masked-faces, --movement-faces or --adversarial-faces")
+        if self.hardware.devices != 1:
+            raise UsageError("the photo model trains in one process: --hardware.devices 1")

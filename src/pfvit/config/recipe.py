@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from pfvit.config.photo import TrainPhoto
 from pfvit.config.training import Pretrain, Train
 
 
@@ -57,4 +58,17 @@ class Recipe:
     compared: tuple[tuple[str, str], ...] = ()
     """Labels of rows: how much accuracy the first has over the second with the same seed."""
     published: tuple[Published, ...] = ()
+    license: str = "as the training data allow"
+
+
+@dataclass(frozen=True)
+class PhotoRecipe:
+    """How the photo model in the wheel is made: one training, whose data and folders `pfvit reproduce` fills in."""
+
+    title: str
+    training: TrainPhoto
+    source: str
+    expected: str
+    hours: float
+    hardware: str
     license: str = "as the training data allow"

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pfvit.config.paper_recipes import AFFECTNET7, AFFECTNET8, FERPLUS, RAFDB
+from pfvit.config.photo import TrainPhoto
 from pfvit.config.presets import architecture
-from pfvit.config.recipe import Measurement, Recipe
+from pfvit.config.recipe import Measurement, PhotoRecipe, Recipe
 from pfvit.config.training import Gan, Hardware, Pretrain, Train
 
 _pretrain = partial(Pretrain, data=(), hardware=Hardware(resident=True))
@@ -146,6 +147,16 @@ ABLATION = Recipe(
     calibrated=True,
     seeds=3,
     compared=tuple((_LABELS[one], _LABELS[other]) for one, other in ("ba", "cb", "da", "db", ("d", "e1"), ("d", "e2"))),
+)
+
+PHOTO = PhotoRecipe(
+    title="The photo model in the wheel",
+    training=TrainPhoto(data=(), points=Path(), out=Path("photo")),
+    source="docs/paper.md, section 8; docs/lab-book.md, the photo model",
+    expected="looks like a photograph (look at the sheets); experiments/measure_poker.py measures it on pairs",
+    hours=20,
+    hardware="two cores with bf16 (AMX); ten minutes of one H200",
+    license="research use: trained on UTKFace (non-commercial), FairFace (CC BY 4.0), LFW, FER2013 (no open licence)",
 )
 
 RECIPES: Mapping[str, Recipe] = {

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pfvit.model import Classifier, Encoder, Generator, Separator
+from pfvit.model.photo import PhotoDrawing, PhotoPFViT
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
@@ -104,3 +105,28 @@ class FaceGraph(nn.Module):
         """Generate faces that lack the share `strength` of their expression."""
         face = self.generator(emotion, residue, strength)
         return ((face + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+class PhotoGraph(nn.Module):
+    """Image bytes of 112 px -> movement maps, probabilities and the two components."""
+
+    def __init__(self, model: PhotoPFViT):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: UInt8[Tensor, "batch high wide 3"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return maps [batch, 9, 56, 56] in the order of `CHANNELS`, probabilities, emotion, residue."""
+        emotion, residue, logits, maps = self.model(image.float().permute(0, 3, 1, 2) / 127.5 - 1)
+        return torch.cat(maps, dim=1), logits.softmax(-1), emotion, residue
+
+
+class DrawingGraph(nn.Module):
+    """Tokens -> a drawn face in [0, 1], channels last."""
+
+    def __init__(self, drawing: PhotoDrawing):
+        super().__init__()
+        self.drawing = drawing
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch size size 3"]:
+        """Draw."""
+        return ((self.drawing(tokens) + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)

@@ -23,16 +23,20 @@ from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
-from pfvit.export.graphs import Answers, FaceGraph, Preprocess, Recogniser
+from pfvit.export.compact import store_in_8_bits
+from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
 from pfvit.export.quantize import quantize
-from pfvit.inference.network import FORMAT, generator_path, int8_path
+from pfvit.inference.network import FORMAT, drawing_path, generator_path, int8_path
 from pfvit.model import PFViT
+from pfvit.model.photo import SIDE as PATCHES
+from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT
 from pfvit.training import checkpoint
 from pfvit.training.build import build_pfvit
 from pfvit.training.pretrained import is_public
 from pfvit.utils.files import atomic_write
 
 OPSET = 20
+PHOTO_OUTPUTS = ("maps", "probabilities", "emotion", "residue")
 
 
 class Calibration(NamedTuple):
@@ -44,8 +48,11 @@ class Calibration(NamedTuple):
 
 
 def export_run(export: Export) -> Path:
-    """Write all files of a run of stage two and return the recogniser's path."""
+    """Write all files of a run of stage two, or of the photo model, and return the first one's path."""
     out = export.out
+    tensors, record = checkpoint.load(export.run)
+    if record["stage"] == "photo":
+        return _export_photo(export, tensors, record)
     model, record = load_model(export.run)
     sizes = checkpoint.architecture_of(record)
     calibration = _calibrate(export, model, record, sizes)
@@ -79,6 +86,33 @@ def export_run(export: Export) -> Path:
         {**about, "pfvit.kind": "generator"},
     )
     return out
+
+
+def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> Path:
+    """Write the photo model, and its drawing beside it, with their large weights stored in 8 bits."""
+    model, free = PhotoPFViT(), {0: torch.export.Dim.DYNAMIC}
+    checkpoint.load_into(model, checkpoint.part_of(tensors, "average"), "photo model", export.run)
+    about = {
+        "pfvit.format": FORMAT,
+        "pfvit.name": export.out.stem,
+        "pfvit.pair": _digest(model),
+        "pfvit.labels": json.dumps(label_set(8)),
+        "pfvit.size": str(SIZE),
+        "pfvit.channels": "3",
+        "pfvit.license": export.license,
+        "pfvit.data": ", ".join(data_seen(record)),
+        "pfvit.steps": str(record["step"]),
+        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
+    }
+    export.out.parent.mkdir(parents=True, exist_ok=True)
+    image = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
+    write(PhotoGraph(model), (image,), {"image": free}, PHOTO_OUTPUTS, export.out, {**about, "pfvit.kind": "photo"})
+    drawing, tokens = drawing_path(export.out), torch.zeros(2, PATCHES * PATCHES, WIDTH)
+    about = {**about, "pfvit.kind": "photo-drawing"}
+    write(DrawingGraph(model.drawing), (tokens,), {"tokens": free}, ["face"], drawing, about)
+    for path in (export.out, drawing):
+        store_in_8_bits(path)
+    return export.out
 
 
 def load_model(run: Path) -> tuple[PFViT, dict]:
@@ -121,15 +155,20 @@ def _calibrate(export: Export, model: PFViT, record: dict, sizes: Architecture) 
     return Calibration(*fit(logits, faces.target.argmax(1), export.logit_adjustment), faces)
 
 
-def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, calibration: Calibration) -> dict[str, str]:
-    """Return the metadata of both files; `pfvit.pair` is the same in files that belong together."""
+def _digest(model: nn.Module) -> str:
+    """Return 16 letters that are the same for files of the same weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, calibration: Calibration) -> dict[str, str]:
+    """Return the metadata of both files; `pfvit.pair` is the same in files that belong together."""
     return {
         "pfvit.format": FORMAT,
         "pfvit.name": export.out.stem,
-        "pfvit.pair": digest.hexdigest()[:16],
+        "pfvit.pair": _digest(model),
         "pfvit.labels": json.dumps(label_set(sizes.classes)),
         "pfvit.size": str(sizes.image_size),
         "pfvit.channels": str(sizes.channels),

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pfvit.model.movement import MovementHead, MovementMaps, Upsample, to_grid
 from pfvit.model.separator import Separated
-from pfvit.model.transformer import LAYER_NORM_EPS, Block, PatchEmbed, initialise, positions
+from pfvit.model.stems import PatchEmbed
+from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
 
 SIZE = 112  # pixels a side
 PATCH = 8

@@ -76,7 +76,7 @@ class Stage(ABC):
         """Put back what `state` gave; InputError that names `source` if it does not fit."""
 
 
-def fit(run: Run, stage: Stage, faces: FaceDataset) -> None:
+def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset) -> None:
     """Train a stage on faces to its end or until the time is up; leaves the checkpoint in the run's folder."""
     config, fabric = run.config, run.fabric
     step, steps = run.resume(stage.restore), run.steps
@@ -141,7 +141,7 @@ def pieces(batch: FaceBatch, count: int) -> list[FaceBatch]:
     ]
 
 
-def _batches(run: Run, faces: FaceDataset, step: int) -> Iterator[FaceBatch]:
+def _batches(run: Run[Pretrain] | Run[Train], faces: FaceDataset, step: int) -> Iterator[FaceBatch]:
     """Return this process's batches from `step` on."""
     config, fabric = run.config, run.fabric
     sizes, hardware = config.model, config.hardware

@@ -69,11 +69,16 @@ class Views(NamedTuple):
     shares: Tensor
 
 
+def points_of(path: Path) -> str | None:
+    """Return under which name a file's mesh points are stored, by a word in the file's name; None if none is known."""
+    return next((name for word, name in POINTS_OF.items() if word in path.name), None)
+
+
 class PhotoFaces:
     """All faces of a run."""
 
     def __init__(self, paths: Sequence[Path], points: Path, lip_reach: float, device: torch.device, limit: int | None):
-        named = [(path, next((name for word, name in POINTS_OF.items() if word in path.name), None)) for path in paths]
+        named = [(path, points_of(path)) for path in paths]
         if unknown := [path.name for path, name in named if name is None]:
             raise InputError(
                 f"no mesh points are known for {', '.join(unknown)}: {points} has {', '.join(POINTS_OF.values())}"
@@ -111,6 +116,10 @@ class PhotoFaces:
 
     def group(self, kind: str, count: int, small: float, generator: torch.Generator) -> list[tuple[int, Tensor]]:
         """Draw `neutral`, `expressive` or `middling` faces, a share `small` of them from the gray sets."""
+        if not any(len(getattr(one, kind)) for one in self.sets):
+            if kind != "middling":
+                raise InputError(f"there are no {kind} faces in the data: the photo model needs both kinds")
+            kind = "expressive"
         gray = [k for k, one in enumerate(self.sets) if one.name in GRAY and len(getattr(one, kind))]
         colour = [k for k, one in enumerate(self.sets) if one.name not in GRAY and len(getattr(one, kind))]
         few = 0 if not gray else count if not colour else round(count * small)

@@ -5,6 +5,7 @@ The step number decides all random numbers, so a run that was stopped goes on as
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from pfvit.model.movement import apply_movement, enlarge, identity_grid
 from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoDiscriminator, PhotoPFViT
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
-from pfvit.training.loop import make_fabric, stop_if_not_finite
+from pfvit.training.distributed import make_fabric
+from pfvit.training.loop import stop_if_not_finite
 from pfvit.training.movement_losses import face_regions, light_losses, mouth_crops, movement_losses
 from pfvit.training.photo_data import PhotoFaces, Views
 from pfvit.training.run import Run
@@ -40,20 +42,16 @@ def train_photo(config: TrainPhoto) -> None:
     fabric = make_fabric(config.hardware)
     run = Run(fabric, config, "photo")
     trainer = PhotoTrainer(config, fabric.device, bf16=fabric._precision.precision == "bf16-mixed")
-    run.record["steps"] = trainer.steps
-    step = 0
-    if config.resume:
-        tensors, step = run.resume()
-        trainer.restore(tensors, run.folder)
-    elif config.start is not None:
+    run.steps = trainer.steps
+    step = run.resume(trainer.restore)
+    if not config.resume and config.start is not None:
         trainer.start_from(config.start)
     count = ", ".join(
         f"{one.name} {len(one.neutral)} neutral {len(one.expressive)} expressive {len(one.middling)} other"
         for one in trainer.faces.sets
     )
     run.say(f"{count}; {trainer.steps} steps on {fabric.device}")
-    with run.progress() as progress:
-        bar = progress.add_task("photo", total=trainer.steps, completed=step, said="")
+    with run.progress(step) as progress:
         while step < trainer.steps and not run.time_is_up():
             terms = trainer.step(step)
             step += 1
@@ -61,7 +59,7 @@ def train_photo(config: TrainPhoto) -> None:
                 values = {name: float(value) for name, value in terms.items()}
                 stop_if_not_finite(terms, step, [])
                 run.log(step, values)
-                progress.update(bar, completed=step, said=f"{trainer.phase(step - 1)[0]} loss {values['loss']:.3f}")
+                progress(step, f"{trainer.phase(step - 1)[0]}, loss {values['loss']:.3f}")
             if step % config.sheet_every == 0 or step == trainer.steps:
                 trainer.sheet(run.folder / "sheets" / f"{step:07d}.png")
             if run.time_to_save():
@@ -272,7 +270,7 @@ class PhotoTrainer:
             tensors |= checkpoint.prefixed(f"{name}_optimizer", checkpoint.optimizer_tensors(optimizer))
         return tensors
 
-    def restore(self, tensors: dict[str, Tensor], folder: Path) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], folder: Path) -> None:
         """Put back what `state` gave."""
         for name, module in self._modules().items():
             checkpoint.load_into(module, checkpoint.part_of(tensors, name), name, folder)

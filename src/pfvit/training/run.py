@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -21,23 +21,28 @@ from pfvit.training import checkpoint, distributed
 from pfvit.utils import console
 
 #: Settings that may differ between a run and its continuation, because the weights do not depend on them.
-FREE_ON_RESUME = {"out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "log_every"} | {
+FREE_ON_RESUME = {"out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "sheet_every", "log_every"} | {
     f"hardware.{name}" for name in ("workers", "resident", "devices", "threads", "shard", "accumulate", "recompute")
 }
 
 
-class Run:
+Settings = TypeVar("Settings", Pretrain, Train, TrainPhoto)
+
+
+class Run(Generic[Settings]):
     """A run folder with its record, logs and clock; the only thing that a stage writes to.
 
     `steps` is the length of the whole training, set before it begins.
     """
 
-    def __init__(self, fabric: Fabric, config: Pretrain | Train | TrainPhoto, stage: str):
+    def __init__(self, fabric: Fabric, config: Settings, stage: str):
         self.fabric, self.config, self.stage = fabric, config, stage
         self.steps = 0
         self.folder = Path(config.out)
         self.began = self.saved = time.monotonic()
-        settings = {**asdict(config), "warmup": config.warmup_epochs}
+        settings = asdict(config)
+        if isinstance(config, Pretrain | Train):
+            settings["warmup"] = config.warmup_epochs
         self.record = json.loads(json.dumps({"stage": stage, "config": settings}, default=str))
         if config.resume:
             if not (self.folder / checkpoint.LAST).is_file():

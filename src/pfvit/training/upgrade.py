@@ -49,7 +49,8 @@ def tensors(old: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def record(old: Mapping[str, Any]) -> dict[str, Any]:
     """Return a checkpoint's record with this version's settings; what no longer exists is left out."""
     config = _renamed(old["config"], SETTINGS)
-    config["model"] = _renamed(config["model"], MODEL)
+    if "model" in config:
+        config["model"] = _renamed(config["model"], MODEL)
     if "game" in config:
         game = config.pop("game")
         frozen = ["encoder"] if config.pop("encoder_stays", False) else []

@@ -1,0 +1,185 @@
+"""The photo model's training, on made-up faces with made-up points: it runs, it learns, it resumes to the bit."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import inside, pfvit, png
+
+from pfvit.config import TrainPhoto
+from pfvit.datasets import mesh_points as mesh
+from pfvit.errors import InputError, UsageError
+from pfvit.inference import network
+from pfvit.model.movement import MovementMaps
+from pfvit.model.photo import SIZE
+from pfvit.training.movement_losses import face_regions, light_losses, lip_signs, mouth_crops, movement_losses
+from pfvit.training.photo_data import PhotoFaces, points_of
+
+FACES = 260
+QUICK = (
+    "--batch", "4", "--masked-batch", "8", "--log-every", "1", "--hardware.precision", "32", "--hardware.threads", "1",
+    "--discriminator-widths", "8", "8", "8", "8",
+)  # fmt: skip
+
+
+def plain_points() -> np.ndarray:
+    """Points of a face in face units; eyes, lips and the tip of the nose are where they belong."""
+    rng = np.random.default_rng(5)
+    points = rng.uniform(-0.6, 0.9, (mesh.POINTS, 2))
+    points[list(mesh.EYES)] = [[-0.5, 0], [0.5, 0]]
+    points[1] = [0, 0.45]
+    x = np.linspace(-0.26, 0.26, 11)
+    for line, height in ((mesh.OUTER_UPPER, 0.78), (mesh.INNER_UPPER, 0.83), (mesh.INNER_LOWER, 0.83)):
+        points[line] = np.stack([x, np.full(11, height)], 1)
+    points[mesh.OUTER_LOWER] = np.stack([x[1:-1], np.full(9, 0.92)], 1)
+    points[list(mesh.CORNERS)] = [[-0.28, 0.84], [0.28, 0.84]]
+    return points
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Faces of 48 px whose mouth is a bar as wide as their points say, and the points."""
+    folder = tmp_path_factory.mktemp("photo")
+    rng = np.random.default_rng(0)
+    smiling = np.arange(FACES) % 2 == 1
+    points = np.repeat(plain_points()[None], FACES, 0) + rng.normal(0, 0.003, (FACES, mesh.POINTS, 2))
+    points[:, 14] = points[:, 13]
+    lips = [*mesh.OUTER_UPPER, *mesh.INNER_UPPER, *mesh.INNER_LOWER, *mesh.OUTER_LOWER]
+    points[np.ix_(smiling, lips, [0])] *= 1.5
+    axis, origin = np.array([0.5, 0.0]), np.array([0.5, 0.4])
+    cells = []
+    for face in points:
+        picture = np.full((48, 48, 3), 140, np.uint8) + rng.integers(0, 20, (48, 48, 1), dtype=np.uint8)
+        half = mesh.mouth_width(face[None])[0] * 0.25
+        picture[38:42, int(48 * (0.5 - half)) : int(48 * (0.5 + half))] = (200, 30, 30)
+        cells.append({"bytes": png(picture), "path": ""})
+    pq.write_table(pa.table({"image": cells}), folder / "faces_color.parquet")
+    flat = points.reshape(FACES, -1)
+    _, _, v = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    shares = np.full((FACES, 8), 0.0005, np.float32)
+    shares[np.arange(FACES), smiling.astype(int)] = 0.99
+    np.savez(
+        folder / "points.npz", mean=flat.mean(0), V=v.T, utk_coef=(flat - flat.mean(0)) @ v.T,
+        utk_oa=np.tile([*origin, *axis], (FACES, 1)), utk_ok=np.ones(FACES, bool), utk_share=shares,
+    )  # fmt: skip
+    return folder
+
+
+def words(folder: Path, out: Path, *more: object) -> list[object]:
+    return ["train-photo", "--data", folder / "faces_color.parquet", "--points", folder / "points.npz", "--out", out,
+            *QUICK, *more]  # fmt: skip
+
+
+def losses(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_three_phases_export_and_reading(folder, tmp_path):
+    amounts = ("--masked-faces", "16", "--movement-faces", "12", "--adversarial-faces", "12")
+    done = pfvit(*words(folder, tmp_path / "run", *amounts), timeout=600)
+    assert done.returncode == 0, done.stderr
+    lines = losses(tmp_path / "run")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]  # two steps of each phase: 8, then 4 + 1 + 1 faces
+    assert "flow" not in lines[1] and "flow" in lines[2] and "realism" not in lines[3] and "mouth_realism" in lines[4]
+    assert list((tmp_path / "run" / "sheets").glob("*.png"))
+    done = pfvit("export", tmp_path / "run", "--out", tmp_path / "mine-photo.onnx", timeout=600)
+    assert done.returncode == 0, done.stderr
+    photo = network._open(tmp_path / "mine-photo.onnx", "photo", 1, network.OUTPUTS["photo"], ())
+    assert photo.run(image=np.zeros((1, SIZE, SIZE, 3), np.uint8))["maps"].shape == (1, 9, 56, 56)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_bit(folder, tmp_path):
+    amounts = ("--masked-faces", "8", "--movement-faces", "6", "--adversarial-faces", "12")
+    assert pfvit(*words(folder, tmp_path / "whole", *amounts), timeout=600).returncode == 0
+    stopped = pfvit(*words(folder, tmp_path / "cut", *amounts, "--minutes", "0.0000001"), timeout=600)
+    assert stopped.returncode == 0 and "0 of 4 steps" in stopped.stderr
+    done = pfvit(*words(folder, tmp_path / "cut", *amounts, "--resume"), timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_what_is_wrong_is_said(folder, tmp_path, capsys):
+    assert points_of(Path("faces_fair_160.parquet")) == "fair" and points_of(Path("mine.parquet")) is None
+    odd = tmp_path / "mine.parquet"
+    odd.write_bytes((folder / "faces_color.parquet").read_bytes())
+    with pytest.raises(InputError, match=r"no mesh points are known for mine\.parquet"):
+        PhotoFaces([odd], folder / "points.npz", 0.6, torch.device("cpu"), None)
+    with pytest.raises(UsageError, match="nothing to train"):
+        TrainPhoto(data=(), points=Path(), out=Path(), masked_faces=0, movement_faces=0, adversarial_faces=0)
+    said = inside(capsys, "reproduce", "photo", "--data", folder, "--out", tmp_path / "out")
+    assert said.returncode == 2 and "--points" in said.stderr
+
+
+def square_points(count: int = 2) -> torch.Tensor:
+    """Points of plain faces in pictures: eyes at (0.25, 0.4) and (0.75, 0.4)."""
+    place = plain_points() * 0.5 + [0.5, 0.4]
+    return torch.from_numpy(place.astype(np.float32))[None].repeat(count, 1, 1)
+
+
+def maps(**given: torch.Tensor) -> MovementMaps:
+    still = {"base": 2, "split": 2, "height": 1, "gate": 1, "light": 3}
+    return MovementMaps(**{name: given.get(name, torch.zeros(2, count, 56, 56)) for name, count in still.items()})
+
+
+def test_maps_that_say_what_the_teacher_says_cost_nothing():
+    q = square_points()
+    regions = face_regions(q, torch.ones(2))
+    known, moving = torch.ones(2, dtype=torch.bool), torch.zeros(2)
+    right = maps(base=torch.full((2, 2, 56, 56), 0.06), height=regions.line)
+    terms = movement_losses(right, q + 0.03, q, known, moving, regions)
+    assert float(terms["flow"]) == pytest.approx(0, abs=1e-5) and float(terms["line"]) == pytest.approx(0, abs=1e-6)
+    assert float(terms["roughness"]) == 0 and float(terms["split_outside"]) == 0
+    wrong = movement_losses(maps(height=regions.line), q + 0.03, q, known, moving, regions)
+    assert float(wrong["flow"]) > 0.1
+    unknown = movement_losses(maps(), q + 0.03, q, ~known, moving, regions)
+    assert float(unknown["flow"]) == 0 and float(unknown["line"]) == 0
+
+
+def test_lips_part_by_the_split():
+    q = square_points()
+    p = q.clone()
+    p[..., 1] -= 0.02 * lip_signs()
+    regions, known = face_regions(q, torch.ones(2)), torch.ones(2, dtype=torch.bool)
+    split = torch.zeros(2, 2, 56, 56)
+    split[:, 1] = -0.04
+    parted = movement_losses(maps(split=split), p, q, known, torch.zeros(2), regions)
+    whole = movement_losses(maps(), p, q, known, torch.zeros(2), regions)
+    assert (
+        float(parted["flow"]) == pytest.approx(0, abs=1e-5) < float(whole["flow"])
+        and float(parted["split_outside"]) > 0
+    )
+
+
+def test_the_lip_line_by_hand_and_mirrored():
+    q = square_points(1)
+    regions = face_regions(q, torch.ones(1))
+    row = 0.4 + 0.83 * 0.5  # of the line of the lips, in shares of the side
+    middle = regions.line[0, 0, :, 28]
+    heights = row - (torch.arange(56) + 0.5) / 56
+    assert torch.allclose(middle, heights, atol=1e-4)
+    assert int(regions.mouth[0, 0, :, 28].argmin()) == int(row * 56)
+    mirrored = q.clone()
+    mirrored[..., 0] = 1 - q[..., 0]
+    flipped = face_regions(mirrored, -torch.ones(1))
+    for one, other in zip(regions, flipped, strict=True):
+        assert torch.allclose(one, other.flip(3), atol=1e-4)
+
+
+def test_light_is_free_only_where_it_does_nothing():
+    regions = face_regions(square_points(), torch.ones(2))
+    dark, bright = torch.zeros(2, 3, 56, 56), torch.full((2, 3, 56, 56), 0.1)
+    assert float(light_losses(dark, torch.zeros(2), regions)) == 0
+    assert (
+        float(light_losses(bright, torch.ones(2), regions)) > float(light_losses(bright, torch.zeros(2), regions)) > 0
+    )
+
+
+def test_mouths_are_cut_where_they_are():
+    face = torch.zeros(1, 3, 112, 112)
+    face[:, :, 88:96, 40:72] = 1  # the mouth: rows around 0.82 of the side
+    cut = mouth_crops(face, square_points(1))
+    assert cut.shape == (1, 3, 56, 56) and float(cut[0, 0, 24:32, 20:36].mean()) > 0.9
