@@ -148,10 +148,7 @@ def test_lips_part_by_the_split():
     split[:, 1] = -0.04
     parted = movement_losses(maps(split=split), p, q, known, torch.zeros(2), regions)
     whole = movement_losses(maps(), p, q, known, torch.zeros(2), regions)
-    assert (
-        float(parted["flow"]) == pytest.approx(0, abs=1e-5) < float(whole["flow"])
-        and float(parted["split_outside"]) > 0
-    )
+    assert float(parted["flow"]) < 1e-5 < float(whole["flow"]) and float(parted["split_outside"]) > 0
 
 
 def test_the_lip_line_by_hand_and_mirrored():

@@ -14,7 +14,7 @@ class PhotoWeights:
 
     flow: float = 30.0
     """Flows to the teacher's points. In the adversarial phase it falls to `flow_end` of this."""
-    flow_end: float = 0.35
+    flow_end: float = 0.8
     line: float = 30.0
     """Height above the line of the closed lips."""
     split_outside: float = 40.0
@@ -25,9 +25,9 @@ class PhotoWeights:
     """How much of that counts near the lips, which have to be met more precisely."""
     outside: float = 60.0
     """No flow outside the face."""
-    still: float = 30.0
+    still: float = 40.0
     """No flow on neutral faces."""
-    unchanged: float = 12.0
+    unchanged: float = 20.0
     """Neutral faces keep their pixels."""
     light: float = 2.0
     """Light is small, smooth, inside the face, and not for neutral faces."""

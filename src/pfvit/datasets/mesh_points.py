@@ -150,7 +150,11 @@ JAW_FOLLOWS, JAW_OPENING = 0.3, 0.25
 
 
 #: Log odds of a smile before a face is looked at: in photographs smiles are more common than neutral faces.
-SMILE_ODDS = float(np.log(2))
+SMILE_ODDS = float(np.log(4))
+
+
+#: A face with a smaller share of neutral has no part that stays as it is.
+EXPRESSIVE = 0.25
 
 
 class NeutralTeacher:
@@ -266,7 +270,7 @@ class NeutralTeacher:
             if kind > 1:
                 weights[:, kind] = shares[:, kind]
         left = 1 - weights.sum(1)
-        smile = self._smile(seen)
+        smile = np.where(shares[:, 0] < EXPRESSIVE, 1.0, self._smile(seen))
         weights[:, 1] = left * smile
         weights[:, 0] = left * (1 - smile)
         return weights

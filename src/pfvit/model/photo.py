@@ -167,7 +167,9 @@ class PhotoDiscriminator(nn.Module):
         self.neutral = nn.Linear(last, 1)
 
     def forward(self, face: Float[Tensor, "batch 3 high wide"]) -> Judgement:
-        """Judge faces, or mouths, with pixels in [-1, 1]."""
+        """Judge faces, or mouths, with pixels in [-1, 1], whatever their brightness and contrast."""
+        mean = face.mean((1, 2, 3), keepdim=True)
+        face = 0.5 * (face - mean) / (face.std((1, 2, 3), keepdim=True) + 0.05)
         features = self.body(F.pixel_unshuffle(face, 2).contiguous(memory_format=torch.channels_last))
         summary = self.deep(features).mean((2, 3))
         return Judgement(

@@ -142,13 +142,17 @@ def movement_losses(
 def light_losses(
     light: Float[Tensor, "batch 3 side side"], still: Float[Tensor, " batch"], regions: FaceRegions
 ) -> Float[Tensor, ""]:
-    """Keep the added light small, smooth, inside the face, and off neutral faces."""
+    """Keep the added light small, smooth, inside the face, off neutral faces, and the picture as bright as it was.
+
+    Neutral photos are darker on the whole than smiling ones, so a discriminator would have faces darkened.
+    """
     size = light.abs()
     return (
-        0.5 * size.mean()
-        + 2 * (size * still[:, None, None, None]).mean()
+        size.mean()
+        + 4 * (size * still[:, None, None, None]).mean()
         + 2 * roughness(light)
-        + 2 * (size * (regions.face > 1)).mean()
+        + 8 * (size * (regions.face > 1)).mean()
+        + 8 * light.mean((2, 3)).abs().mean()
     )
 
 

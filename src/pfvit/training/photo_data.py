@@ -217,7 +217,7 @@ def _face_set(
     neutral = found & mesh.strictly_neutral(c, shares)
     if name in GRAY:  # fewer of them, and smaller: a trace of a smile is not to be seen
         neutral = found & (shares[:, 0] > mesh.STRICT_NEUTRAL) & (shares[:, 1] < 0.05) & (mesh.mouth_opening(c) < 0.03)
-    expressive = found & (shares[:, 0] < 0.25)
+    expressive = found & (shares[:, 0] < mesh.EXPRESSIVE)
     q = teacher(c, shares)
     q[neutral] = c[neutral]
     p = _inside_lips(c, lip_reach * ~neutral[:, None, None])
