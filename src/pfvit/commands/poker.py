@@ -5,6 +5,10 @@ from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.config import Poker
 from pfvit.data.images import Metadata
 from pfvit.inference.reader import Reader
+from pfvit.utils.console import say
+
+#: Faces whose change is trusted less are named.
+SURE = 0.5
 
 
 def poker(config: Poker) -> int:
@@ -15,6 +19,10 @@ def poker(config: Poker) -> int:
     reader.generator.check()
     namer = Namer(make_folder(config.out), inputs)
     for result in inputs.results(reader, config.whole):
+        for reading in result.faces:
+            if config.strength and reading.trust < SURE:
+                why = "it may be turned away, covered or no face"
+                say(f"{result.source}, face {reading.face}: hardly changed or not at all, as {why}")
         if config.in_photo and result.image is not None and result.faces:
             photo = result.image
             for reading in result.faces:

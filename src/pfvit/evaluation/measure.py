@@ -17,7 +17,7 @@ from pfvit.evaluation.figures import reliability
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
-from pfvit.inference.generator import FaceGenerator
+from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.rendering import heat_over, save_sheet
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
@@ -131,7 +131,8 @@ def _change(
 ) -> FaceChange:
     """Return the change to the poker face, by whichever generator `pfvit poker` would take for this face."""
     if generator.moves(image):
-        return movement_change(generator.maps([image])[0])
+        ((maps, agreement),) = generator.careful_maps([image])
+        return movement_change(maps).times(trust_of(agreement))
     return drawn_change(image, before, after, generator.small_generator.emphasis).times(damping)
 
 

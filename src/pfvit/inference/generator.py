@@ -11,6 +11,11 @@ from pfvit.inference import network
 
 #: Gray crops up to this side are left to the drawings of the small model, which was trained on such faces.
 SMALL_SIDE = 64
+#: Below this agreement of a face's movement with its mirror image's nothing is changed, above the second all is: nine
+#: frontal smiles in ten reach 0.94; pictures in which no face mesh was found have 0.67 in the middle, noise 0.8.
+DISAGREE, AGREE = 0.80, 0.92
+#: Flows whose energy is below this move nothing that could disagree.
+STILL = 1e-3
 
 
 class FaceGenerator:
@@ -70,6 +75,15 @@ class FaceGenerator:
         """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_edit.MAPS`."""
         return [maps for (maps,) in self._photo_each(crops, ("maps",))]
 
+    def careful_maps(self, crops: Sequence[Pixels]) -> list[tuple[NDArray[np.float32], float]]:
+        """Return each crop's maps averaged with those of its mirror image, and how far the two agree, from 0 to 1.
+
+        Where a face is turned away, covered or no face at all, the two disagree.
+        """
+        both = self.maps([view for crop in crops for view in (crop, crop[:, ::-1])])
+        pairs = zip(both[::2], map(_mirrored, both[1::2]), strict=True)
+        return [(np.float32(0.5) * (one + other), _agreement(one, other)) for one, other in pairs]
+
     def draw_photo(self, crop: Pixels, strength: float) -> NDArray[np.float32]:
         """Return the crop as the photo model draws it, float32 [112, 112, 3] in [0, 1], with a share of its emotion."""
         ((emotion, residue),) = self._photo_each([crop], ("emotion", "residue"))
@@ -84,3 +98,23 @@ class FaceGenerator:
 
 def _is_gray(crop: Pixels) -> bool:
     return bool((crop[..., 0] == crop[..., 1]).all() and (crop[..., 1] == crop[..., 2]).all())
+
+
+def trust_of(agreement: float) -> float:
+    """Return the share of a change that is applied, from 0 to 1, by how far a face and its mirror image agree."""
+    share = float(np.clip((agreement - DISAGREE) / (AGREE - DISAGREE), 0, 1))
+    return share * share * (3 - 2 * share)
+
+
+def _mirrored(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the maps of a face, given those of its mirror image: x points the other way."""
+    turned = maps[:, :, ::-1].copy()
+    turned[[0, 2]] *= -1
+    return turned
+
+
+def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the cosine between two predictions of flow and split, at least 0; 1 where nothing moves."""
+    a, b = one[:4].ravel(), other[:4].ravel()
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return 1.0 if size < STILL else max(0.0, float(a @ b) / size)

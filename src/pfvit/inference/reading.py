@@ -15,7 +15,7 @@ from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
-from pfvit.inference.generator import FaceGenerator
+from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.rendering import heat_over, panels
 
@@ -53,8 +53,8 @@ class Reading:
     generator: FaceGenerator = field(repr=False)
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
-    maps: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
-    """The photo model's maps, once they are known; an empty list before."""
+    maps: list[tuple[NDArray[np.float32], float]] = field(default_factory=list, repr=False)
+    """The photo model's maps and how far they can be trusted, once they are known; an empty list before."""
 
     @cached_property
     def components(self) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ class Reading:
             turn = np.exp(-1j * self.frame.roll) / self.frame.side
             place = ((self.landmarks[3:5] - [self.frame.x, self.frame.y]) @ [1, 1j]) * turn
             corners = np.stack([place.real, place.imag], axis=1) + 0.5
-        return measure_movement(movement_change(self._maps), corners)
+        return measure_movement(movement_change(self._maps[0]), corners)
 
     def to_dict(self) -> dict[str, object]:
         """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
@@ -185,10 +185,19 @@ class Reading:
         self.to_pil().save(file, "PNG")
         return file.getvalue()
 
+    @property
+    def trust(self) -> float:
+        """How far the movement of this face can be trusted, from 0 to 1: a change fades out with it.
+
+        It is low where the photo model says other things of a face and of its mirror image, as it does of heads that
+        are turned away, of covered mouths, and of what is no face. 1 for faces that the photo model does not see.
+        """
+        return trust_of(self._maps[1]) if self._moves else 1.0
+
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            return movement_change(self._maps).times(strength)
+            return movement_change(self._maps[0]).times(strength * self.trust)
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
         return change.times(neutral_damping(self.probabilities[NEUTRAL]))
@@ -198,9 +207,9 @@ class Reading:
         return self.generator.moves(self.crop)
 
     @property
-    def _maps(self) -> NDArray[np.float32]:
+    def _maps(self) -> tuple[NDArray[np.float32], float]:
         if not self.maps:
-            self.maps.extend(self.generator.maps([self.crop]))
+            self.maps.extend(self.generator.careful_maps([self.crop]))
         return self.maps[0]
 
     def draw(self, strength: float) -> NDArray[np.float32]:
@@ -216,7 +225,7 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
     moved = [reading for reading in readings if reading.generator.moves(reading.crop)]
     if moved:
-        found = moved[0].generator.maps([reading.crop for reading in moved])
+        found = moved[0].generator.careful_maps([reading.crop for reading in moved])
         for reading, maps in zip(moved, found, strict=True):
             reading.maps[:] = [maps]
     drawn = [reading for reading in readings if not reading.generator.moves(reading.crop)]

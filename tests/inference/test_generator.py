@@ -1,0 +1,58 @@
+"""Which generator makes a face, and how far its movement is trusted."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pfvit.inference.generator import AGREE, DISAGREE, SMALL_SIDE, FaceGenerator, trust_of
+
+GRAY = np.full((SMALL_SIDE, SMALL_SIDE, 3), 90, np.uint8)
+COLOUR = GRAY + np.array([0, 1, 2], np.uint8)
+
+
+def generator(answer) -> FaceGenerator:
+    """A generator whose photo model answers by a function of pictures [height, width, 3]."""
+    made = FaceGenerator(SimpleNamespace())
+    photo = SimpleNamespace(size=56, each=lambda crops, outputs: [(answer(crop),) for crop in crops])
+    made.__dict__["photo"] = photo
+    return made
+
+
+def flow_to(crop: np.ndarray) -> np.ndarray:
+    """Maps that move every place towards the brightest column, as a model that is right under mirroring would."""
+    maps = np.zeros((9, 56, 56), np.float32)
+    bright = crop.mean((0, 2)).argmax() / crop.shape[1]
+    maps[0] = 0.1 * (bright - 0.5)
+    maps[1] = 0.02
+    return maps
+
+
+def test_small_gray_faces_go_to_the_small_generator():
+    made = generator(flow_to)
+    assert not made.moves(GRAY) and made.moves(COLOUR) and made.moves(np.repeat(GRAY, 2, axis=0))
+    made.__dict__["photo"] = None
+    assert not made.moves(COLOUR)
+
+
+def test_what_agrees_under_mirroring_is_trusted():
+    face = np.zeros((112, 112, 3), np.uint8)
+    face[:, 80] = 255
+    ((maps, agreement),) = generator(flow_to).careful_maps([face])
+    assert agreement == pytest.approx(1, abs=0.01) and maps[:2] == pytest.approx(flow_to(face)[:2], abs=2e-3)
+
+
+def test_what_disagrees_under_mirroring_is_not():
+    def stubborn(crop):  # says "to the right" of a face and of its mirror image
+        maps = np.zeros((9, 56, 56), np.float32)
+        maps[0] = 0.1
+        return maps
+
+    ((maps, agreement),) = generator(stubborn).careful_maps([COLOUR])
+    assert agreement == 0 and not maps[0].any()
+    ((_, still),) = generator(lambda crop: np.zeros((9, 56, 56), np.float32)).careful_maps([COLOUR])
+    assert still == 1, "where nothing moves nothing disagrees"
+
+
+def test_trust_grows_smoothly():
+    assert [trust_of(a) for a in (0, DISAGREE, (DISAGREE + AGREE) / 2, AGREE, 1)] == pytest.approx([0, 0, 0.5, 1, 1])
