@@ -21,6 +21,7 @@ from pfvit.detection.base import Face
 from pfvit.errors import InputError
 from pfvit.inference.reader import Reader, crop_faces
 from pfvit.inference.reading import Reading, prepare
+from pfvit.inference.steady import SteadyMovement
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import prefetch
@@ -72,6 +73,7 @@ class VideoRun:
     def __init__(self, config: Video, source: VideoReader, reader: Reader, closing: ExitStack):
         self.config, self.source, self.reader = config, source, reader
         self.tracker = Tracker(config.smoothing)
+        self.steady = SteadyMovement()
         self.timeline = Timeline(reader.recogniser.labels)
         folder = make_folder(config.out)
         stem = "webcam" if source.live else stem_of(config.path)
@@ -179,7 +181,9 @@ class VideoRun:
         found = [crop_faces(one.frame.image, one.faces) for one in tracked]
         read = self.reader.read_found(found, [self.config.path] * len(tracked))
         if self.config.poker:
-            prepare([reading for faces in read for reading in faces], self.config.strength)
+            frames = [(one.frame.time, faces, one.persons) for one, faces in zip(tracked, read, strict=True)]
+            self.steady.add(frames)
+            prepare([face for faces in read for face in faces], self.config.strength)
         for (frame, _, persons), faces in zip(tracked, read, strict=True):
             pairs = zip(faces, persons, strict=True)
             self._write(frame, [self._smoothed(face, person, frame) for face, person in pairs])

@@ -81,8 +81,8 @@ class FaceGenerator:
         Where a face is turned away, covered or no face at all, the two disagree.
         """
         both = self.maps([view for crop in crops for view in (crop, crop[:, ::-1])])
-        pairs = zip(both[::2], map(_mirrored, both[1::2]), strict=True)
-        return [(np.float32(0.5) * (one + other), _agreement(one, other)) for one, other in pairs]
+        pairs = zip(both[::2], map(mirrored, both[1::2]), strict=True)
+        return [(np.float32(0.5) * (one + other), agreement_of(one, other)) for one, other in pairs]
 
     def draw_photo(self, crop: Pixels, strength: float) -> NDArray[np.float32]:
         """Return the crop as the photo model draws it, float32 [112, 112, 3] in [0, 1], with a share of its emotion."""
@@ -106,14 +106,14 @@ def trust_of(agreement: float) -> float:
     return share * share * (3 - 2 * share)
 
 
-def _mirrored(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def mirrored(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the maps of a face, given those of its mirror image: x points the other way."""
     turned = maps[:, :, ::-1].copy()
     turned[[0, 2]] *= -1
     return turned
 
 
-def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def agreement_of(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Return the cosine between two predictions of flow and split, at least 0; 1 where nothing moves."""
     a, b = one[:4].ravel(), other[:4].ravel()
     size = float(np.linalg.norm(a) * np.linalg.norm(b))

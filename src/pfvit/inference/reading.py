@@ -223,7 +223,7 @@ class Reading:
 
 def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
-    moved = [reading for reading in readings if reading.generator.moves(reading.crop)]
+    moved = [reading for reading in readings if reading.generator.moves(reading.crop) and not reading.maps]
     if moved:
         found = moved[0].generator.careful_maps([reading.crop for reading in moved])
         for reading, maps in zip(moved, found, strict=True):
