@@ -197,7 +197,8 @@ class Records(Table):
         self.done.update(source for source, _ in begun)
 
     def _check(self, before: Mapping[str, object]) -> None:
-        differ = [flag(name) for name, value in self.settings.items() if before.get(name) != value]
+        # What an earlier version could not set is not in there.
+        differ = [flag(name) for name, value in self.settings.items() if before.get(name, value) != value]
         if differ:
             raise InputError(f"{self.part} was begun with another {', '.join(differ)}: give the same, or delete it")
 
