@@ -28,8 +28,8 @@ PACKAGE = {"inference", "errors"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {
     "batch", "config", "datasets", "detection", "emotions", "errors", "inference", "rendering", "service", "utils",
-    "video", "weights", "data.filesystem", "data.images", "data.labelled", "data.labels", "data.label_schemes",
-    "data.parquet", "data.sources", *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs",
+    "video", "weights", "data.filesystem", "data.formats", "data.images", "data.pictures", "data.labelled",
+    "data.labels", "data.label_schemes", "data.parquet", "data.sources", *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs",
     "output_files", "poker", "predict", "prepare", "result_table", "serve", "video")), "evaluation",
 }  # fmt: skip
 HEAVY = {"torch", "onnx", "onnxscript", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"}
