@@ -27,11 +27,16 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 PACKAGE = {"inference", "errors"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {
-    "batch", "config", "datasets", "detection", "emotions", "errors", "inference", "rendering", "service", "utils",
-    "video", "weights", "data.filesystem", "data.formats", "data.images", "data.pictures", "data.labelled",
-    "data.labels", "data.label_schemes", "data.parquet", "data.sources", *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs",
-    "output_files", "poker", "predict", "prepare", "result_table", "serve", "video")), "evaluation",
-}  # fmt: skip
+    *("batch", "config", "datasets", "detection", "emotions", "errors", "evaluation", "inference", "rendering"),
+    *("service", "utils", "video", "weights"),
+    *(
+        f"data.{name}"
+        for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
+    ),
+    *("data.parquet", "data.sources"),
+    *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
+    *(f"commands.{verb}" for verb in ("prepare", "result_table", "serve", "video")),
+}
 HEAVY = {"torch", "onnx", "onnxscript", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"}
 NEVER = {"torchvision", "timm", "litdata"}
 MOST_FLAT = 8
