@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from conftest import png
+from helpers import PHOTO
 
 from pfvit import Reader
 from pfvit.__main__ import main
+from pfvit.commands.result_table import MOVEMENT
 from pfvit.emotions import EIGHT
 
 
@@ -235,3 +237,21 @@ def test_photos_are_annotated(weights, tmp_path, monkeypatch, capsys):
         with Image.open(tmp_path / "out" / "a.png") as shown:
             row = np.asarray(shown)[50] != 48  # across both faces: an edge on either side of each box
         assert row[[10, 49]].any() and row[80:125].any() == (boxes == 2)
+
+
+def test_movement_has_columns_of_its_own(tmp_path, capsys):
+    """The portrait smiles; a small gray face has another model, and no movement."""
+    photo, small = tmp_path / "a.jpg", tmp_path / "b.png"
+    photo.write_bytes(PHOTO.read_bytes())
+    small.write_bytes(png(np.full((48, 48), 128, np.uint8)))
+    table = tmp_path / "people.csv"
+    assert main(["predict", str(photo), "--movement", "--output", str(table)]) == 0
+    (row,) = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines())
+    moved = {name: float(row[name]) for name in MOVEMENT}
+    assert moved["movement_mouth_width"] > 0.05 and moved["movement_mouth_corners"] > 0.02
+    assert moved["movement_mouth_opening"] >= 0 and all(abs(value) < 1 for value in moved.values())
+    capsys.readouterr()
+    assert main(["predict", str(small), "--movement", "--json", "--whole"]) == 0
+    assert json.loads(capsys.readouterr().out)["movement"] is None
+    assert main(["predict", str(photo), "--json"]) == 0
+    assert "movement" not in json.loads(capsys.readouterr().out)

@@ -82,7 +82,7 @@ def test_flags_in_the_text_exist():
 
 def test_the_sections_of_the_command_line_name_their_own_flags():
     page = (ROOT / "docs" / "cli.md").read_text()
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
+    sections = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE))
     assert set(VERBS) <= set(sections)
     for verb in VERBS:
         assert "Exit status" in sections[verb], f"{verb} has no exit status"

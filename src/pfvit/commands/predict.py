@@ -9,10 +9,10 @@ from rich.text import Text
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
-from pfvit.commands.result_table import Records, rows_of
+from pfvit.commands.result_table import MOVEMENT, Records, rows_of
 from pfvit.config import Predict
 from pfvit.inference.reader import Reader
-from pfvit.inference.reading import Reading
+from pfvit.inference.reading import Reading, prepare
 from pfvit.rendering import annotated
 from pfvit.utils.console import emit, say, show, table_width
 from pfvit.utils.text import printable
@@ -32,8 +32,14 @@ def predict(config: Predict) -> int:
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
     if config.output is None:
         return answer(config, inputs, reader, None)
-    settings = {"weights": reader.recogniser.pair, "whole": config.whole, "min_score": config.min_score}
-    with Records(config.output, reader.recogniser.labels, config.resume, settings) as records:
+    settings = {
+        "weights": reader.recogniser.pair,
+        "whole": config.whole,
+        "min_score": config.min_score,
+        "movement": config.movement,
+    }
+    columns = dict.fromkeys(reader.recogniser.labels, "float32") | (MOVEMENT if config.movement else {})
+    with Records(config.output, columns, config.resume, settings) as records:
         return answer(config, inputs, reader, records)
 
 
@@ -44,10 +50,13 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     lines: list[tuple[str, ...]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
+        if config.movement:
+            prepare(faces, strength=0)  # all faces of the picture at once
+        rows = rows_of(result, faces, config.movement) if config.json or records is not None else []
         if records is not None:
-            records.add(result, faces)
+            records.write(rows)
         if config.json:
-            for row in rows_of(result, faces):
+            for row in rows:
                 emit(json.dumps(row))
         elif records is None:
             lines += [cells(reading, config.top) for reading in faces]

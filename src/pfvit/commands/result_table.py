@@ -17,6 +17,7 @@ from typing import Any, Self
 from pfvit.config.checks import flag
 from pfvit.data import parquet
 from pfvit.errors import InputError
+from pfvit.inference.movement import Movement
 from pfvit.inference.reader import Result
 from pfvit.inference.reading import Reading
 from pfvit.utils.files import atomic_write, cannot_write, lock, remove
@@ -39,6 +40,8 @@ COLUMNS = {
 }
 
 
+#: Columns of `pfvit predict --movement`: see `pfvit.inference.movement.Movement`.
+MOVEMENT = {f"movement_{name}": "float32" for name in Movement._fields}
 #: Spreadsheets take a text that begins so for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SETTINGS = "settings"
@@ -108,7 +111,8 @@ class Table:
             row = json.loads(line)
             left, top, width, height = row.pop("box", (None,) * 4)
             shares = row.pop("probabilities", {})
-            flat = {**row, "left": left, "top": top, "width": width, "height": height, **shares}
+            moved = {f"movement_{name}": share for name, share in (row.pop("movement", None) or {}).items()}
+            flat = {**row, "left": left, "top": top, "width": width, "height": height, **shares, **moved}
             yield {name: flat.get(name) for name in self.columns}
 
     def _parquet(self, path: Path) -> None:
@@ -152,10 +156,10 @@ class Records(Table):
     remedy = "; --resume goes on with it"
     left_over = "--resume goes on with it, or delete it"
 
-    def __init__(self, path: Path, labels: Sequence[str], resume: bool, settings: Mapping[str, object]):
+    def __init__(self, path: Path, columns: dict[str, str], resume: bool, settings: Mapping[str, object]):
         self.done: Counter[str] = Counter()
         self.settings = dict(settings)
-        super().__init__(path, COLUMNS | dict.fromkeys(labels, "float32"), resume)
+        super().__init__(path, COLUMNS | columns, resume)
 
     def skip(self, source: str) -> bool:
         """Return whether a picture is done already; each call counts one off, as names may repeat."""
@@ -163,10 +167,6 @@ class Records(Table):
             return False
         self.done[source] -= 1
         return True
-
-    def add(self, result: Result, faces: Sequence[Reading]) -> None:
-        """Write a picture's rows, so that a kill now loses none of them."""
-        self.write(rows_of(result, faces))
 
     def _continue(self) -> None:
         """Count what is done. The last picture is done anew: some of its rows may not have come through."""
@@ -203,8 +203,8 @@ class Records(Table):
             raise InputError(f"{self.part} was begun with another {', '.join(differ)}: give the same, or delete it")
 
 
-def rows_of(result: Result, faces: Sequence[Reading]) -> list[dict[str, object]]:
+def rows_of(result: Result, faces: Sequence[Reading], movement: bool = False) -> list[dict[str, object]]:
     """Return what is said of a picture: an object per face, or one that names a picture without, or what is wrong."""
     if result.problem is not None:
         return [{"source": result.source, "error": utf8(str(result.problem))}]
-    return [face.to_dict() for face in faces] or [{"source": result.source}]
+    return [face.to_dict(movement) for face in faces] or [{"source": result.source}]

@@ -97,6 +97,8 @@ class Predict:
     """Write each photo with boxes and names into this folder."""
     picture: Path | None = None
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
+    movement: bool = False
+    """Also say how far brows, lids and mouth are from where they are in the face's own poker face."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
     top: int = 3

@@ -155,7 +155,7 @@ PHOTO = PhotoRecipe(
     source="docs/paper.md, section 8; docs/lab-book.md, the photo model",
     expected="looks like a photograph (look at the sheets); experiments/measure_poker.py measures it on pairs",
     hours=20,
-    hardware="two cores with bf16 (AMX); ten minutes of one H200",
+    hardware="two cores with bf16 (AMX)",
     license="research use: trained on UTKFace (non-commercial), FairFace (CC BY 4.0), LFW, FER2013 (no open licence)",
 )
 

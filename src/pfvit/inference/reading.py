@@ -155,8 +155,12 @@ class Reading:
             corners = np.stack([place.real, place.imag], axis=1) + 0.5
         return measure_movement(movement_change(self._maps[0]), corners)
 
-    def to_dict(self) -> dict[str, object]:
-        """Return what `pfvit predict --json` prints; all of it are plain numbers and text."""
+    def to_dict(self, movement: bool = False) -> dict[str, object]:
+        """Return what `pfvit predict --json` prints, as plain numbers and text; with `movement`, `movement` too.
+
+        It is {region: shares of the distance between the eyes}, or None for faces that the photo model does not see.
+        """
+        regions = self.movement._asdict() if movement and self.movement is not None else None
         return {
             "source": self.source,
             "face": self.face,
@@ -167,6 +171,9 @@ class Reading:
             "unsure": self.unsure,
             "entropy": round(self.entropy, 4),
             "probabilities": {name: round(share, 6) for name, share in self.probabilities.items()},
+            **(
+                {"movement": regions and {name: round(share, 4) for name, share in regions.items()}} if movement else {}
+            ),
         }
 
     def to_pil(self) -> Image.Image:
