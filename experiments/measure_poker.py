@@ -120,6 +120,7 @@ def main() -> None:
         answers = said[k * count : (k + 1) * count]
         each = [measures(a, t, f, c) for a, t, f, c in zip(answers, truth, faces, calms, strict=True)]
         rows[name] = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+    dial(pairs, reader, options.judge)
     names = list(next(iter(rows.values())))
     print("| | " + " | ".join(names) + " |\n|---" + "|---" * len(names) + "|")
     for name, row in rows.items():
@@ -129,6 +130,22 @@ def main() -> None:
             np.concatenate(kinds[name], 1) for name in ("smile", "poker face", "real neutral", "neutral, after poker")
         ]
         Image.fromarray(np.concatenate(lines, 0)).save(options.out)
+
+
+def dial(pairs: list, reader: Reader, judge: Path) -> None:
+    """Print how steadily lips move with the strength: Spearman's rank correlation over nine strengths from -1 to 1.
+
+    It is between the strength and how near the lips are to where they lie in the poker face.
+    """
+    strengths = np.linspace(-1, 1, 9)
+    ranks = []
+    for smile, _ in pairs:
+        face = reader.read(smile)[0]
+        made = [_as_cut(face.paste_back(smile, float(strength)), face) for strength in strengths]
+        lips = [in_face_units(one["landmarks"])[list(LIPS)] for one in judged(made, judge)]
+        gaps = [np.linalg.norm(there - lips[-1], axis=1).mean() for there in lips]
+        ranks.append(float(np.corrcoef(strengths, np.argsort(np.argsort(-np.array(gaps))))[0, 1]))
+    print(f"dial: rank correlation {np.mean(ranks):.3f}, lowest {min(ranks):.3f}, {len(ranks)} faces\n")
 
 
 def _as_cut(photo: np.ndarray, face: object) -> np.ndarray:

@@ -23,7 +23,7 @@ ORDER = (
     {"model", "weights", "emotions", "errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-#: The package itself gives `read`, `Reader`, `Reading`, `transfer`; `__version__` may be imported by all.
+#: The package itself gives `read`, `Reader`, `Reading`; `__version__` may be imported by all.
 PACKAGE = {"inference", "errors"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {

@@ -11,7 +11,7 @@ from pfvit.errors import InputError
 
 if TYPE_CHECKING:
     from pfvit.inference.reader import Reader, read
-    from pfvit.inference.reading import Reading, transfer
+    from pfvit.inference.reading import Reading
 
 # onnxruntime's own builds look up a host of Microsoft's and write a device id and events into the user's home. It
 # reads this variable when it is loaded, so it must be set before; child processes inherit it. To keep the telemetry:
@@ -20,7 +20,7 @@ if os.environ.get("PFVIT_ORT_TELEMETRY") != "1":
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Reader", "Reading", "__version__", "read", "transfer"]
+__all__ = ["InputError", "Reader", "Reading", "__version__", "read"]
 
 
 #: Name -> module that has it; loaded when first asked for, as reading a picture takes numpy and onnxruntime.
@@ -28,7 +28,6 @@ _LAZY = {
     "Reader": "pfvit.inference.reader",
     "Reading": "pfvit.inference.reading",
     "read": "pfvit.inference.reader",
-    "transfer": "pfvit.inference.reading",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import pfvit, png
 from PIL import Image
 
-from pfvit import InputError, Reader, transfer
+from pfvit import InputError, Reader
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
 from pfvit.inference.reading import FULL_LIGHT
@@ -113,18 +113,6 @@ def test_a_whole_photo_keeps_its_size_and_all_but_its_faces(weights, tmp_path, c
     assert changed[40, 15:25].min() > 40 and changed[40, 105:115].min() > 40 and not changed[:, 66:88].any()
     assert main(["poker", str(path), *words, "--strength", "0"]) == 0
     assert np.array_equal(opened(out / "p.png"), photo)
-
-
-def test_an_expression_is_put_on_another_face(weights, tmp_path):
-    reader = Reader(weights, threads=1)
-    giver, taker = (reader.read(np.full((30, 30, 3), v, np.uint8), whole=True)[0] for v in (50, 200))
-    moved = transfer(giver, taker)  # the fake's emotional component is nothing, so nothing changes
-    assert np.array_equal(moved, taker.crop)
-    other = tmp_path / "other"
-    other.mkdir()
-    (stranger,) = Reader(fake_weights.write(other, pair="9999"), threads=1).read(giver.crop, whole=True)
-    with pytest.raises(InputError, match="different weights"):
-        transfer(stranger, taker)
 
 
 def test_nothing_is_lost_when_names_meet(weights, tmp_path, capsys):

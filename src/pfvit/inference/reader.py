@@ -15,12 +15,12 @@ from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.inference import network
 from pfvit.inference.generator import FaceGenerator
-from pfvit.inference.reading import Reading, transfer
+from pfvit.inference.reading import Reading
 from pfvit.utils.cores import cores
 from pfvit.utils.prefetch import gather, prefetch, thread_map
 from pfvit.utils.text import utf8
 
-__all__ = ["FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read", "transfer"]
+__all__ = ["FaceCrop", "Item", "Picture", "Reader", "Reading", "Result", "crop_faces", "read"]
 
 #: Pictures are gathered until they are so many, or take so many bytes, and their faces are then recognised together.
 PICTURES_AT_ONCE = 32

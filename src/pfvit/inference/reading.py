@@ -245,20 +245,6 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
                 reading.drawings[share] = face
 
 
-def transfer(giver: Reading, taker: Reading) -> Pixels:
-    """Put one face's expression on another: uint8 [height, width, 3], the taker's crop with the giver's expression.
-
-    The giver's emotional component takes the place of the taker's, and the residue stays. Both must be readings of the
-    same weights, or InputError. What it can do is what the poker face can: see the model card.
-    """
-    if giver.generator.recogniser.pair != taker.generator.recogniser.pair:
-        raise InputError("the two faces were read with different weights: read both with one Reader")
-    drawn = taker.generator.generate(giver.components[0][None], taker.components[1][None], 0.0)[0]
-    return apply_change(
-        taker.crop, drawn_change(taker.crop, taker.draw(0.0), drawn, taker.generator.small_generator.emphasis)
-    )
-
-
 def _check_strength(strength: float) -> None:
     if not -1 <= strength <= 1:
         raise InputError(f"strength must be from -1 to 1, not {strength}", status=2)
