@@ -150,8 +150,9 @@ class Terminated(KeyboardInterrupt):
 
 def usage() -> str:
     """Return the text of `pfvit --help`."""
+    wide = max(map(len, VERBS)) + 2
     rows = "\n".join(
-        f"  {name:<10}{verb.summary}" + (f"  [{verb.extra}]" if verb.extra else "") for name, verb in VERBS.items()
+        f"  {name:<{wide}}{verb.summary}" + (f"  [{verb.extra}]" if verb.extra else "") for name, verb in VERBS.items()
     )
     return (
         "usage: pfvit VERB [options]\n\n"
