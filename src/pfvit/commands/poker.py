@@ -14,7 +14,7 @@ SURE = 0.5
 def poker(config: Poker) -> int:
     """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
     inputs = Inputs(config.paths, leave_out=[config.out])
-    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
+    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
     # A generator that is missing should be known before the first picture is read.
     reader.generator.check()
     namer = Namer(make_folder(config.out), inputs)

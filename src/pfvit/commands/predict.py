@@ -29,7 +29,7 @@ NARROWEST = 8  # characters that are left of a picture's name at least
 def predict(config: Predict) -> int:
     """Print or write what is read in every face, and pictures if asked to."""
     inputs = Inputs(config.paths, [folder for folder in (config.picture, config.annotate) if folder is not None])
-    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
+    reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
     if config.output is None:
         return answer(config, inputs, reader, None)
     settings = {

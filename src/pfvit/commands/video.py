@@ -61,7 +61,7 @@ def video(config: Video) -> int:
     source = VideoReader(config.path)
     with ExitStack() as closing:
         closing.callback(source.close)
-        reader = Reader(config.weights, threads=config.threads, providers=(config.provider,))
+        reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
         if config.poker:
             reader.generator.check()  # a missing file should be known before the first frame
         return VideoRun(config, source, reader, closing).run()

@@ -16,6 +16,7 @@ from pfvit.errors import UsageError
 #: Endings of the tables that `predict --output` writes.
 TABLES = (".jsonl", ".csv", ".parquet")
 Provider = Literal["cpu", "cuda", "coreml", "directml", "openvino"]
+Look = Literal["quick", "normal", "thorough"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ class Predict:
     """Also say how far brows, lids and mouth are from where they are in the face's own poker face."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
+    look: Look = "normal"
+    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
+    too, and takes many times as long."""
     top: int = 3
     """How many emotions the table for people names."""
     min_score: float = 0.0
@@ -136,6 +140,9 @@ class Poker:
     """Write the whole photo, in its own size, with all its faces changed: `<source stem>.png`."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
+    look: Look = "normal"
+    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
+    too, and takes many times as long."""
     weights: Path | None = None
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     threads: int | None = None
@@ -167,6 +174,9 @@ class Video:
     """With --poker, the share of the expression to remove: 1 gives the poker face, -1 exaggerates."""
     every: int = 4
     """Look for faces in every so many frames; between two looks they are placed on the way."""
+    look: Look = "normal"
+    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
+    too, and takes many times as long."""
     smoothing: float = 0.3
     """Seconds over which a person's probabilities are smoothed; 0: not at all."""
     min_score: float = 0.7
@@ -203,6 +213,9 @@ class Batch:
     """Go on with what an earlier run left: parts that are there are not read again."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
+    look: Look = "normal"
+    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
+    too, and takes many times as long."""
     rows: int | None = None
     """Pictures in a part: what a crash may lose, for each process. 2000 if not given, and fewer where otherwise some
     processes would have nothing to do."""

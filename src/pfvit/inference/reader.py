@@ -1,12 +1,13 @@
 """A picture -> the faces in it, each with what is read in it (`pfvit.inference.reading`). Needs no torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from numpy.typing import NDArray
 
+from pfvit.config.inference import Look
 from pfvit.data.images import Metadata, Photo, Pixels, at_size
 from pfvit.data.pictures import Item, Picture, load, name_of
 from pfvit.detection.alignment import Frame, cut, frame
@@ -85,19 +86,21 @@ class Reader:
         detector: Detector | None = None,
         threads: int | None = None,
         providers: Sequence[str] = (),
+        look: Look = "normal",
     ) -> None:
         """Open a recogniser (the shipped one if not given); `threads` are all cores if not given.
 
         `providers` say what the networks run on, first choice first: cpu (if not given), cuda, coreml, directml or
-        openvino, where the installed onnxruntime can use them. InputError for what it cannot use and for weights that
-        cannot be read; the detector is looked for when first needed.
+        openvino, where the installed onnxruntime can use them. `look` says how hard to look for faces: quick, normal or
+        thorough (`pfvit.detection.detector`); it is not used with a `detector`. InputError for what it cannot use and
+        for weights that cannot be read.
         """
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be 1 or more, not {threads}")
         path = None if weights is None else Path(weights)
         self.recogniser = network.open_answering(path, threads, providers)
         self.generator = FaceGenerator(self.recogniser, threads, providers)
-        self._detector = detector
+        self._detector = LibFaceDetection(look=look) if detector is None else detector
         self.threads = threads or cores()
 
     def __enter__(self) -> Self:
@@ -106,15 +109,10 @@ class Reader:
     def __exit__(self, *problem: object) -> None:
         del self.recogniser, self.generator
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        state.pop("detector", None)  # the default one is opened again where it is needed
-        return state
-
-    @cached_property
+    @property
     def detector(self) -> Detector:
         """The detector in use."""
-        return LibFaceDetection() if self._detector is None else self._detector
+        return self._detector
 
     def read(self, image: Picture, whole: bool = False, source: str | None = None) -> list[Reading]:
         """Return the faces in one picture, left to right; an empty list if there are none.
@@ -149,7 +147,7 @@ class Reader:
         others go on. An Item gives a picture a name and a key. Raises InputError only for what concerns all pictures,
         such as a missing detector.
         """
-        many = not whole and getattr(self.detector, "thread_safe", isinstance(self.detector, LibFaceDetection))
+        many = not whole and getattr(self.detector, "thread_safe", False)
         found = thread_map(partial(self._found, whole=whole), prefetch(pictures), self.threads if many else 1)
         for some in gather(found, PICTURES_AT_ONCE, BYTES_AT_ONCE, lambda one: one.bytes):
             yield from self._together(some)

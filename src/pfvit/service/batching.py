@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ import numpy as np
 
 from pfvit.config import Limits
 from pfvit.data.images import Photo, Pixels
-from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError
 from pfvit.inference.network import AT_ONCE
 from pfvit.inference.reader import FaceCrop, Reader
@@ -74,11 +73,8 @@ class Engine:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
-        with suppress(InputError):  # where no detector is installed, faces that are cropped already can still be read
+        with suppress(InputError):  # in a build without a detector, faces that are cropped already can still be read
             self.reader.read(warm)
-            if isinstance(self.reader.detector, LibFaceDetection):
-                # Its library is not safe for threads in its first call only, which was just made.
-                self.reader.detector.lock = nullcontext()
         for lane in self.lanes:
             lane.start()
         gc.collect()
