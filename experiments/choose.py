@@ -22,9 +22,10 @@ from pfvit.emotions import EIGHT, NEUTRAL
 from pfvit.evaluation import metrics
 from pfvit.export.calibration import fit, held_out_faces, logits_of
 from pfvit.export.onnx import export_run, load_model
-from pfvit.inference.face_edit import carry_over, change_of, due
+from pfvit.inference.drawn_change import drawn_change, neutral_damping
+from pfvit.inference.face_edit import apply_change
+from pfvit.inference.generator import FaceGenerator
 from pfvit.inference.network import open_recogniser
-from pfvit.inference.reading import Artist
 from pfvit.training import checkpoint
 
 ADJUSTMENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -49,8 +50,8 @@ def adjustment(run: Path, held_out: Path, flip_tta: bool) -> None:
 def gain(run: Path, training: Path, held_out: Path) -> None:
     """Print what each change gain does to expressive and to neutral faces."""
     with tempfile.TemporaryDirectory() as folder:
-        artist = Artist(open_recogniser(export_run(Export(run, Path(folder) / "some.onnx", held_out))), None)
-        labels = artist.recogniser.labels
+        generator = FaceGenerator(open_recogniser(export_run(Export(run, Path(folder) / "some.onnx", held_out))))
+        labels = generator.recogniser.labels
         every = Labelled([training], EIGHT, "ferplus", clean=True)
         samples = list(every)
         samples = samples[:: len(samples) // FACES][:FACES]
@@ -60,16 +61,16 @@ def gain(run: Path, training: Path, held_out: Path) -> None:
         for start in track(range(0, len(samples), BATCH), "drawing"):
             some = samples[start : start + BATCH]
             images = [sample.image for sample in some]
-            shares = artist.recogniser.probabilities(images)[:, neutral].tolist()
-            emotion, residue = map(np.stack, zip(*artist.components(images), strict=True))
-            old, new = (artist.draw(emotion, residue, strength) for strength in (0.0, 1.0))
+            shares = generator.recogniser.probabilities(images)[:, neutral].tolist()
+            emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
+            old, new = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
             for times in GAINS:
                 changes = [
-                    change_of(image, before, after, times).times(due(share))
+                    drawn_change(image, before, after, times).times(neutral_damping(share))
                     for image, before, after, share in zip(images, old, new, shares, strict=True)
                 ]
-                calm = [carry_over(image, change) for image, change in zip(images, changes, strict=True)]
-                answers = artist.recogniser.probabilities(calm).argmax(1)
+                calm = [apply_change(image, change) for image, change in zip(images, changes, strict=True)]
+                answers = generator.recogniser.probabilities(calm).argmax(1)
                 for sample, before, after, answer in zip(some, images, calm, answers, strict=True):
                     if sample.truth == NEUTRAL:
                         changed[times].append(np.abs(after.astype(float) - before).mean() / 255)

@@ -23,8 +23,9 @@ ORDER = (
     {"model", "weights", "emotions", "errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-#: The package itself gives `read`, `Reader`, `Reading`; `__version__` may be imported by all.
-PACKAGE = {"inference", "errors"}
+#: The package itself gives `read`, `Reader`, what they return and their errors;
+#: `__version__` may be imported by all.
+PACKAGE = {"data", "detection", "errors", "inference"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {
     *("batch", "config", "datasets", "detection", "emotions", "errors", "evaluation", "inference", "rendering"),

@@ -7,10 +7,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pfvit.errors import InputError
+from pfvit.errors import InputError, PictureError
 
 if TYPE_CHECKING:
-    from pfvit.inference.reader import Reader, read
+    from pfvit.data.pictures import Item
+    from pfvit.detection.base import Face
+    from pfvit.inference.reader import Reader, Result, read
     from pfvit.inference.reading import Reading
 
 # onnxruntime's own builds look up a host of Microsoft's and write a device id and events into the user's home. It
@@ -20,13 +22,26 @@ if os.environ.get("PFVIT_ORT_TELEMETRY") != "1":
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "Reader", "Reading", "__version__", "read"]
+__all__ = [
+    "Face",
+    "InputError",
+    "Item",
+    "PictureError",
+    "Reader",
+    "Reading",
+    "Result",
+    "__version__",
+    "read",
+]
 
 
 #: Name -> module that has it; loaded when first asked for, as reading a picture takes numpy and onnxruntime.
 _LAZY = {
+    "Face": "pfvit.detection.base",
+    "Item": "pfvit.data.pictures",
     "Reader": "pfvit.inference.reader",
     "Reading": "pfvit.inference.reading",
+    "Result": "pfvit.inference.reader",
     "read": "pfvit.inference.reader",
 }
 

@@ -128,6 +128,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_measured(tmp_path, weights
     status, report, said = evaluate(capsys, "--data", path, tmp_path / "missing.parquet", "--weights", weights)
     assert status == 1 and report["n"] == 2 and report["left_out"]["unreadable"] == 2
     assert "v.parquet#1" in said and "missing.parquet is not there" in said
+    status, report, said = evaluate(capsys, "--data", tmp_path / "missing.parquet", "--weights", weights)
+    assert (status, report) == (1, {}) and "missing.parquet is not there" in said
+    assert "missing.parquet could be read: what is wrong is named above" in said and "could name" not in said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from conftest import png
 from helpers import flat
 from PIL import Image
 
+import pfvit
 from pfvit import InputError, Reader
 from pfvit.data.pictures import load
 from pfvit.detection.base import Face
@@ -21,6 +22,7 @@ from pfvit.errors import PictureError
 from pfvit.inference.reader import PICTURES_AT_ONCE, Item
 from pfvit.utils.prefetch import AHEAD, thread_map
 
+PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
@@ -237,3 +239,13 @@ def test_decoding_in_threads_leaves_the_warnings_of_others_alone(tmp_path):
 def test_threads_are_one_or_more(reader):
     with pytest.raises(InputError, match="1 or more"):
         Reader(reader.recogniser.path, threads=0)
+
+
+def test_what_public_calls_take_and_return_can_be_imported(reader):
+    assert all(getattr(pfvit, name) is not None for name in pfvit.__all__)
+    (result,) = reader.stream([pfvit.Item("one", b"no picture")])
+    assert isinstance(result, pfvit.Result) and isinstance(result.problem, pfvit.PictureError)
+    assert issubclass(pfvit.PictureError, pfvit.InputError)
+    with Image.open(PHOTO) as photo:
+        (face,) = reader.detector.detect(np.asarray(photo.convert("RGB")))
+    assert isinstance(face, pfvit.Face)

@@ -257,6 +257,10 @@ def test_a_video_without_frames(weights, tmp_path, capsys):
 def test_what_is_not_there(weights, tmp_path, capsys):
     assert "none.mp4 is not there" in refused(capsys, tmp_path / "none.mp4", tmp_path / "out", weights)
     assert "is a folder" in refused(capsys, tmp_path, tmp_path / "out", weights)
+    for name in ("p.jpg", "p.png", "p.webp", "p.avif"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+        said = refused(capsys, tmp_path / name, tmp_path / "out", weights)
+        assert f"{name} is a picture, not a video: `pfvit predict` reads it" in said
     assert "download it first" in refused(capsys, "rtsp://127.0.0.1:9/x", tmp_path / "out", weights)
     assert "there is no webcam" in refused(capsys, "webcam:93", tmp_path / "out", weights)
 

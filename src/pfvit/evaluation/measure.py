@@ -61,7 +61,10 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
             measure(batch, generator, judge, config.faces, tally, sheet)
             progress.advance(task, len(batch))
     if not tally.truth:
-        raise InputError(f"no labelled face in {', '.join(map(str, config.data))} that {recogniser.path} could name")
+        what = f"no labelled face in {', '.join(map(str, config.data))}"
+        if faces.unreadable:
+            raise InputError(f"{what} could be read: what is wrong is named above")
+        raise InputError(f"{what} that {recogniser.path} could name")
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
         "data": [utf8(path.name) for path in config.data],

@@ -58,7 +58,7 @@ class Network:
     pair: str
     """Equal in a recogniser and the generator that was trained with it."""
     emphasis: float
-    """Of a generator: how many times its change is applied to a face (`pfvit.inference.reader.carry_over`)."""
+    """Of a generator: how many times its change is applied to a face (`pfvit.inference.drawn_change`)."""
     about: Mapping[str, str] = field(repr=False)
     """All that the file says: licence, training data, metrics, temperature."""
     threads: int | None = None

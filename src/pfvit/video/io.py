@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.video import VideoFrame as AVFrame
 from av.video import VideoStream
 
-from pfvit.data.formats import is_address
+from pfvit.data.formats import HEAD, is_address, kind_of
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError
 from pfvit.utils.files import cannot_write, remove, sync, unfinished
@@ -233,9 +233,21 @@ def _open_file(source: str) -> InputContainer:
     if path.is_dir():
         raise InputError(f"{source} is a folder; `pfvit video` takes one video, `pfvit predict` folders of pictures")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as problem:
         raise InputError(f"{source} cannot be read as a video: {_reason(problem)}") from problem
+    if _is_picture(path, container):
+        container.close()
+        raise InputError(f"{source} is a picture, not a video: `pfvit predict` reads it")
+    return container
+
+
+def _is_picture(path: Path, container: InputContainer) -> bool:
+    """Return whether a file holds one picture. FFmpeg opens those as videos of one frame."""
+    if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+        return True
+    with path.open("rb") as file:
+        return container.duration is None and kind_of(file.read(HEAD)) in ("AVIF", "HEIF")
 
 
 def _open_webcam(source: str) -> InputContainer:
