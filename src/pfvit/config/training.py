@@ -1,5 +1,6 @@
 """Settings of the verbs that train. What only recipes set (`config.recipes`) has no flag on the command line."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ Precision = Literal["auto", "32", "bf16"]
 #: What can be kept from learning. The discriminator's stem is a copy of the encoder's.
 Part = Literal["encoder", "separator", "classifier", "discriminator_stem"]
 MAX_SEED = 2**31 - 1
+MOST_SIDE = 2.0  # of a window, as a share of a picture's side
 #: Warm-up that is not given: an epoch, or this share of the training if that is less.
 WARMUP_SHARE = 0.1
 
@@ -75,6 +77,12 @@ class Training:
     """Decay of matrices."""
     protocol: Literal["clean", "official"] = "clean"
     """clean leaves out rows whose pixels are also in another split (`also_in`)."""
+    views: Literal["plain", "wild"] = "plain"
+    """How faces are augmented. wild is for pictures of users: every framing, turned, small, compressed, blurred, badly
+    lit, partly covered (`data/wild.py`; stage one takes the framing alone)."""
+    window: tuple[str, ...] = ()
+    """FILE=SIDE,DOWN for files with a wider view than the others: the square that frames the face, as a share of the
+    picture's side, and how far below the middle it is, in half sides; as in faces_color=0.92,-0.08."""
     seed: int = 0
     """Of weights, order, masks and augmentation."""
     minutes: float | None = None
@@ -93,10 +101,25 @@ class Training:
         at_least(0, self, "warmup", "weight_decay", "checkpoint_minutes")
         at_least(1, self, "log_every")
         within(0, MAX_SEED, self, "seed")
+        self.windows()
         if self.warmup is not None and self.warmup > self.epochs:
             raise UsageError(
                 f"--warmup {self.warmup:g} is more than --epochs {self.epochs:g}: --lr would never be reached"
             )
+
+    def windows(self) -> dict[str, tuple[float, float]]:
+        """Return {stem of a file's name: side and down} of --window; UsageError for words unlike faces=0.92,-0.08."""
+        found = {}
+        for word in self.window:
+            name, _, numbers = word.rpartition("=")
+            try:
+                side, down = map(float, numbers.split(","))
+            except ValueError:
+                side = down = math.nan
+            if not (name and 0 < side <= MOST_SIDE and abs(down) < 1):
+                raise UsageError(f"--window takes FILE=SIDE,DOWN as in faces_color=0.92,-0.08, not {word}")
+            found[Path(name).stem] = (side, down)
+        return found
 
     @property
     def warmup_epochs(self) -> float:
@@ -238,6 +261,15 @@ class Train(Training):
     A frozen discriminator_stem takes a third of the time, and is as steady as a projected GAN (arXiv 2111.01007)."""
     ema_decay: Annotated[float, Suppress] = 0.999
     """Decay of the averaged weights, which are evaluated and exported; it rises to this over the first steps."""
+    teacher: DataPaths = ()
+    """Distillation: learn the averaged answers of these too. Recognisers (NAME.onnx), run folders of `pfvit train`, or
+    the answers that an earlier run kept (RUN/teachers.safetensors)."""
+    teacher_share: float = 0.5
+    """Share of the teachers' answers in the targets of labelled faces; the rest is the labels."""
+    unlabelled: DataPaths = ()
+    """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
+    unlabelled_share: float = 1 / 3
+    """Share of each step's faces that comes from --unlabelled."""
     evaluate_every: int = 400
     """Validate and write a sample sheet every so many steps."""
     gan: Gan = field(default_factory=Gan)
@@ -248,11 +280,17 @@ class Train(Training):
         within(0, 1, self, "mixup", "cutmix", "oversample", "random_erasing", "fit_emotion_subspace")
         below_one(self, "label_smoothing", "drop_path", "ema_decay")
         positive(self, "layer_decay")
-        within(0, 1, self, "layer_decay")
+        within(0, 1, self, "layer_decay", "teacher_share")
         if self.mixup + self.cutmix > 1:
             raise UsageError(f"--mixup {self.mixup:g} and --cutmix {self.cutmix:g} are shares: at most 1 together")
         if self.order not in ORDERS:
             raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
+        if self.unlabelled and not self.teacher:
+            raise UsageError("--unlabelled faces are learnt from teachers: name some with --teacher")
+        if self.unlabelled and not 0 < self.batch - self.labelled_batch < self.batch:
+            raise UsageError(f"--unlabelled-share {self.unlabelled_share:g} leaves one kind of faces out of a batch")
+        if self.teacher and self.labels == "ml":
+            raise UsageError("--teacher needs other --labels than ml, where any emotion above zero counts as right")
         if self.labels == "ml" and (self.mixup or self.cutmix or self.label_smoothing):
             raise UsageError(
                 "--labels ml needs --mixup 0 --cutmix 0 --label-smoothing 0: any emotion above zero counts as right"
@@ -270,6 +308,11 @@ class Train(Training):
     def generator_only(self) -> bool:
         """Whether nothing but the generator and the discriminator learns."""
         return {"encoder", "separator", "classifier"} <= {*self.freeze}
+
+    @property
+    def labelled_batch(self) -> int:
+        """Labelled faces per step; they come first in it."""
+        return self.batch - round(self.batch * self.unlabelled_share) if self.unlabelled else self.batch
 
     @property
     def gan_batch(self) -> int:

@@ -30,6 +30,10 @@ class Draws:
         """Draw from [low, high)."""
         return low + (high - low) * self.uniform(*shape)
 
+    def shared_normal(self, *shape: int) -> Float[Tensor, "..."]:
+        """Draw normal numbers that all rows of the step share."""
+        return torch.randn(*shape, generator=self.generator)
+
 
 def to_unit(image: UInt8[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
     """Turn bytes into pixels in [-1, 1]."""
@@ -47,15 +51,35 @@ def warp(
     angle: Float[Tensor, " batch"],
     shift: Float[Tensor, "batch 2"],
     flip: Float[Tensor, " batch"],
+    window: Float[Tensor, "batch 2"] | None = None,
 ) -> Float[Tensor, "batch channels high wide"]:
     """Zoom in by a factor, turn by radians, shift by shares of the side (x, y), and mirror where `flip` is 1.
 
-    Bilinear; pixels beyond the edge repeat it.
+    Bilinear; pixels beyond the edge repeat it. `window` is the square within each picture that frames a face as the
+    others are framed (`face_batch.Window`): that is what is zoomed and turned.
     """
     mirror = 1 - 2 * flip
     cosine, sine = angle.cos() / zoom, angle.sin() / zoom
-    # Maps each output position (x, y in [-1, 1]) to where its pixel comes from.
-    matrix = torch.stack([cosine * mirror, -sine, -2 * shift[:, 0], sine * mirror, cosine, -2 * shift[:, 1]]).to(face)
+    matrix = torch.stack([cosine * mirror, -sine, -2 * shift[:, 0], sine * mirror, cosine, -2 * shift[:, 1]])
+    return resample(face, matrix if window is None else within(matrix, window))
+
+
+def within(matrix: Float[Tensor, "6 batch"], window: Float[Tensor, "batch 2"]) -> Float[Tensor, "6 batch"]:
+    """Return the map into pictures that a map (`resample`) into their windows stands for."""
+    side, down = window.to(matrix).unbind(1)
+    matrix = matrix * side
+    matrix[5] += down
+    return matrix
+
+
+def resample(
+    face: Float[Tensor, "batch channels high wide"], matrix: Float[Tensor, "6 batch"]
+) -> Float[Tensor, "batch channels high wide"]:
+    """Take the pixel at (x, y) from (a x + b y + c, d x + e y + f), where `matrix` holds a to f of each face.
+
+    x and y go from -1 to 1 between the picture's edges. Bilinear; pixels beyond the edge repeat it.
+    """
+    matrix = matrix.to(face)
     _, _, height, width = face.shape
     x = (torch.arange(width, device=face.device, dtype=face.dtype) * 2 + 1) / width - 1
     y = (torch.arange(height, device=face.device, dtype=face.dtype) * 2 + 1) / height - 1
@@ -72,6 +96,7 @@ def geometry(
     zoom: tuple[float, float],
     degrees: float,
     shift: float,
+    window: Float[Tensor, "batch 2"] | None = None,
 ) -> Float[Tensor, "batch channels high wide"]:
     """Warp each face at random: zoom between the given two, turn and shift up to the given amounts, flip half."""
     low, high = (math.log(z) for z in zoom)
@@ -81,6 +106,7 @@ def geometry(
         angle=draws.between(-degrees, degrees) * (math.pi / 180),
         shift=draws.between(-shift, shift, 2),
         flip=(draws.uniform() < 0.5).float(),
+        window=window,
     )
 
 

@@ -6,23 +6,22 @@ position: resuming is exact, there are no partial batches, and two ranks see tog
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from pfvit.data.face_batch import FaceBatch, Window
 from pfvit.data.label_schemes import scheme_targets
 from pfvit.data.labels import label_targets, vote_targets
 from pfvit.emotions import EMOTIONS_KEY, FERPLUS_VOTES
@@ -30,16 +29,6 @@ from pfvit.errors import InputError, UsageError
 
 #: Row groups whose rows are mixed with one another; more mix better and take more memory.
 GROUPS_MIXED = 8
-
-
-class FaceBatch(NamedTuple):
-    """Some faces of one step: pixels from 0 to 255, and distributions over emotions."""
-
-    image: UInt8[Tensor, "batch channels high wide"]
-    target: Float[Tensor, "batch classes"]
-    name: list[str]
-    place: list[int]
-    """Position of each row in the step's whole batch: the same for any number of ranks."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,9 @@ class FaceDataset:
 
     `clean` leaves out rows whose pixels are also in another split. Targets are the shares of the votes, with `hard` the
     majority, with `scheme` one of `label_schemes.SCHEMES`; `order` says what the numbers of a label column mean.
-    `oversample`, from 0 to 1, shows rare emotions more often. Pictures are decoded when they are read. InputError for
-    files that cannot be read or hold nothing to learn from.
+    `oversample`, from 0 to 1, shows rare emotions more often. `windows` are those of files that are not framed as the
+    others, by the stem of their names. Pictures are decoded when they are read. InputError for files that cannot be
+    read or hold nothing to learn from.
     """
 
     def __init__(
@@ -70,8 +60,12 @@ class FaceDataset:
         clean: bool = True,
         scheme: str | None = None,
         oversample: float = 0.0,
+        windows: Mapping[str, tuple[float, float]] | None = None,
     ):
         self.classes, self.labelled, self.hard, self.order, self.scheme = classes, labelled, hard, order, scheme
+        self.oversample, self.windows = oversample, windows or {}
+        self.answers: Mapping[tuple[Path, int], np.ndarray] = {}
+        self.teacher_share = 0.0
         self.groups: list[RowGroup] = []
         self.labels: dict[tuple[Path, int], np.ndarray] = {}
         self.kept: FaceBatch | None = None
@@ -80,13 +74,28 @@ class FaceDataset:
         if not self.groups:
             raise InputError(f"no usable rows in {', '.join(map(str, paths))}")
         self.weights: np.ndarray | None = None
-        if oversample:
-            counts = np.sum([np.bincount(self._emotions(group), minlength=classes) for group in self.groups], axis=0)
-            self.weights = np.maximum(counts, 1.0) ** -oversample
+        if oversample and labelled:
+            self._weigh()
+
+    def teach(self, answers: Mapping[tuple[Path, int], np.ndarray], share: float) -> None:
+        """Take teachers' answers into the targets: `share` of them, from 0 to 1, and the rest is the labels.
+
+        `answers` are distributions [rows of the group, classes] by path and index of each row group. Faces without
+        labels have no other targets.
+        """
+        self.answers, self.teacher_share = answers, share
+        if self.oversample and not self.labelled:
+            self._weigh()
+
+    def _weigh(self) -> None:
+        counts = np.sum([np.bincount(self._emotions(group), minlength=self.classes) for group in self.groups], axis=0)
+        self.weights = np.maximum(counts, 1.0) ** -self.oversample
 
     def _emotions(self, group: RowGroup) -> np.ndarray:
-        """Return the likeliest emotion of each row of a group that takes part."""
-        return self.targets_of(self.labels[group.path, group.index][np.asarray(group.rows)]).argmax(axis=1)
+        """Return the likeliest emotion of each row of a group that takes part: its label, or else the teachers'."""
+        key, rows = (group.path, group.index), np.asarray(group.rows)
+        shares = self.targets_of(self.labels[key][rows]) if self.labelled else self.answers[key][rows]
+        return shares.argmax(axis=1)
 
     def _add(self, path: Path, clean: bool) -> None:
         try:
@@ -148,8 +157,7 @@ class FaceDataset:
         """Decode rows, given as (place, group, row), at one size; one that is no picture raises InputError."""
         if self.kept is not None:
             rows = [self.positions[group.path, group.index, row] for _, group, row in members]
-            image, target = self.kept.image[rows], self.kept.target[rows]
-            return FaceBatch(image, target, [self.kept.name[row] for row in rows], [place for place, _, _ in members])
+            return self.kept.pick(rows)._replace(place=[place for place, _, _ in members])
         images, labels, names = [], [], []
         for _, group, row in members:
             name = f"{group.path.name}#{group.index}:{row}"
@@ -163,8 +171,15 @@ class FaceDataset:
                 labels.append(self.labels[group.path, group.index][row])
             names.append(name)
         target = self.targets_of(np.stack(labels)) if labels else np.zeros((len(names), self.classes), np.float32)
+        if self.answers:
+            taught = np.stack([self.answers[group.path, group.index][row] for _, group, row in members])
+            share = self.teacher_share if labels else 1.0
+            target = ((1 - share) * target + share * taught).astype(np.float32)
+        window = None
+        if self.windows:
+            window = torch.tensor([self.windows.get(group.path.stem, Window()) for _, group, _ in members])
         image = torch.from_numpy(np.stack(images))
-        return FaceBatch(image, torch.from_numpy(target), names, [place for place, _, _ in members])
+        return FaceBatch(image, torch.from_numpy(target), names, [place for place, _, _ in members], window)
 
     def pools(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[list[RowGroup], np.ndarray, np.ndarray]]:
         """Yield one epoch in its order from position `start` on, as (groups, index of the group, row) of each pool.
@@ -208,6 +223,13 @@ def parquet_files(paths: Sequence[Path]) -> list[Path]:
         if not path.exists() or (path.is_dir() and not list(path.glob("*.parquet"))):
             raise InputError(f"{path} is not there; give Parquet files with an image column, or a folder of them")
     return files
+
+
+def check_windows(windows: Mapping[str, Any], *data: FaceDataset) -> None:
+    """Raise UsageError for a window of a file that no data set has."""
+    there = {group.path.stem for faces in data for group in faces.groups}
+    if missing := [name for name in windows if name not in there]:
+        raise UsageError(f"--window {missing[0]}: no such file; there are {', '.join(sorted(there))}")
 
 
 @lru_cache(maxsize=2 * GROUPS_MIXED)
@@ -255,9 +277,12 @@ class Stream(IterableDataset):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        first: int | None = None,
     ):
-        if batch % world:
+        """`first` is where its rows begin in a larger batch of several streams; None: they are the whole batch."""
+        if batch % world and first is None:
             raise UsageError(f"a batch of {batch} faces cannot be shared evenly by {world} processes")
+        self.first = first or 0
         self.faces, self.batch, self.size, self.channels = faces, batch, size, channels
         self.seed, self.start, self.rank, self.world = seed, start, rank, world
 
@@ -269,7 +294,7 @@ class Stream(IterableDataset):
                 whole = ((groups[i], row) for groups, which, rows in runs for i, row in zip(which, rows, strict=True))
                 mine = [
                     (place, group, int(row))
-                    for place, (group, row) in enumerate(whole)
+                    for place, (group, row) in enumerate(whole, self.first)
                     if place % self.world == self.rank
                 ]
                 yield self.faces.read(mine, self.size, self.channels)
@@ -292,7 +317,7 @@ class Stream(IterableDataset):
             epoch, position = epoch + 1, 0
 
 
-def loader(stream: Stream, workers: int, pin: bool) -> DataLoader:
+def loader(stream: IterableDataset, workers: int, pin: bool) -> DataLoader:
     """Wrap a stream in a loader that keeps its order for any number of workers."""
     return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_unchanged)
 

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from pfvit.config import Architecture, Export
 from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
-from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
 from pfvit.export.compact import store_in_8_bits
 from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
@@ -31,7 +30,7 @@ from pfvit.model import PFViT
 from pfvit.model.photo import SIDE as PATCHES
 from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT
 from pfvit.training import checkpoint
-from pfvit.training.build import build_pfvit
+from pfvit.training.initialise import load_model
 from pfvit.training.pretrained import is_public
 from pfvit.utils.files import atomic_write
 
@@ -113,16 +112,6 @@ def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> P
     for path in (export.out, drawing):
         store_in_8_bits(path)
     return export.out
-
-
-def load_model(run: Path) -> tuple[PFViT, dict]:
-    """Return the averaged model of a run of stage two, in evaluation mode, and the run's record."""
-    tensors, record = checkpoint.load(run)
-    if record["stage"] != "train":
-        raise InputError(f"{run} is a run of stage {record['stage']!r}; only a run of `pfvit train` can be exported")
-    model = build_pfvit(checkpoint.architecture_of(record))
-    checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", run)
-    return model.eval(), record
 
 
 def checkpoint_path(recogniser: Path) -> Path:

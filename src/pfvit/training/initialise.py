@@ -68,6 +68,18 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, DiscriminatorS
     return model, discriminator_side
 
 
+def load_model(run: Path) -> tuple[PFViT, dict]:
+    """Return the averaged model of a run of stage two, in evaluation mode, and the run's record."""
+    tensors, record = checkpoint.load(run)
+    if record["stage"] != "train":
+        raise InputError(
+            f"{run} is a run of stage {record['stage']!r}; only a run of `pfvit train` can be exported, or teach"
+        )
+    model = build_pfvit(checkpoint.architecture_of(record))
+    checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", run)
+    return model.eval(), record
+
+
 def _path_of(start: Path | None) -> Path | None:
     """Return the path of the weights to start from; `shipped` is the checkpoint that the shipped files were made of."""
     if start != SHIPPED or SHIPPED.exists():

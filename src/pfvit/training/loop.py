@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pfvit.config import Pretrain, Train
 from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, loader
+from pfvit.data.mixture import MixedStream, Mixture
 from pfvit.errors import InputError
 from pfvit.training import distributed
 from pfvit.training.optim import set_lr
@@ -76,7 +77,7 @@ class Stage(ABC):
         """Put back what `state` gave; InputError that names `source` if it does not fit."""
 
 
-def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset) -> None:
+def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixture) -> None:
     """Train a stage on faces to its end or until the time is up; leaves the checkpoint in the run's folder."""
     config, fabric = run.config, run.fabric
     step, steps = run.resume(stage.restore), run.steps
@@ -135,20 +136,18 @@ def take_step(
 
 def pieces(batch: FaceBatch, count: int) -> list[FaceBatch]:
     """Split a process's batch as it would be split over `count` processes."""
-    return [
-        FaceBatch(batch.image[i::count], batch.target[i::count], batch.name[i::count], batch.place[i::count])
-        for i in range(count)
-    ]
+    return [batch.pick(range(i, len(batch.name), count)) for i in range(count)]
 
 
-def _batches(run: Run[Pretrain] | Run[Train], faces: FaceDataset, step: int) -> Iterator[FaceBatch]:
+def _batches(run: Run[Pretrain] | Run[Train], faces: FaceDataset | Mixture, step: int) -> Iterator[FaceBatch]:
     """Return this process's batches from `step` on."""
     config, fabric = run.config, run.fabric
     sizes, hardware = config.model, config.hardware
     if hardware.resident:
         faces.keep(sizes.image_size, sizes.channels, fabric.device)
     rank, world = fabric.global_rank, fabric.world_size
-    stream = Stream(faces, config.batch, sizes.image_size, sizes.channels, config.seed, step, rank, world)
+    where = (sizes.image_size, sizes.channels, config.seed, step, rank, world)
+    stream = MixedStream(faces, *where) if isinstance(faces, Mixture) else Stream(faces, config.batch, *where)
     pin = fabric.device.type == "cuda" and not hardware.resident
     return iter(loader(stream, hardware.workers, pin))
 
@@ -167,5 +166,6 @@ def stop_if_not_finite(losses: Mapping[str, Tensor], step: int, names: Sequence[
 
 def steps_of(config: Pretrain | Train, faces: FaceDataset) -> tuple[int, int]:
     """Return the steps of a training and of its warm-up."""
-    steps = max(1, round(config.epochs * len(faces) / config.batch))
-    return steps, round(config.warmup_epochs * len(faces) / config.batch)
+    batch = config.labelled_batch if isinstance(config, Train) else config.batch
+    steps = max(1, round(config.epochs * len(faces) / batch))
+    return steps, round(config.warmup_epochs * len(faces) / batch)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pfvit.config import Pretrain
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
+from pfvit.data.dataset import FaceBatch, FaceDataset, check_windows, read_all
+from pfvit.data.wild import frame
 from pfvit.model import mask_patches
 from pfvit.model.autoencoder import Mask
 from pfvit.model.transformer import patchify, unpatchify
@@ -28,7 +29,9 @@ def pretrain(config: Pretrain) -> None:
     fabric = distributed.make_fabric(config.hardware)
     distributed.check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     run = Run(fabric, config, "pretrain")
-    faces = FaceDataset(config.data, labelled=False, clean=config.protocol == "clean")
+    windows = config.windows()
+    faces = FaceDataset(config.data, labelled=False, clean=config.protocol == "clean", windows=windows)
+    check_windows(windows, faces)
     run.steps, warmup = steps_of(config, faces)
     fit(run, PretrainStage(run, config, faces, warmup), faces)
 
@@ -65,7 +68,10 @@ class PretrainStage(Stage):
         config, device = self.config, self.fabric.device
         draws = augment.Draws(config.seed, step, config.batch, batch.place)
         face = augment.to_unit(batch.image.to(device, non_blocking=True))
-        face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift)
+        if config.views == "wild":
+            face, _ = frame(face, draws, torch.ones(len(face)), batch.window)
+        else:
+            face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift, batch.window)
         return Masked(face, mask_patches(draws.uniform(config.model.tokens).to(device), config.mask_ratio))
 
     def losses(self, inputs: Masked, step: int) -> dict[str, Tensor]:

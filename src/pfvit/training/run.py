@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -68,6 +68,7 @@ class Run(Generic[Settings]):
         if record["stage"] != self.stage:
             raise InputError(f"{self.folder} is a run of stage {record['stage']!r}, not {self.stage!r}")
         old, new = dict(_flat(record["config"])), dict(_flat(self.record["config"]))
+        old = _defaults(self.config) | old  # a setting that an earlier version did not have
         differ = [name for name in new if name not in FREE_ON_RESUME and old.get(name) != new[name]]
         if differ:
             different = ", ".join(f"{name} {old.get(name)!r} -> {new[name]!r}" for name in differ)
@@ -133,6 +134,18 @@ class Run(Generic[Settings]):
         """Tell the person at the terminal, once for all processes."""
         if self.fabric.is_global_zero:
             console.say(text)
+
+
+def _defaults(config: Any) -> dict[str, object]:
+    """Return the plain values of settings that have one, flat, as a record holds them."""
+    plain = {}
+    for field in fields(config):
+        if field.default is not MISSING:
+            plain[field.name] = field.default
+        elif field.default_factory is not MISSING:
+            value = field.default_factory()
+            plain[field.name] = asdict(value) if is_dataclass(value) else value
+    return dict(_flat(json.loads(json.dumps(plain, default=str))))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

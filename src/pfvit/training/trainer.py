@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pfvit.config import Train
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
+from pfvit.data.dataset import FaceBatch, FaceDataset, check_windows, read_all
 from pfvit.data.label_schemes import SCHEMES
+from pfvit.data.mixture import Mixture
 from pfvit.model import PFViT
 from pfvit.model.leace_axes import leace_axes
 from pfvit.model.separator import SubspaceSeparator
@@ -24,6 +25,7 @@ from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for
 from pfvit.training.phases import DiscriminatorLosses, GeneratorLosses
 from pfvit.training.run import Run
+from pfvit.training.teachers import teach
 from pfvit.training.validation import EVALUATION_BATCH, validate
 from pfvit.training.views import StepInputs, prepare
 
@@ -38,17 +40,30 @@ def train(config: Train) -> None:
     for share, what in ((config.batch, "--batch"), (config.gan_batch, "gan.batch")):
         distributed.check_share(share, fabric.world_size, config.hardware.accumulate, what)
     run = Run(fabric, config, "train")
+    common = {
+        "clean": config.protocol == "clean",
+        "oversample": config.oversample,
+        "windows": config.windows(),
+    }
     faces = FaceDataset(
         config.data,
         config.model.classes,
         hard=config.labels == "majority",
         order=config.order,
-        clean=config.protocol == "clean",
         scheme=config.labels if config.labels in SCHEMES else None,
-        oversample=config.oversample,
+        **common,
     )
+    unlabelled = []
+    if config.unlabelled:
+        unlabelled = [FaceDataset(config.unlabelled, config.model.classes, labelled=False, **common)]
+    check_windows(config.windows(), faces, *unlabelled)
+    computed = teach(run, faces, *unlabelled)
     run.steps, warmup = steps_of(config, faces)
-    fit(run, TrainStage(run, config, faces, warmup), faces)
+    stage = TrainStage(run, config, faces, warmup)
+    if computed:  # from here on --resume goes on, and the teachers are not asked again
+        run.save(0, stage.state())
+    rest = [(some, config.batch - config.labelled_batch) for some in unlabelled]
+    fit(run, stage, Mixture((faces, config.labelled_batch), *rest) if rest else faces)
 
 
 class TrainStage(Stage):

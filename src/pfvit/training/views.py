@@ -7,7 +7,8 @@ from torch import Tensor
 
 from pfvit.config import Train
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch
+from pfvit.data.face_batch import FaceBatch
+from pfvit.data.wild import wild
 from pfvit.training.gan import FULL_STRENGTH, Generated
 
 CLEAN_ZOOM = (0.97, 1.1)  # mild: the clean view is what the generator reconstructs
@@ -44,12 +45,15 @@ def prepare(config: Train, batch: FaceBatch, step: int, device: torch.device) ->
     if config.labels == "pld":
         target = augment.drawn_label(target, draws)
     smooth = target * (1 - config.label_smoothing) + config.label_smoothing / target.shape[1]
-    view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift)
-    view = augment.tone(view, draws, BRIGHTNESS, CONTRAST)
+    if config.views == "wild":
+        view = wild(image, draws, batch.window)
+    else:
+        view = augment.geometry(image, draws, config.zoom, config.degrees, config.shift, batch.window)
+        view = augment.tone(view, draws, BRIGHTNESS, CONTRAST)
     view = augment.erase(view, draws, config.random_erasing, ERASED_AREA)
     view, view_target = augment.mixup(view, smooth, draws, config.mixup, config.cutmix)
     chosen = [i for i, place in enumerate(batch.place) if place < config.gan_batch]
-    clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT)[chosen]
+    clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT, batch.window)[chosen]
     partial = draws.uniform()
     strength = torch.where(draws.uniform() < FULL_STRENGTH, 1.0, partial)[chosen].to(device)
     paths = augment.kept_paths(draws, config.model.depth, config.drop_path)

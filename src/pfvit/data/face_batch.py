@@ -1,0 +1,56 @@
+"""Some faces of one step of training, with their targets."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+class Window(NamedTuple):
+    """The square within a data set's pictures that frames a face as FER2013 does."""
+
+    side: float = 1.0
+    """As a share of the picture's side."""
+    down: float = 0.0
+    """How far its middle is below the picture's, in half sides of the picture."""
+
+
+class FaceBatch(NamedTuple):
+    """Some faces of one step: pixels from 0 to 255, and distributions over emotions."""
+
+    image: UInt8[Tensor, "batch channels high wide"]
+    target: Float[Tensor, "batch classes"]
+    name: list[str]
+    place: list[int]
+    """Position of each row in the step's whole batch: the same for any number of ranks."""
+    window: Float[Tensor, "batch 2"] | None = None
+    """The `Window` of each picture; None: all are the whole picture."""
+
+    def pick(self, rows: Sequence[int]) -> Self:
+        """Return these rows."""
+        rows = list(rows)
+        window = None if self.window is None else self.window[rows]
+        return type(self)(
+            self.image[rows],
+            self.target[rows],
+            [self.name[row] for row in rows],
+            [self.place[row] for row in rows],
+            window,
+        )
+
+
+def joined(parts: Sequence[FaceBatch]) -> FaceBatch:
+    """Return the rows of several batches as one."""
+    windows = None
+    if any(part.window is not None for part in parts):
+        whole = torch.tensor(Window())
+        windows = torch.cat([whole.expand(len(part.name), 2) if part.window is None else part.window for part in parts])
+    return FaceBatch(
+        torch.cat([part.image for part in parts]),
+        torch.cat([part.target for part in parts]),
+        [name for part in parts for name in part.name],
+        [place for part in parts for place in part.place],
+        windows,
+    )

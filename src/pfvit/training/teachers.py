@@ -1,0 +1,192 @@
+"""Distillation: what teachers answer to the faces of a run, computed once and kept in its folder.
+
+An answer is the mean of the probabilities over all teachers, and over the face and its mirror image. Faces are shown
+plainly, framed as their file's window says, and decoded at the teacher's own size.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pfvit.config import Train
+from pfvit.data.dataset import FaceDataset, RowGroup, read_images
+from pfvit.data.face_batch import Window
+from pfvit.data.images import Pixels, small
+from pfvit.data.views import reframe
+from pfvit.emotions import label_set
+from pfvit.errors import InputError, UsageError
+from pfvit.inference import network
+from pfvit.training import checkpoint
+from pfvit.training.initialise import load_model
+from pfvit.training.run import Run
+from pfvit.utils.console import progress_bar
+from pfvit.utils.files import atomic_write
+
+KEPT = "teachers.safetensors"
+FORMAT = "pfvit-teachers-1"
+AT_ONCE = 64  # faces
+
+Answers = dict[tuple[Path, int], NDArray[np.float32]]
+
+
+class RunTeacher:
+    """The averaged model of a run of stage two."""
+
+    def __init__(self, run: Path, device: torch.device, bf16: bool):
+        model, record = load_model(run)
+        sizes = checkpoint.architecture_of(record)
+        self.model, self.device, self.bf16 = model.to(device), device, bf16
+        self.labels, self.size, self.channels = label_set(sizes.classes), sizes.image_size, sizes.channels
+
+    @torch.no_grad()
+    def probabilities(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
+        """Return what the model answers to each uint8 [height, width, 3], float32 [faces, labels]."""
+        faces = np.stack([small(image, self.size, self.channels) for image in images])
+        face = torch.from_numpy(faces).permute(0, 3, 1, 2).to(self.device) * 2 - 1
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.model.recognise(face)
+        return logits.float().softmax(-1).cpu().numpy()
+
+
+Teacher = RunTeacher | network.Network
+
+
+def teach(run: Run[Train], *data: FaceDataset) -> bool:
+    """Give the teachers' answers to data sets of a run that names some; say whether they were computed now.
+
+    A run that is resumed reads those that it kept. Every process must call this, and computes a part.
+    """
+    config, kept = run.config, run.folder / KEPT
+    if not config.teacher:
+        return False
+    known = {key: group for faces in data for key, group in _groups(faces).items()}
+    if config.resume:
+        answers, computed = read(kept, known, data), False
+    else:
+        answers, computed = _ask(run, known, data), True
+    for faces in data:
+        faces.teach(answers, config.teacher_share)
+    return computed
+
+
+def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceDataset]) -> Answers:
+    config, fabric = run.config, run.fabric
+    read_from = [path for path in config.teacher if path.is_file() and path.suffix == ".safetensors"]
+    asked = [path for path in config.teacher if path not in read_from]
+    total = [read(path, known, data) for path in read_from]
+    if asked:
+        teachers = [_open(path, run) for path in asked]
+        shares = {name: np.zeros((_length(group), data[0].classes), np.float32) for name, group in known.items()}
+        windows = {group.path: faces.windows.get(group.path.stem, Window()) for faces in data for group in faces.groups}
+        count = sum(len(group.rows) for group in known.values())
+        run.say(f"{len(teachers)} teachers answer to {count} faces and their mirror images")
+        with progress_bar(hidden=not fabric.is_global_zero) as bar:
+            task = bar.add_task("teachers", total=count)
+            for number, (name, group) in enumerate(known.items()):
+                if number % fabric.world_size == fabric.global_rank:
+                    for rows, images in _views(group, windows[group.path], max(teacher.size for teacher in teachers)):
+                        shares[name][rows] = _mean_answer(teachers, images, data[0].classes)
+                bar.advance(task, len(group.rows))
+        if fabric.world_size > 1:
+            for name in known:
+                part = torch.from_numpy(shares[name]).to(fabric.device)
+                torch.distributed.all_reduce(part)
+                shares[name] = part.cpu().numpy()
+        total += [{(group.path, group.index): shares[name] for name, group in known.items()}] * len(asked)
+    mean = {key: np.mean([answers[key] for answers in total], axis=0) for key in total[0]}
+    if fabric.is_global_zero:
+        write(run.folder / KEPT, {name: mean[group.path, group.index] for name, group in known.items()}, config.teacher)
+    fabric.barrier()
+    return mean
+
+
+def write(path: Path, answers: Mapping[str, NDArray[np.float32]], teachers: Sequence[Path]) -> None:
+    """Keep answers by the name of their row group, FOLDER/FILE#NUMBER: [rows, classes] each."""
+    about = {"format": FORMAT, "teachers": json.dumps([teacher.name for teacher in teachers])}
+    tensors = {name: torch.from_numpy(values.astype(np.float32)) for name, values in answers.items()}
+    with atomic_write(path, durable=True) as part:
+        save_file(tensors, part, about)
+
+
+def read(path: Path, known: Mapping[str, RowGroup], data: Sequence[FaceDataset]) -> Answers:
+    """Return kept answers to the row groups of some data; InputError if the file is none or is of other faces."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            there: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as problem:
+        raise InputError(f"{path} holds no teachers' answers that can be read: {problem}") from problem
+    if about.get("format") != FORMAT:
+        raise InputError(f"{path} is of format {about.get('format')!r}, and teachers' answers are {FORMAT!r}")
+    answers = {}
+    for name, group in known.items():
+        shape = (_length(group), data[0].classes)
+        if name not in there or there[name].shape != shape:
+            raise InputError(
+                f"{path} lacks answers to {name}, {shape[0]} rows of {shape[1]} emotions: ask the teachers"
+            )
+        answers[group.path, group.index] = there[name].numpy()
+    return answers
+
+
+def _open(path: Path, run: Run[Train]) -> Teacher:
+    if path.is_dir():
+        return RunTeacher(path, run.fabric.device, run.fabric._precision.precision == "bf16-mixed")
+    if path.suffix != ".onnx":
+        raise InputError(f"{path} is no teacher: give NAME.onnx, a run folder of `pfvit train`, or {KEPT} of a run")
+    return network.open_recogniser(path, run.config.hardware.threads, components=False)
+
+
+def _groups(faces: FaceDataset) -> dict[str, RowGroup]:
+    named: dict[str, RowGroup] = {}
+    paths: dict[str, Path] = {}
+    for group in faces.groups:
+        file = f"{group.path.absolute().parent.name}/{group.path.name}"
+        if paths.setdefault(file, group.path) != group.path:
+            raise UsageError(f"{paths[file]} and {group.path} have one name: rename a file or its folder")
+        named[f"{file}#{group.index}"] = group
+    return named
+
+
+def _length(group: RowGroup) -> int:
+    """Return how many rows a group has, those that take no part included."""
+    return len(read_images(group.path, group.index))
+
+
+def _views(group: RowGroup, window: tuple[float, float], size: int) -> Iterator[tuple[NDArray, list[Pixels]]]:
+    """Yield rows of a group and their faces as teachers see them, uint8 [size, size, 3], some at a time."""
+    rows, encoded = np.asarray(group.rows), read_images(group.path, group.index)
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        images = []
+        for row in some:
+            try:
+                with Image.open(io.BytesIO(encoded[int(row)].as_py())) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+            except Exception as problem:
+                name = f"{group.path.name}#{group.index}:{row}"
+                raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
+            images.append(reframe(pixels, *window, side=size))
+        yield some, images
+
+
+def _mean_answer(teachers: Sequence[Teacher], images: Sequence[Pixels], classes: int) -> NDArray[np.float32]:
+    """Return the mean probabilities over teachers and mirror images, [faces, classes] in our order."""
+    names = label_set(classes)
+    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+    total = np.zeros((len(images), classes), np.float32)
+    for teacher in teachers:
+        answer = teacher.probabilities(images) + teacher.probabilities(mirrored)
+        columns = [names.index(name) for name in teacher.labels if name in names]
+        taken = answer[:, [name in names for name in teacher.labels]]
+        total[:, columns] += taken / np.maximum(taken.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+    return total / np.float32(len(teachers))
