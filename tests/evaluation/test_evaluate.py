@@ -163,8 +163,8 @@ def test_figures_and_table(few, weights, tmp_path, capsys):
     status = main(["evaluate", *words])
     shown = capsys.readouterr().out
     assert status == 0 and "WAR (accuracy)" in shown and "0.833" in shown and "happiness" in shown
-    emotions = {path.stem for path in folder.iterdir()} - {"reliability"}
-    assert emotions <= set(EIGHT) and len(emotions) > 1 and (folder / "reliability.png").is_file()
+    emotions = {path.stem for path in folder.iterdir()} - {"reliability", "selective"}
+    assert emotions <= set(EIGHT) and len(emotions) > 1 and (folder / "selective.png").is_file()
     with Image.open(folder / f"{emotions.pop()}.png") as sheet:  # one face: four cells of 96, and a gap
         assert sheet.size == (4 * 96 + 2, 96 + 2)
 

@@ -31,12 +31,13 @@ def across(config: Evaluate) -> int:
     for path in config.cross:
         recogniser = network.open_answering(path)
         for data in sets:
-            clean = config.protocol == "clean"
-            report, damaged = cross_dataset.compare(recogniser, data, config.order, clean, merge, config.batch)
+            report, damaged = cross_dataset.compare(
+                recogniser, data, config.order, config.clean, merge, config.batch, config.majority_alone
+            )
             reports.append(report)
             unreadable += damaged
     if config.json:
-        emit(json.dumps({"protocol": config.protocol, "cross": reports}))
+        emit(json.dumps({"protocol": measure.rows_of(config), "cross": reports}))
     else:
         show(*cross_dataset.tables(reports))
     return 1 if unreadable else 0
@@ -49,8 +50,9 @@ def print_report(report: dict[str, Any]) -> None:
         f"{report['weights']} on {', '.join(report['data'])}, {report['protocol']} protocol: {report['n']} faces "
         f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {out['unreadable']} unreadable)\n",
     )
+    papers = report.get("majority")
     table = Table(box=None, header_style="bold")
-    for heading in ("measure", "value", "95% interval"):
+    for heading in ("measure", "value", "95% interval", *(("majority", "95% interval") if papers else ())):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     for key, name in (
         ("war", "WAR (accuracy)"),
@@ -58,15 +60,25 @@ def print_report(report: dict[str, Any]) -> None:
         ("macro_f1", "macro F1"),
         ("ece", "calibration error"),
     ):
-        low, high = report[f"{key}_ci"]
-        table.add_row(name, f"{report[key]:.3f}", f"{low:.3f} to {high:.3f}")
-    if "js_distance" in report:
-        table.add_row("Jensen-Shannon distance to the votes", f"{report['js_distance']:.3f}", "")
+        table.add_row(name, *(cell for part in (report, papers) if part for cell in _with_interval(part, key)))
+    for key, name in (
+        ("js_distance", "Jensen-Shannon distance to the votes"),
+        ("unsure", "marked unsure"),
+        ("right_if_sure", "right if not marked"),
+    ):
+        if report.get(key) is not None:
+            shown = [f"{part[key]:.3f}" if part.get(key) is not None else "-" for part in (report, papers) if part]
+            table.add_row(name, shown[0], "", *shown[1:])
     for key, value in report.get("poker", {}).items():
         if isinstance(value, float):
             ends = report["poker"].get(f"{key}_ci")
             table.add_row(key.replace("_", " "), f"{value:.3f}", f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "")
     show(table)
+    if papers:
+        show(f"majority: the papers' protocol, on the {papers['n']} faces that most annotators agree on")
+    if "robustness" in report:
+        show(views_table(report["robustness"]))
+        show(f"mean accuracy over framings from -12% to +30%: {report['mean_of_framings']:.3f}")
     grid = Table(box=None, header_style="bold", title="\nrows: the truth; columns: the answer", title_justify="left")
     for heading in ("", *(name[:9] for name in report["labels"]), "recall", "F1"):
         grid.add_column(heading, justify="right")
@@ -74,6 +86,25 @@ def print_report(report: dict[str, Any]) -> None:
         shares = (_percent(report["recall"][name]), _percent(report["f1"][name]))
         grid.add_row(name, *map(str, counts), *shares)
     show(grid)
+
+
+def views_table(views: dict[str, dict[str, Any]]) -> Table:
+    """Return the figures of other views of the faces."""
+    papers = all("majority" in figures for figures in views.values())
+    table = Table(box=None, header_style="bold", title="\nthe same faces seen otherwise", title_justify="left")
+    headings = ["WAR", "UAR", "calibration error", "unsure", "right if not"]
+    for heading in ("", *headings, *(("WAR, majority", "UAR, majority") if papers else ())):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, figures in views.items():
+        values = [figures[key] for key in ("war", "uar", "ece", "unsure", "right_if_sure")]
+        values += [figures["majority"][key] for key in ("war", "uar")] if papers else []
+        table.add_row(name, *("-" if value is None else f"{value:.3f}" for value in values))
+    return table
+
+
+def _with_interval(report: dict[str, Any], key: str) -> tuple[str, str]:
+    low, high = report[f"{key}_ci"]
+    return f"{report[key]:.3f}", f"{low:.3f} to {high:.3f}"
 
 
 def _percent(share: float | None) -> str:

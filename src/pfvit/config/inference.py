@@ -52,8 +52,13 @@ class Evaluate:
     order: str = "ferplus"
     """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
     ckplus. Files of `pfvit prepare` need none."""
-    protocol: Literal["clean", "official"] = "clean"
-    """clean leaves out rows whose pixels are also in another split (`also_in`); official keeps them."""
+    protocol: tuple[Literal["clean", "official", "all", "majority"], ...] = ("clean",)
+    """Which faces count. clean leaves out rows whose pixels are also in another split (`also_in`), official keeps them.
+    Where there are votes, all takes the emotion with the most, and majority is what papers on FER+ report: single votes
+    dropped, and faces without an emotion that has more than half of the rest. Both are shown if neither is named."""
+    robustness: bool = False
+    """Also measure recognition of the same faces framed tighter and wider, turned, partly covered, small, compressed,
+    and badly lit: 16 times as many answers."""
     faces: bool = True
     """Also measure the poker faces; --no-faces for recognition alone."""
     batch: int = 64
@@ -62,7 +67,7 @@ class Evaluate:
     """Print one JSON object instead of a table."""
     figures: Path | None = None
     """Write pictures into this folder: for each emotion the first faces (with reconstruction, poker face, expression
-    map), unpicked, and a reliability diagram."""
+    map), unpicked, a reliability diagram, and the curve of selective prediction."""
     shown: int = 64
     """How many faces of each emotion the pictures show."""
 
@@ -71,6 +76,18 @@ class Evaluate:
             raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
         at_least(1, self, "batch", "shown")
         self.merged()
+        if {"clean", "official"} <= {*self.protocol}:
+            raise UsageError("--protocol clean and official are two answers to one question: name one")
+
+    @property
+    def clean(self) -> bool:
+        """Whether rows that are also in another split are left out."""
+        return "official" not in self.protocol
+
+    @property
+    def majority_alone(self) -> bool:
+        """Whether only the papers' protocol is asked for."""
+        return "majority" in self.protocol and "all" not in self.protocol
 
     def merged(self) -> dict[str, str]:
         """Return {emotion: what it counts as} of --merge; UsageError for words unlike contempt=disgust."""

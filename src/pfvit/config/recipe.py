@@ -29,6 +29,8 @@ class Published:
     label: str
     preset: str
     accuracy: float
+    protocol: Literal["all", "majority"] = "all"
+    """As `pfvit evaluate --protocol`: of votes, all counts every face, majority those that most annotators agree on."""
 
 
 @dataclass(frozen=True)

@@ -264,11 +264,11 @@ class Train(Training):
     teacher: DataPaths = ()
     """Distillation: learn the averaged answers of these too. Recognisers (NAME.onnx), run folders of `pfvit train`, or
     the answers that an earlier run kept (RUN/teachers.safetensors)."""
-    teacher_share: float = 0.5
+    teacher_share: Annotated[float, Suppress] = 0.5
     """Share of the teachers' answers in the targets of labelled faces; the rest is the labels."""
     unlabelled: DataPaths = ()
     """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
-    unlabelled_share: float = 1 / 3
+    unlabelled_share: Annotated[float, Suppress] = 1 / 3
     """Share of each step's faces that comes from --unlabelled."""
     evaluate_every: int = 400
     """Validate and write a sample sheet every so many steps."""

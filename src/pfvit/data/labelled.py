@@ -9,6 +9,7 @@ import numpy as np
 
 from pfvit.data import images, parquet
 from pfvit.data.images import Pixels
+from pfvit.data.labels import agreed
 from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.console import say
@@ -22,19 +23,27 @@ class Sample:
     truth: str
     votes: np.ndarray | None
     """float64 [8]: the annotators' distribution over EIGHT, or None."""
+    agreed: bool = True
+    """Whether the papers' protocol, `majority`, keeps the face (`labels.agreed`)."""
 
 
 @dataclass
 class Labelled:
-    """Labelled faces of Parquet files, and why rows were left out."""
+    """Labelled faces of Parquet files, and why rows were left out.
+
+    With `clean`, rows that are also in another split are; with `majority`, those on which annotators do not agree.
+    """
 
     paths: Sequence[Path]
     names: Sequence[str]
     order: str
     clean: bool
+    majority: bool = False
     leaked: int = 0
     unlabelled: int = 0
     unreadable: int = 0
+    disputed: int = 0
+    """Left out by `majority`."""
     classes: set[str] = field(default_factory=set)
     """The emotions that the data distinguish."""
 
@@ -54,6 +63,8 @@ class Labelled:
         voted = set(FERPLUS_VOTES) <= set(there)
         if not voted and "label" not in there:
             raise UsageError(f"{path} has neither the ten FER+ vote columns nor a label column")
+        if self.majority and not voted:
+            raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
         own = parquet.emotions_of(path)
         if own is not None and self.order != "ferplus":
             raise UsageError(f"{path} has its labels in our order already: leave --order {self.order} out")
@@ -67,13 +78,17 @@ class Labelled:
             if truth not in self.names:
                 self.unlabelled += 1
                 continue
+            kept = not voted or bool(agreed(np.array([[row[name] or 0 for name in FERPLUS_VOTES]]))[0])
+            if self.majority and not kept:
+                self.disputed += 1
+                continue
             try:
                 image = images.decode_cell(row["image"], f"{path}#{number}")
             except InputError as problem:
                 self._fail(problem)
                 continue
             votes = np.array([row[name] for name in EIGHT], dtype=float) if voted else None
-            yield Sample(image, truth, votes)
+            yield Sample(image, truth, votes, kept)
 
     def _majority(self, row: dict[str, Any]) -> str:
         """Return the emotion with the most votes; with ties, the first column."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pfvit.emotions import ORDERS, label_set
+from pfvit.emotions import EIGHT, ORDERS, label_set
 from pfvit.errors import InputError
 
 SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
@@ -25,6 +25,16 @@ def vote_targets(votes: np.ndarray, classes: int, hard: bool) -> np.ndarray:
         targets /= np.maximum(targets.sum(axis=1, keepdims=True), 1)
     targets[winner >= classes] = 0
     return targets
+
+
+def agreed(votes: np.ndarray) -> np.ndarray:
+    """Return which faces the papers' protocol keeps, bool [rows], of votes [rows, 10] in FER+'s columns.
+
+    As FER+'s own code, mode `majority` (Barsoum et al., arXiv 1608.01041): single votes are dropped, and then one
+    emotion must have more than half of the votes that remain.
+    """
+    counted = np.where(votes > SINGLE_VOTE, votes, 0)
+    return (counted.max(axis=1) > counted.sum(axis=1) / 2) & (counted.argmax(axis=1) < len(EIGHT))
 
 
 def label_targets(labels: np.ndarray, order: str, classes: int) -> np.ndarray:

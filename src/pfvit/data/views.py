@@ -1,5 +1,6 @@
-"""Other views of a face's picture: another framing, or a part of it covered. Needs no torch."""
+"""Other views of a face's picture: framed otherwise, turned, partly covered, or of lower quality. Needs no torch."""
 
+import io
 import math
 
 import numpy as np
@@ -43,6 +44,34 @@ def cover(pixels: Pixels, part: str) -> Pixels:
     covered = pixels.copy()
     covered[rows, columns] = SHADE
     return covered
+
+
+def turn(pixels: Pixels, degrees: float) -> Pixels:
+    """Return a picture turned counter-clockwise about its middle; the edges are repeated where it shows none."""
+    height, width = pixels.shape[:2]
+    room = math.ceil(max(height, width) / 2)  # enough for any angle
+    padded = Image.fromarray(np.pad(pixels, ((room, room), (room, room), (0, 0)), mode="edge"))
+    turned = padded.rotate(degrees, Image.Resampling.BILINEAR)
+    return np.asarray(turned)[room : room + height, room : room + width]
+
+
+def shrink(pixels: Pixels, side: int) -> Pixels:
+    """Return a picture that was `side` pixels wide and high, at its own size again."""
+    height, width = pixels.shape[:2]
+    return _resized(_resized(pixels, (side, side), None), (width, height), None)
+
+
+def compress(pixels: Pixels, quality: int) -> Pixels:
+    """Return what JPEG of a quality from 1 to 95 leaves of a picture."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    with Image.open(file) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def darken(pixels: Pixels, share: float) -> Pixels:
+    """Return a picture with this share of its light."""
+    return np.rint(pixels * share).astype(np.uint8)
 
 
 def _resized(pixels: Pixels, size: tuple[int, int], box: tuple[float, float, float, float] | None) -> Pixels:

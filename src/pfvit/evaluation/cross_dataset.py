@@ -46,11 +46,16 @@ def test_set(path: Path) -> TestSet:
 
 
 def compare(
-    network: Network, data: TestSet, order: str, clean: bool, merge: Mapping[str, str], batch: int
+    network: Network, data: TestSet, order: str, clean: bool, merge: Mapping[str, str], batch: int, majority: bool
 ) -> tuple[dict[str, Any], int]:
-    """Return the figures of one recogniser on one set, and how many rows were unreadable."""
-    faces = Labelled(data.files, EIGHT, order, clean)
+    """Return the figures of one recogniser on one set, and how many rows were unreadable.
+
+    Where there are votes, those by the papers' protocol stand under `majority`; with `majority`, no other faces count.
+    """
+    faces = Labelled(data.files, EIGHT, order, clean, majority)
     truth: list[str] = []
+    agreed: list[bool] = []
+    voted = False
     answers: list[NDArray[np.float64]] = []
     left: Counter[str] = Counter()
     known = {merge.get(name, name) for name in network.labels}
@@ -59,6 +64,8 @@ def compare(
         left.update(name for name in named if name not in known)
         kept = [place for place, name in enumerate(named) if name in known]
         truth += [named[place] for place in kept]
+        agreed += [some[place].agreed for place in kept]
+        voted |= any(sample.votes is not None for sample in some)
         answers += network.probabilities([some[place].image for place in kept]).astype(np.float64).tolist()
     distinct = {merge.get(name, name) for name in faces.classes}
     shared = [name for name in EIGHT if name in known & distinct]
@@ -81,14 +88,22 @@ def compare(
             probabilities[:, shared.index(counts_as)] += given[:, column]
     probabilities /= np.maximum(probabilities.sum(1, keepdims=True), np.finfo(float).tiny)
     index = np.array([shared.index(name) for name in truth])
-    confusion = metrics.confusion_matrix(index, probabilities.argmax(1), len(shared))
-    report |= {
+    report |= _figures(index, probabilities)
+    if voted and not majority:
+        kept = np.array(agreed)
+        report["majority"] = {"n": int(kept.sum())}
+        report["majority"] |= _figures(index[kept], probabilities[kept]) if kept.any() else {"war": None, "uar": None}
+    return report, faces.unreadable
+
+
+def _figures(truth: NDArray[np.integer], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    confusion = metrics.confusion_matrix(truth, probabilities.argmax(1), probabilities.shape[1])
+    return {
         "war": metrics.war(confusion),
         "uar": metrics.uar(confusion),
         "confusion": confusion.tolist(),
-        "war_ci": list(metrics.bootstrap(index, probabilities)["war"]),
+        "war_ci": list(metrics.bootstrap(truth, probabilities)["war"]),
     }
-    return report, faces.unreadable
 
 
 def tables(reports: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
@@ -98,11 +113,17 @@ def tables(reports: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
         box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data", title_justify="left"
     )
     table.add_column("")
-    for name in sets:
+    both = {report["data"] for report in reports if "majority" in report}
+    columns = [column for name in sets for column in ((name, f"{name}, majority") if name in both else (name,))]
+    for name in columns:
         table.add_column(name, justify="right")
     for weights in dict.fromkeys(report["weights"] for report in reports):
-        cells = {report["data"]: _cell(report) for report in reports if report["weights"] == weights}
-        table.add_row(weights, *(cells[name] for name in sets))
+        cells: dict[str, str] = {}
+        for report in reports:
+            if report["weights"] == weights:
+                cells[report["data"]] = _cell(report)
+                cells[f"{report['data']}, majority"] = _cell(report.get("majority", report))
+        table.add_row(weights, *(cells[name] for name in columns))
     yield table
     yield from _notes(reports)
 

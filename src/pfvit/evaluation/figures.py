@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pfvit.evaluation.metrics import confidence_bins
+from pfvit.evaluation.robustness import selective
+from pfvit.inference.unsure import UnsureRule
 from pfvit.rendering import ACCENT, GAP, INK, PAPER, SIDE, SOFT, TEXT, font_of
 
 
@@ -33,4 +35,37 @@ def reliability(probabilities: NDArray[np.floating], truth: NDArray[np.integer],
     pen.text(
         (left + side // 2, floor + 2 * GAP + GAP // 2), "confidence; how many faces in gray", INK, font, anchor="mm"
     )
+    return sheet
+
+
+def selective_curve(probabilities: NDArray[np.floating], truth: NDArray[np.integer], rule: UnsureRule) -> Image.Image:
+    """Return the curve of selective prediction: accuracy among the surest of the answers [faces, classes].
+
+    The dot is where the rule for unsure answers stands.
+    """
+    curve, sure = selective(probabilities, truth), ~rule.marks(probabilities)
+    lowest = np.floor(min(curve[len(curve) // 20 :].min(), 0.95) * 10) / 10
+    side, left, top = 2 * SIDE, 5 * GAP, 3 * GAP
+    sheet = Image.new("RGB", (left + side + 2 * GAP, top + side + 4 * GAP), PAPER)
+    pen, font = ImageDraw.Draw(sheet), font_of(TEXT)
+    bottom = top + side
+
+    def at(share: float, accuracy: float) -> tuple[float, float]:
+        return left + share * side, bottom - (max(accuracy, lowest) - lowest) / (1 - lowest) * side
+
+    for step in range(round((1 - lowest) * 10) + 1):
+        accuracy = lowest + step / 10
+        pen.line((*at(0, accuracy), *at(1, accuracy)), SOFT)
+        pen.text((left - GAP // 2, at(0, accuracy)[1]), f"{accuracy:.0%}", INK, font, anchor="rm")
+    pen.rectangle((left, top, left + side, bottom), outline=SOFT)
+    pen.line([at((place + 1) / len(curve), value) for place, value in enumerate(curve)], ACCENT, 2)
+    if sure.any():
+        right = float((probabilities.argmax(1) == truth)[sure].mean())
+        x, y = at(float(sure.mean()), right)
+        pen.ellipse((x - 4, y - 4, x + 4, y + 4), INK)
+        pen.text((left + GAP, bottom - GAP), f"marked sure: {sure.mean():.0%}, of them right: {right:.1%}", INK, font)
+    for share in (0, 0.5, 1):
+        pen.text((left + share * side, bottom + GAP), f"{share:.0%}", INK, font, anchor="mm")
+    pen.text((left, top // 2), "right answers among the surest", INK, font, anchor="lm")
+    pen.text((left + side // 2, bottom + 2 * GAP + GAP // 2), "share of faces answered", INK, font, anchor="mm")
     return sheet

@@ -12,8 +12,8 @@ from pfvit.data.images import Pixels, small
 from pfvit.data.labelled import Labelled, Sample, batches
 from pfvit.emotions import EIGHT, NEUTRAL
 from pfvit.errors import InputError
-from pfvit.evaluation import cross_dataset, metrics
-from pfvit.evaluation.figures import reliability
+from pfvit.evaluation import cross_dataset, metrics, robustness
+from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
@@ -32,6 +32,7 @@ class Tally:
     """Numbers kept for each face; pictures are not, so memory does not grow with their size."""
 
     truth: list[int] = field(default_factory=list)
+    agreed: list[bool] = field(default_factory=list)
     votes: list[np.ndarray | None] = field(default_factory=list)
     figures: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
@@ -52,13 +53,16 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         _ = generator.small_generator  # that it is missing should be known before minutes of work
     judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
-    faces = Labelled(files, recogniser.labels, config.order, config.protocol == "clean")
+    faces = Labelled(files, recogniser.labels, config.order, config.clean, config.majority_alone)
     sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
     tally = Tally()
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=None)
         for batch in batches(prefetch(faces), config.batch):
             measure(batch, generator, judge, config.faces, tally, sheet)
+            for name in robustness.VIEWS if config.robustness else ():
+                images = robustness.seen([sample.image for sample in batch], name)
+                tally.add(**{name: recogniser.probabilities(images)})
             progress.advance(task, len(batch))
     if not tally.truth:
         what = f"no labelled face in {', '.join(map(str, config.data))}"
@@ -68,18 +72,52 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
         "data": [utf8(path.name) for path in config.data],
-        "protocol": config.protocol,
+        "protocol": rows_of(config),
         "weights": recogniser.path.name,
         "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
-        **recognition(tally, recogniser.labels, known),
+        **recognition(tally, recogniser, known),
     }
+    if config.majority_alone:
+        report["left_out"]["disputed"] = faces.disputed
+    elif "all" not in config.protocol and any(votes is not None for votes in tally.votes):
+        kept = np.array(tally.agreed)
+        if kept.any():
+            report["majority"] = recognition(tally, recogniser, known, kept)
+    if config.robustness:
+        report["robustness"] = other_views(config, tally, recogniser, known)
+        report["mean_of_framings"] = robustness.mean_of_framings(report["war"], report["robustness"])
     if config.faces:
         report["poker"] = poker(tally, generator, judge)
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
-        picture = reliability(tally["probabilities"], np.array(tally.truth), report["ece"])
-        picture.save(config.figures / "reliability.png")
+        truth = np.array(tally.truth)
+        reliability(tally["probabilities"], truth, report["ece"]).save(config.figures / "reliability.png")
+        selective_curve(tally["probabilities"], truth, recogniser.unsure).save(config.figures / "selective.png")
     return report, faces.unreadable
+
+
+def rows_of(config: Evaluate) -> str:
+    """Return which rows are measured, as reports say it: clean or official."""
+    return "clean" if config.clean else "official"
+
+
+def other_views(
+    config: Evaluate, tally: Tally, recogniser: network.Network, known: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """Return the figures of recognition of each other view of the faces."""
+    agreed = None
+    if not config.majority_alone and any(votes is not None for votes in tally.votes):
+        agreed = np.array(tally.agreed)
+    return {
+        name: robustness.figures(*answers(tally, name, known), agreed, recogniser.unsure) for name in robustness.VIEWS
+    }
+
+
+def answers(tally: Tally, name: str, known: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return answers [faces, known] without the emotions that the data do not distinguish, and the truth."""
+    probabilities = tally[name][:, known].astype(np.float64)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return probabilities, np.array([known.index(index) for index in tally.truth])
 
 
 def measure(
@@ -95,6 +133,7 @@ def measure(
     images = [sample.image for sample in batch]
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
     tally.votes += [sample.votes for sample in batch]
+    tally.agreed += [sample.agreed for sample in batch]
     shares = recogniser.probabilities(images)
     tally.add(probabilities=shares)
     if not faces and sheet is None:
@@ -144,12 +183,17 @@ def features(component: np.ndarray) -> np.ndarray:
     return np.concatenate([component[:, 0], component[:, 1:].mean(1)], axis=1)
 
 
-def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> dict[str, Any]:
-    """Return the figures of recognition; emotions that the data do not distinguish are left out of the answers."""
-    names = [labels[index] for index in known]
-    probabilities = tally["probabilities"][:, known].astype(np.float64)
-    probabilities /= probabilities.sum(1, keepdims=True)
-    truth = np.array([known.index(index) for index in tally.truth])
+def recognition(
+    tally: Tally, recogniser: network.Network, known: Sequence[int], kept: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return the figures of recognition, of the faces `kept` (bool [faces]) or of all.
+
+    Emotions that the data do not distinguish are left out of the answers.
+    """
+    names = [recogniser.labels[index] for index in known]
+    probabilities, truth = answers(tally, "probabilities", known)
+    kept = np.ones(len(truth), dtype=bool) if kept is None else kept
+    probabilities, truth = probabilities[kept], truth[kept]
     confusion = metrics.confusion_matrix(truth, probabilities.argmax(1), len(known))
     report: dict[str, Any] = {
         "n": len(truth),
@@ -161,9 +205,12 @@ def recognition(tally: Tally, labels: Sequence[str], known: Sequence[int]) -> di
         "confusion": confusion.tolist(),
         "recall": _named(names, metrics.recalls(confusion)),
         "f1": _named(names, metrics.f1_scores(confusion)),
+        **robustness.unsure(probabilities, truth, recogniser.unsure),
+        "selective": robustness.selective_figures(probabilities, truth),
     }
     report |= {f"{name}_ci": list(ends) for name, ends in metrics.bootstrap(truth, probabilities).items()}
-    voted = [(index, votes) for index, votes in enumerate(tally.votes) if votes is not None]
+    of_kept = [votes for votes, keep in zip(tally.votes, kept, strict=True) if keep]
+    voted = [(index, votes) for index, votes in enumerate(of_kept) if votes is not None]
     if voted:
         rows = [index for index, _ in voted]
         votes = np.stack([votes for _, votes in voted])[:, [EIGHT.index(name) for name in names]]

@@ -7,12 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
-from pfvit.config.recipe import Recipe
+from pfvit.config.recipe import Published, Recipe
 
 #: Column -> where its figure is in a report of `pfvit evaluate`, and what it is multiplied by.
 COLUMNS = {
     "accuracy": (("war",), 100),
     "mean recall": (("uar",), 100),
+    "accuracy, majority": (("majority", "war"), 100),
+    "mean recall, majority": (("majority", "uar"), 100),
     "calibration error": (("ece",), 100),
     "JS distance": (("js_distance",), 1),
     "residue probe": (("poker", "residue_probe"), 100),
@@ -47,7 +49,10 @@ def table(recipe: Recipe, preset: str, reports: Reports, notes: Sequence[str]) -
     names = [name for name in COLUMNS if any(figures[name] for figures in values.values())]
     header = ["", *names, "accuracy, 95%", "faces"]
     rows = [
-        [f"published: {row.label}", f"{row.accuracy:.2f}", *[ABSENT] * (len(header) - 2)]
+        [
+            f"published: {row.label}",
+            *(f"{row.accuracy:.2f}" if name == _column(row, names) else ABSENT for name in header[1:]),
+        ]
         for row in recipe.published
         if row.preset == preset or not preset.startswith("paper-")
     ]
@@ -61,6 +66,12 @@ def table(recipe: Recipe, preset: str, reports: Reports, notes: Sequence[str]) -
     seeds = max(map(len, reports.values()))
     title = f"{recipe.title}, in percent" + (f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else "")
     return Cells(title, header, rows, [*notes, *compared(recipe, reports)])
+
+
+def _column(row: Published, names: Sequence[str]) -> str:
+    """Return under which heading a published accuracy can be compared."""
+    column = f"accuracy, {row.protocol}"
+    return column if column in names else "accuracy"
 
 
 def compared(recipe: Recipe, reports: Reports) -> list[str]:

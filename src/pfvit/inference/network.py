@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pfvit.errors import InputError
 from pfvit.inference.providers import CPU, check_started, named
+from pfvit.inference.unsure import PLAIN_RULE, UnsureRule, rule_of
 from pfvit.utils.cores import cores
 from pfvit.weights import SHIPPED
 
@@ -65,6 +66,8 @@ class Network:
     """Processor threads; all cores if None."""
     providers: tuple[str, ...] = ()
     """What it runs on (`pfvit.inference.providers`)."""
+    unsure: UnsureRule = PLAIN_RULE
+    """When its answers are unsure."""
 
     @cached_property
     def session(self) -> Any:
@@ -230,6 +233,7 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
             about,
             threads,
             tuple(providers),
+            rule_of(about),
         )
         network.__dict__["session"] = session
     except (KeyError, ValueError, TypeError) as problem:

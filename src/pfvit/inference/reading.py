@@ -19,8 +19,6 @@ from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.rendering import heat_over, panels
 
-#: An answer below this share, or with so little between the two best, is no name for an expression.
-FLAT, CLOSE = 0.4, 0.1
 #: In the expression map a movement of so many eye distances, or so much light, counts as 1.
 FULL_MOVE, FULL_LIGHT = 0.1, 0.25
 #: The distance between the pupils in a crop, as a share of its side.
@@ -69,9 +67,8 @@ class Reading:
 
     @property
     def unsure(self) -> bool:
-        """Whether the probabilities are too flat for a name: the two best are nearly equal, or none reaches 40%."""
-        best, second = sorted(self.probabilities.values())[:-3:-1]
-        return best < FLAT or best - second < CLOSE
+        """Whether the probabilities are too flat for a name, by the rule of the weights (`pfvit.inference.unsure`)."""
+        return bool(self.generator.recogniser.unsure.marks(np.array(list(self.probabilities.values()))))
 
     @property
     def embedding(self) -> NDArray[np.float32]:
