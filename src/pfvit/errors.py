@@ -4,6 +4,8 @@
 traceback and exits with `status`.
 """
 
+from typing import TypeVar
+
 
 class InputError(Exception):
     """Something given cannot be used: a file, a folder, weights, data, a setting.
@@ -27,5 +29,30 @@ class PictureError(InputError):
     """One picture cannot be read (absent, damaged, no picture, too large, too small); others may be."""
 
 
+class UnknownFormatError(PictureError):
+    """A file is no picture that can be read."""
+
+
+class TooLargeError(PictureError):
+    """A picture takes too much memory or time: known from its header, before it is decoded."""
+
+
+class TooSmallError(PictureError):
+    """A picture is too small to hold a face."""
+
+
 class OutputError(InputError):
     """A file or folder cannot be written: no room, no permission, or something is in the way."""
+
+
+P = TypeVar("P", bound=BaseException)
+
+
+def without_frames(problem: P) -> P:
+    """Return a problem that is kept as a value, without what it holds in memory.
+
+    A traceback holds the frames it went through, and these the picture that could not be read: 200 MB for one of 500
+    bytes. As a frame may hold the problem too, only the garbage collector would find them, some time.
+    """
+    problem.__cause__ = problem.__context__ = None
+    return problem.with_traceback(None)

@@ -121,15 +121,14 @@ def test_bad_pictures_are_refused_by_name(content, why):
         images.decode(content, "cat.jpg")
 
 
-def test_arrays_are_checked(monkeypatch):
+def test_arrays_are_checked():
     gray = np.zeros((16, 20), np.uint8)
     assert images.from_array(gray).shape == images.from_array(gray[:, :, None]).shape == (16, 20, 3)
     for bad in (gray.astype(np.float32), np.zeros((16, 16, 4), np.uint8), np.zeros((3, 16, 16), np.uint8)):
         with pytest.raises(InputError):
             images.from_array(bad)
-    monkeypatch.setattr(images, "MOST_PIXELS", 300)
     with pytest.raises(InputError, match="too large"):
-        images.from_array(gray)
+        images.check_size(*gray.shape, "gray", 300)
 
 
 def test_folders_are_read_in_order_without_hidden_files(tmp_path):

@@ -2,19 +2,22 @@
 
 import io
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
+from pfvit.data import picture_cost
 from pfvit.data.formats import HEAD, kind_of
-from pfvit.errors import InputError, PictureError
+from pfvit.data.picture_cost import LIMIT, Limit
+from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
+from pfvit.utils.budget import Budget
+from pfvit.utils.cores import cores
 
-#: Most pixels that are decoded: Pillow's own limit, 0.5 GB as RGB. Larger ones are refused from their header.
-MOST_PIXELS = 178_956_970
 #: Smaller pictures hold no face that anyone could read.
 SMALLEST_SIDE = 8
 #: Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript on the file. These are tried
@@ -27,6 +30,10 @@ HEIF_PACKAGES = ("pi_heif", "pillow_heif")
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 PAPER = (255, 255, 255)  # what shows through where a picture is transparent
 Pixels = NDArray[np.uint8]
+#: Bytes of a picture that are converted at a time.
+BAND = 4_000_000
+#: What the decoders of all threads take together: a picture of the largest size, or one of 12 million pixels each.
+ROOM = Budget(max(LIMIT.memory, cores() * 110_000_000))
 
 
 class Metadata(NamedTuple):
@@ -97,24 +104,43 @@ def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
     return decode_photo(image, name).pixels
 
 
-def decode_photo(image: bytes | BinaryIO, name: str = "the picture") -> Photo:
-    """Return a picture file's pixels, as `decode` does, with what else the file says."""
+def decode_photo(image: bytes | BinaryIO, name: str = "the picture", limit: Limit = LIMIT, rare: bool = True) -> Photo:
+    """Return a picture file's pixels, as `decode` does, with what else the file says.
+
+    What it will cost is known from its header: more than `limit` is refused before a decoder runs, and pictures that
+    are decoded at once in several threads wait for each other if they are large. Formats of RARE only if `rare`.
+    """
+    made = _photo_or_error(image, name, limit, rare)
+    try:
+        if isinstance(made, PictureError):
+            raise made
+        return made
+    finally:
+        del made  # an error that this frame holds, and whose traceback holds the frame, would stay in memory
+
+
+def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool) -> Photo | PictureError:
+    """Return the error as a value, without the frames that hold what was decoded before it."""
     file = io.BytesIO(image) if isinstance(image, bytes) else image
     try:
-        with _QUIET, _opened(file, name) as picture:
-            check_size(*picture.size, name)
+        header = picture_cost.check(file, name, limit)
+        with ROOM.take(0 if header is None else header.memory), _QUIET, _opened(file, name, rare) as picture:
+            if header is None:
+                size = file.seek(0, io.SEEK_END)
+                picture_cost.check_cost(picture_cost.opened(*picture.size, size), name, limit, size)
+            check_size(*picture.size, name, limit.pixels)
             return as_photo(picture)
-    except InputError:
-        raise
-    except Image.DecompressionBombError as problem:
-        raise PictureError(f"{name} is too large, more than {MOST_PIXELS / 1e6:.0f} million pixels") from problem
-    except MemoryError as problem:
-        raise PictureError(f"{name} does not fit in memory") from problem
+    except PictureError as problem:
+        return without_frames(problem)
+    except Image.DecompressionBombError:
+        return picture_cost.too_large(name, limit.pixels)
+    except MemoryError:
+        return PictureError(f"{name} does not fit in memory")
     except Exception as problem:  # Pillow's decoders raise nearly every built-in kind on damaged files
-        raise PictureError(f"{name} is damaged or cut short: {problem}") from problem
+        return PictureError(f"{name} is damaged or cut short: {problem}")
 
 
-def _opened(file: BinaryIO, name: str) -> Image.Image:
+def _opened(file: BinaryIO, name: str, rare: bool) -> Image.Image:
     start = file.tell()
     try:
         return Image.open(file, formats=FORMATS)
@@ -122,6 +148,8 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
         file.seek(start)
         kind = kind_of(file.read(HEAD))
         file.seek(start)
+        if not rare:
+            raise UnknownFormatError(f"{name} is not a picture that can be read: send {', '.join(FORMATS)}") from None
         return Image.open(file, formats=_rare(kind, name))
 
 
@@ -138,10 +166,10 @@ def _rare(kind: str | None, name: str) -> tuple[str, ...]:
             return (kind,)
         raise PictureError(f"{name} is of the format {kind}, which this Pillow was built without: update it")
     if kind == "video":
-        raise PictureError(f"{name} is a video, not a picture: `pfvit video` reads it")
+        raise UnknownFormatError(f"{name} is a video, not a picture: `pfvit video` reads it")
     if kind is None or kind in FORMATS:
-        raise PictureError(f"{name} is not a picture that can be read ({', '.join((*FORMATS, *RARE))})")
-    raise PictureError(f"{name} is a {kind}, not a picture that can be read: export it as JPEG or PNG")
+        raise UnknownFormatError(f"{name} is not a picture that can be read ({', '.join((*FORMATS, *RARE))})")
+    raise UnknownFormatError(f"{name} is a {kind}, not a picture that can be read: export it as JPEG or PNG")
 
 
 def decode_cell(cell: object, name: str) -> Pixels:
@@ -168,40 +196,84 @@ def as_photo(picture: Image.Image) -> Photo:
     profile, exif = picture.info.get("icc_profile"), picture.info.get("exif")
     profile = profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
     exif = exif if isinstance(exif, bytes) else None
+    turn = 1
     with suppress(Exception):  # damaged metadata does not make the pixels unreadable
-        if (picture.info or picture.format == "TIFF") and picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            picture = ImageOps.exif_transpose(picture)
-    alpha = None
+        if picture.info or picture.format == "TIFF":
+            turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    pixels, alpha = _upright(picture, turn)
+    return Photo(pixels, Metadata(profile, exif, None if alpha is None or alpha.min() == 255 else alpha))
+
+
+def _upright(picture: Image.Image, turn: object) -> tuple[Pixels, Pixels | None]:
+    """Return RGB over white, and the opacity if there is any, turned by an EXIF orientation.
+
+    Some lines are converted at a time, so that nothing beside the image and the result is as large as they are.
+    """
+    width, height = picture.size
+    lines = max(1, BAND // (4 * width))
+    tops = range(0, height, lines)
+
+    def bands() -> Iterator[tuple[slice, Image.Image]]:
+        for top in tops:
+            some = slice(top, min(top + lines, height))
+            yield some, picture if len(tops) == 1 else picture.crop((0, some.start, width, some.stop))
+
+    turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+    size = (width, height) if turn >= 5 else (height, width)
+    pixels = np.empty((*size, 3), np.uint8)
+    shown = _as_stored(pixels, turn)
     if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
-        if picture.mode in ("La", "RGBa"):
-            picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
-        cut_out = picture.convert("RGBA")
-        alpha = np.asarray(cut_out)[:, :, 3].copy()
-        picture = Image.new("RGBA", cut_out.size, (*PAPER, 255))
-        picture.alpha_composite(cut_out)
-    return Photo(_rgb(picture), Metadata(profile, exif, None if alpha is None or alpha.min() == 255 else alpha))
-
-
-def _rgb(picture: Image.Image) -> Pixels:
-    if picture.mode == "L":
-        return _repeated(np.asarray(picture))
+        alpha = np.empty(size, np.uint8)
+        opacity = _as_stored(alpha, turn)
+        for some, band in bands():
+            shown[some], opacity[some] = _over_paper(band)
+        return pixels, alpha
     if picture.mode.startswith("I") or picture.mode == "F":
-        return _repeated(eight_bits(np.asarray(picture)))
-    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        most = max(float(_numbers(np.asarray(band)).max(initial=0)) for _, band in bands())
+        for some, band in bands():
+            shown[some] = eight_bits(np.asarray(band), most)[:, :, None]
+        return pixels, None
+    for some, band in bands():
+        if picture.mode == "L":
+            shown[some] = np.asarray(band)[:, :, None]
+        else:
+            shown[some] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+    return pixels, None
 
 
-def eight_bits(values: NDArray) -> Pixels:
+def _as_stored(upright: NDArray, turn: int) -> NDArray:
+    """Return a view of an upright picture that has its pixels where a file with this EXIF orientation has them."""
+    seen = upright.swapaxes(0, 1) if turn >= 5 else upright
+    return seen[:: -1 if turn in (3, 4, 6, 7) else 1, :: -1 if turn in (2, 3, 7, 8) else 1]
+
+
+def _over_paper(picture: Image.Image) -> tuple[Pixels, Pixels]:
+    """Return what is seen of a transparent picture over white, and its opacity."""
+    if picture.mode in ("La", "RGBa"):
+        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+    cut_out = picture.convert("RGBA")
+    paper = Image.new("RGBA", cut_out.size, (*PAPER, 255))
+    paper.alpha_composite(cut_out)
+    return np.asarray(paper)[:, :, :3], np.asarray(cut_out)[:, :, 3]
+
+
+def eight_bits(values: NDArray, most: float | None = None) -> Pixels:
     """Scale gray values of another type to 0 ... 255: floats up to 1 from there, others from the bits that hold them.
 
-    Those are the fewest of DEPTHS that hold the largest value, so that 12 bits kept in 16 are not nearly black.
+    Those are the fewest of DEPTHS that hold the largest value, so that 12 bits kept in 16 are not nearly black; `most`
+    is that value, if these are a part of the picture.
     """
-    numbers = np.nan_to_num(np.asarray(values, dtype=np.float32))
-    most = float(numbers.max(initial=0))
+    numbers = _numbers(values)
+    most = float(numbers.max(initial=0)) if most is None else most
     if values.dtype.kind == "f" and most <= 1:
         scale = 255.0
     else:
         scale = 255 / (2 ** next((bits for bits in DEPTHS if round(most) < 2**bits), DEPTHS[-1]) - 1)
     return np.clip(np.rint(numbers * np.float32(scale)), 0, 255).astype(np.uint8)
+
+
+def _numbers(values: NDArray) -> NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(values, dtype=np.float32))
 
 
 def _repeated(gray: Pixels) -> Pixels:
@@ -242,9 +314,9 @@ def at_size(crop: Pixels, side: int) -> Pixels:
     return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))
 
 
-def check_size(width: int, height: int, name: str) -> None:
+def check_size(width: int, height: int, name: str, most: int = LIMIT.pixels) -> None:
     """Refuse a picture that is too large to decode or too small to hold a face."""
-    if width * height > MOST_PIXELS:
-        raise PictureError(f"{name} is too large, more than {MOST_PIXELS / 1e6:.0f} million pixels")
+    if width * height > most:
+        raise picture_cost.too_large(name, most)
     if min(width, height) < SMALLEST_SIDE:
-        raise PictureError(f"{name} is {width}x{height} pixels: too small to hold a face (at least {SMALLEST_SIDE})")
+        raise TooSmallError(f"{name} is {width}x{height} pixels: too small to hold a face (at least {SMALLEST_SIDE})")

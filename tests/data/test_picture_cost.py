@@ -1,0 +1,129 @@
+"""What a picture takes is known from its header: nothing is allocated for those that ask for too much."""
+
+import gc
+import io
+import random
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from PIL import Image
+
+from pfvit.data import headers, images, picture_cost
+from pfvit.data.picture_cost import Limit
+from pfvit.errors import PictureError, TooLargeError
+
+GOOD, GREEDY = hostile.good(), hostile.greedy()
+#: As much as the service gives to a picture.
+SMALL = Limit(50_000_000, 250_000_000)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_headers_say_what_decoders_find(name):
+    header = picture_cost.check(io.BytesIO(GOOD[name]), name)
+    with Image.open(io.BytesIO(GOOD[name])) as picture:
+        assert header is not None and (header.width, header.height) == picture.size
+        picture.load()
+        held = picture.im.bands if picture.im.bands < 2 else 4
+        width = 4 if picture.mode in ("I", "F") else 2 if picture.mode.startswith("I;16") else held
+    assert header.memory >= (width + 3) * 200 * 240 and header.passes <= 32 and not header.slow
+    assert images.decode(GOOD[name]).shape == (240, 200, 3)
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_greedy_pictures_are_refused_from_their_header(name, monkeypatch):
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a decoder was asked")
+
+    monkeypatch.setattr(Image, "open", never)
+    with pytest.raises(PictureError, match="cat"):
+        images.decode_photo(GREEDY[name], "cat", SMALL)
+    file = io.BytesIO(b"before" + GREEDY[name])
+    file.seek(6)
+    with pytest.raises(PictureError):
+        picture_cost.check(file, "cat", SMALL)
+    assert file.tell() == 6
+
+
+def test_more_than_all_of_memory_is_refused_by_default():
+    for name in ("TIFF tile", "TIFF numbers", "WebP", "PNG of 16 bits", "JPEG 2000"):
+        with pytest.raises(PictureError):
+            images.decode(GREEDY[name], "cat")
+
+
+def test_a_large_file_may_ask_for_more():
+    header = headers.Header(10_000, 4_900, 392_000_000)
+    picture_cost.check_cost(header, "cat", SMALL, size=5_000_000)
+    with pytest.raises(TooLargeError, match="cat is too large: its 100,000 bytes ask for 392 MB"):
+        picture_cost.check_cost(header, "cat", SMALL, size=100_000)
+    with pytest.raises(TooLargeError, match="50 million pixels"):
+        picture_cost.check_cost(headers.Header(10_000, 5_100, 1), "cat", SMALL, size=5_000_000)
+
+
+def test_nothing_of_a_refused_picture_is_kept(monkeypatch):
+    """With the collector off: neither the error's traceback nor its causes hold the frames with the pixels."""
+    kept: list[weakref.ref] = []
+    load = Image.Image.load
+
+    def watched(picture, *words):
+        kept.append(weakref.ref(picture))
+        return load(picture, *words)
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", watched)
+    cut = hostile.saved(Image.effect_noise((300, 300), 90), "PNG")[:9_000]
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            images.decode(cut, "cat")
+        except PictureError as problem:
+            error = problem
+        assert "damaged" in str(error) and error.__cause__ is None
+        error.__traceback__ = None  # that is the caller's own
+        assert kept and all(ref() is None for ref in kept)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_pictures_are_read_or_refused(seed):
+    """300 of each seed: never another error than PictureError, and never more pixels than the header said."""
+    rng = random.Random(seed)
+    files = [*GOOD.values(), *GREEDY.values()]
+    for _ in range(300):
+        content = hostile.damaged(rng.choice(files), rng)
+        try:
+            header = picture_cost.check(io.BytesIO(content), "cat", SMALL)
+            pixels = images.decode_photo(content, "cat", SMALL, rare=False).pixels
+        except PictureError:
+            continue
+        assert header is not None and pixels.nbytes <= header.memory and pixels.dtype == np.uint8
+
+
+SOAK = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+import hostile
+from pfvit.data import images
+from pfvit.errors import PictureError
+files = [*hostile.greedy().values(), *hostile.good().values()]
+for content in files:
+    try:
+        images.decode(content)
+    except PictureError:
+        pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no resource")
+def test_the_greedy_ones_take_no_memory():
+    done = subprocess.run(
+        [sys.executable, "-c", SOAK.format(tests=str(Path(__file__).parents[1]))], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1_000
