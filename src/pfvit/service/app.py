@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from pfvit import __version__
 from pfvit.config import Serve
 from pfvit.data.images import Photo
+from pfvit.errors import without_frames
 from pfvit.inference.reading import Reading
 from pfvit.service import api_docs, metrics, schemas
 from pfvit.service.batching import Engine, Job
@@ -226,7 +227,7 @@ def _answer_problems(app: FastAPI, counted: metrics.Measures) -> None:
 
     def respond(problem: Problem) -> Response:
         counted.problem(problem.kind)
-        return problem.response()
+        return without_frames(problem).response()
 
     async def of_ours(request: Request, problem: Exception) -> Response:
         assert isinstance(problem, Problem)

@@ -21,13 +21,14 @@ import numpy as np
 
 from pfvit.config import Limits
 from pfvit.data.images import Photo, Pixels
-from pfvit.errors import InputError
+from pfvit.errors import InputError, without_frames
 from pfvit.inference.network import AT_ONCE
 from pfvit.inference.reader import FaceCrop, Reader
 from pfvit.inference.reading import Reading
 from pfvit.service.errors import Problem, overloaded
-from pfvit.service.images import decoded
+from pfvit.service.images import MOST_MEMORY, decoded, weigh
 from pfvit.service.uploads import Upload
+from pfvit.utils.budget import Budget
 
 log = logging.getLogger("pfvit.commands.serve")
 
@@ -37,6 +38,8 @@ DETECTION, DRAWING, BYTES_PER_UNIT = 15, 5, 100_000
 ENOUGH = 8
 #: What one request may have in the queue: its other pictures wait their turn, so that small requests pass it by.
 WINDOW = 2 * AT_ONCE
+#: Bytes of decoded pictures that one thread holds together, unless one picture has more.
+TOGETHER = MOST_MEMORY // 4
 WARM = 64  # pixels a side of the picture that is read at the start
 
 Finish = Callable[[Photo, list[Reading]], Any]
@@ -64,6 +67,7 @@ class Engine:
         self.reader.generator.check()  # a missing file should be known now
         self.waiting: deque[Job] = deque()
         self.arriving = self.idle = self.working = 0
+        self.memory = Budget(MOST_MEMORY)
         self.closed = False
         self.change = threading.Condition()
         self.lanes = [threading.Thread(target=self._work, name=f"lane-{n}", daemon=True) for n in range(threads)]
@@ -194,6 +198,28 @@ class Engine:
     def _answers(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
         """Return each job with its answer, which is a Problem where there is none."""
         answers: list[tuple[Job, Any]] = []
+        some: list[Job] = []
+        total = 0
+        for job in jobs:
+            try:
+                size = weigh(job.content, self.limits)
+            except Exception as error:
+                answers.append((job, as_problem(error)))
+                continue
+            if some and total + size > TOGETHER:
+                answers += self._read(some, total)
+                some, total = [], 0
+            some.append(job)
+            total += size
+        return answers + (self._read(some, total) if some else [])
+
+    def _read(self, jobs: Sequence[Job], size: int) -> list[tuple[Job, Any]]:
+        """Return jobs with their answers; their pictures take `size` bytes, for which other threads may have to end."""
+        with self.memory.take(size):
+            return self._read_now(jobs)  # a function, so that its pictures are gone when others have the memory
+
+    def _read_now(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
+        answers: list[tuple[Job, Any]] = []
         ready: list[tuple[Job, Photo, list[FaceCrop]]] = []
         for job in jobs:
             try:
@@ -219,7 +245,7 @@ class Engine:
 def as_problem(error: Exception) -> Problem:
     """Return the problem to answer an error with; unexpected ones are logged by type and place, without data."""
     if isinstance(error, Problem):
-        return error
+        return without_frames(error)
     if isinstance(error, MemoryError):
         return overloaded()
     place = error.__traceback__

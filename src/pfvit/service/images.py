@@ -1,15 +1,18 @@
 """Pictures in, from their bytes; and out: the views of a face, in the format that the caller accepts."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pfvit.config import Limits
-from pfvit.data import images
-from pfvit.data.images import SMALLEST_SIDE, Metadata, Photo, Pixels
+from pfvit.data import images, picture_cost
+from pfvit.data.images import Metadata, Photo, Pixels
+from pfvit.data.picture_cost import Limit
+from pfvit.errors import PictureError, TooLargeError, TooSmallError, UnknownFormatError
 from pfvit.inference.reading import Reading
 from pfvit.rendering import heat
 from pfvit.service.errors import Problem
@@ -24,33 +27,42 @@ FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "image/jpeg": ("JPEG", {"quality": 92}),
 }
 MEGA = 1_000_000
-#: Each scan of a JPEG is a pass over all its pixels, at the price of a few bytes; progressive ones have about ten.
-START_OF_SCAN, MOST_SCANS = b"\xff\xda", 32
+#: Bytes that reading a picture may take, unless its file is large itself (`pfvit.data.picture_cost`).
+MOST_MEMORY = 250_000_000
 #: Millions of pixels of a face that is drawn: the change is added in floats, some 40 bytes for each.
 MOST_DRAWN = 16
 WEBP_SIDE = 16383  # the format has 14 bits for it
 
 
+def weigh(content: bytes, limits: Limits) -> int:
+    """Return how many bytes a picture takes while it is read; Problem if that is too much, or for what is none."""
+    with _problems(limits):
+        header = picture_cost.check(io.BytesIO(content), "the image", _limit(limits))
+    return 0 if header is None else header.memory
+
+
 def decoded(content: bytes, limits: Limits) -> Photo:
     """Return a picture's pixels and metadata; Problem for what is none, from its header where that is enough."""
+    with _problems(limits):
+        return images.decode_photo(content, "the image", _limit(limits), rare=False)
+
+
+def _limit(limits: Limits) -> Limit:
+    return Limit(round(limits.megapixels * MEGA), MOST_MEMORY)
+
+
+@contextmanager
+def _problems(limits: Limits) -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(content), formats=images.FORMATS) as image:
-            width, height = image.size
-            if width * height > limits.megapixels * MEGA:
-                raise _too_many_pixels(limits)
-            if min(width, height) < SMALLEST_SIDE:
-                raise Problem("image-too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed")
-            if image.format in ("JPEG", "MPO") and content.count(START_OF_SCAN) > MOST_SCANS:
-                raise Problem("damaged-image", "it is drawn in far too many passes")
-            return images.as_photo(image)
-    except Problem:
-        raise
-    except UnidentifiedImageError:
+        yield
+    except TooLargeError as error:
+        raise Problem("too-many-pixels", f"at most {limits.megapixels:g} million; {error}") from None
+    except TooSmallError as error:
+        raise Problem("image-too-small", str(error)) from None
+    except UnknownFormatError:
         raise Problem("not-an-image", f"send one of {', '.join(images.FORMATS)}") from None
-    except Image.DecompressionBombError:
-        raise _too_many_pixels(limits) from None
-    except Exception:  # Pillow's readers raise nearly every built-in kind on damaged files
-        raise Problem("damaged-image") from None
+    except PictureError as error:
+        raise Problem("damaged-image", str(error)) from None
 
 
 def accepted(accept: str) -> str:
@@ -116,10 +128,6 @@ def encoded(pixels: Pixels, media_type: str, metadata: Metadata) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, name, **options, **metadata.save_options())
     return file.getvalue()
-
-
-def _too_many_pixels(limits: Limits) -> Problem:
-    return Problem("too-many-pixels", f"at most {limits.megapixels:g} million")
 
 
 def _chosen(faces: list[Reading], which: Which) -> list[Reading]:

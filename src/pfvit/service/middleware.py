@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pfvit.errors import without_frames
 from pfvit.service.batching import as_problem
 from pfvit.service.errors import KINDS, Problem
 from pfvit.service.metrics import Measures
@@ -68,7 +69,7 @@ class Guard:
         async def respond(problem: Problem) -> None:
             self.counted.problem(problem.kind)
             if not status:
-                await problem.response()(scope, receive, guarded)
+                await without_frames(problem).response()(scope, receive, guarded)
 
         try:
             self.check(scope)
