@@ -3,7 +3,8 @@
     python benchmarks/serving.py [--photo assets/astronaut.jpg] [--seconds 8] [--rounds 5] [--clients 32] [--soak MIN]
 
 Starts `pfvit serve` on a free port of this machine and loads it with crops from one process: first CLIENTS callers that
-each wait for their answer, then four times the rate that this reached whether answers come or not, then one caller.
+each wait for their answer, then four times the rate that this reached whether answers come or not, beside two small
+callers, then one caller.
 The bare model's rate is that of `Reader.read_batch` on the same crops, decoded already, in batches of 32: with one
 reader on all cores, or one for each, whichever is faster. The two are measured in turns, so that what else runs on the
 machine slows both. Memory and open files are those of the server and its workers.
@@ -32,6 +33,8 @@ from pfvit.utils.cores import cores
 
 BATCH, OVERLOAD = 32, 4
 START = 20  # seconds
+#: A small caller beside the flood: calls a second, and where it calls from if not from the same address.
+SMALL_RATE, ELSEWHERE = 5, "127.0.0.2"
 SIDE = 48  # pixels of a crop
 
 
@@ -80,8 +83,8 @@ class Caller(asyncio.Protocol):
 class Load:
     """Connections to one server, and what came back over them."""
 
-    def __init__(self, port: int, request: bytes):
-        self.port, self.request = port, request
+    def __init__(self, port: int, request: bytes, address: str = "127.0.0.1"):
+        self.port, self.request, self.address = port, request, address
         self.times: list[float] = []
         self.statuses: Counter = Counter()
 
@@ -91,7 +94,10 @@ class Load:
         made = []
         for _ in range(count):
             _, caller = await loop.create_connection(
-                lambda: Caller(self.request, self.times, self.statuses), "127.0.0.1", self.port
+                lambda: Caller(self.request, self.times, self.statuses),
+                "127.0.0.1",
+                self.port,
+                local_addr=(self.address, 0),
             )
             made.append(caller)
         return made
@@ -126,6 +132,17 @@ class Load:
             self.statuses["unsent"] += due - len(free)
             await asyncio.sleep(0.002)
         await self.drain(callers)
+
+    async def small(self, rate: float, seconds: float) -> None:
+        """Call so many times a second over one connection, one after the other."""
+        (caller,) = await self.connect(1)
+        until = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < until:
+            caller.call()
+            while caller.sent and not caller.transport.is_closing():
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(max(0.0, began + 1 / rate - time.perf_counter()))
+        caller.transport.close()
 
     async def drain(self, callers: list[Caller]) -> None:
         """Wait for what is under way, and hang up."""
@@ -223,14 +240,23 @@ async def loads(
         f" ({p99 / p50:.1f} times)"
     )
     before = memory(server.pid)
-    flood = Load(port, request)
-    await flood.open(OVERLOAD * rate, 16 * options.clients, options.seconds)
+    flood, near, far = Load(port, request), Load(port, request), Load(port, request, ELSEWHERE)
+    await asyncio.gather(
+        flood.open(OVERLOAD * rate, 16 * options.clients, options.seconds),
+        *(caller.small(SMALL_RATE, options.seconds) for caller in (near, far)),
+    )
     shed = flood.statuses[429] / max(1, flood.statuses[429] + flood.statuses[200])
     print(
         f"{OVERLOAD} times that rate: {flood.statuses[200] / options.seconds:.0f}/s answered, {shed:.0%} shed,"
         f" p50 of the answered {flood.percentile(50):.1f} ms, p99 {flood.percentile(99):.1f} ms;"
         f" {dict(flood.statuses)}; memory {before:.0f} -> {memory(server.pid):.0f} MB"
     )
+    for name, small in (("the same", near), ("another", far)):
+        share = small.statuses[200] / max(1, small.statuses.total())
+        print(
+            f"beside it, {SMALL_RATE} calls/s from {name} address: {share:.0%} answered,"
+            f" p50 {small.percentile(50):.1f} ms, p99 {small.percentile(99):.1f} ms, {dict(small.statuses)}"
+        )
     calm = Load(port, request)
     await calm.closed(1, 1)
     print(f"right after it, one caller: p50 {calm.percentile(50):.1f} ms, {dict(calm.statuses)}")

@@ -1,5 +1,6 @@
 """The service's contract: what comes back for pictures, who may call, what it tells of itself."""
 
+import base64
 import io
 import json
 import re
@@ -272,6 +273,17 @@ def test_a_key_from_the_environment(weights, monkeypatch, headers, status):
         assert ("www-authenticate" in answer.headers) == (status == 401)
         assert client.get("/healthz").status_code == client.get("/docs").status_code == 200
         assert client.get("/openapi.json").json()["components"]["securitySchemes"]
+
+
+def test_a_key_of_any_letters_in_a_header_of_any_letters(weights, monkeypatch):
+    monkeypatch.setenv(KEY, "schlüssel")
+    basic = base64.b64encode("any:schlüssel".encode())
+    sent = [("X-API-KEY", "schlüssel".encode()), ("x-Api-key", "schlüssel".encode("latin-1"))]
+    sent += [("AUTHORIZATION", b"bEARER " + "schlüssel".encode()), ("authorization", b"Basic " + basic)]
+    with TestClient(create_app(Serve(weights=weights)), base_url="http://localhost") as client:
+        for name, value in sent:
+            assert client.get("/v1/model", headers={name.encode(): value}).status_code == 200, name
+            assert client.get("/v1/model", headers={name.encode(): value[:-1]}).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import fake_weights
 import pytest
@@ -14,6 +15,7 @@ from pfvit.inference.network import AT_ONCE
 from pfvit.service.app import create_app
 from pfvit.service.batching import Engine, Job
 from pfvit.service.errors import TYPE, Problem
+from pfvit.service.fair_queue import FairQueue, address
 from pfvit.service.uploads import Room, Upload
 
 CROP = png(flat(100))
@@ -102,7 +104,7 @@ def test_beyond_the_bound_callers_are_turned_away(make_engine):
         first = asyncio.ensure_future(engine.run([crop_job()]))
         await until(lambda: batches)
         rest = [asyncio.ensure_future(engine.run([crop_job()])) for _ in range(4)]
-        await until(lambda: engine.full)
+        await until(lambda: len(engine.waiting) == 4)
         with pytest.raises(Problem) as refused:
             await engine.run([crop_job()])
         assert refused.value.kind == "overloaded" and refused.value.headers["Retry-After"] == "1"
@@ -159,12 +161,57 @@ def test_a_lane_survives_what_it_does_not_expect(make_engine):
 
 def test_bodies_of_all_requests_share_one_room():
     room = Room(Limits(megabytes=1))
-    with room.hold() as take:
-        take(8_000_000)
-        with room.hold() as other, pytest.raises(Problem) as refused:
-            other(1)
+    with room.hold("a") as take, room.hold("b") as other, room.hold("a") as again:
+        take(2_000_000)
+        with pytest.raises(Problem) as refused:
+            again(1)
         assert refused.value.kind == "overloaded"
-    assert room.held == 0
+        other(1_000_000)
+        with pytest.raises(Problem):
+            other(1)
+    assert not room.held
+    with room.hold("c") as take:
+        take(2_000_000)
+
+
+def test_turns_are_shared_by_address_then_by_connection():
+    def put(host: str, port: int, weight: int = 1) -> None:
+        queue.put(SimpleNamespace(caller=(host, port), weight=weight))
+
+    queue = FairQueue(100)
+    for _ in range(30):
+        put("flood", 1)
+    for _ in range(2):
+        put("flood", 2)
+        put("small", 1)
+    put("heavy", 1, 8)
+    put("heavy", 1, 8)
+    order = [queue.pop().caller for _ in range(len(queue))]
+    assert order[:3] == [("flood", 1), ("small", 1), ("heavy", 1)]
+    assert order.index(("small", 1), 2) <= 4  # the flood's third is behind it
+    assert order.count(("heavy", 1)) == 2 and [c for c in order if c[0] == "flood"][1] == ("flood", 2)
+    assert not queue.waiting and len(queue) == 0
+
+
+def test_a_full_queue_takes_from_those_who_ask_for_little():
+    queue = FairQueue(10)
+    job = SimpleNamespace(caller=("flood", 1), weight=1)
+    while queue.admits(job.caller):
+        queue.put(job)
+    assert len(queue) == 10
+    assert queue.admits(("small", 5)) and queue.admits(("flood", 2)) and not queue.admits(("flood", 1))
+    for port in range(10):  # new connections get in, up to a bound
+        if queue.admits(("flood", port)):
+            queue.put(SimpleNamespace(caller=("flood", port), weight=1))
+    assert len(queue) == 13 and not queue.admits(("flood", 99)) and queue.admits(("small", 5))
+    while queue.admits(("small", 5)):
+        queue.put(SimpleNamespace(caller=("small", 5), weight=1))
+    assert len(queue) <= 20
+
+
+def test_ipv6_customers_are_one_address_and_mapped_ones_are_ipv4():
+    assert address("2001:db8::1") == address("2001:db8::ffff:2") != address("2001:db8:0:1::1")
+    assert address("::ffff:10.0.0.1") == address("10.0.0.1") == "10.0.0.1" and address("odd:name") == "odd:name"
 
 
 def test_work_that_takes_too_long_is_given_up(weights, monkeypatch):

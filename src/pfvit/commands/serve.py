@@ -12,6 +12,7 @@ from threading import Event
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from pfvit.config import Serve
@@ -20,6 +21,7 @@ from pfvit.service.app import KEY, LOOPBACK, create_app
 from pfvit.service.http_protocol import PatientProtocol
 from pfvit.service.metrics import FOLDER
 from pfvit.utils.console import say
+from pfvit.utils.parallel import end_with_parent
 
 BACKLOG = 1024
 KEEP_ALIVE = 30  # seconds that a connection may be idle between requests
@@ -44,9 +46,35 @@ def serve(config: Serve) -> int:
         with tempfile.TemporaryDirectory(prefix="pfvit-metrics-") as folder:
             os.environ.setdefault(FOLDER, folder)
             say(f"pfvit: serving on {address} with {config.workers} workers; Ctrl-C stops it")
-            several = server_config(config, partial(create_app, config))
-            Multiprocess(several, [opened]).run()
+            before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+            workers = Workers(server_config(config, partial(create_worker, config)), [opened])
+            workers.run()
+    if workers.told is not None:  # the status says so, as it does with one process
+        signal.signal(workers.told, before[workers.told])
+        signal.raise_signal(workers.told)
     return 0
+
+
+def create_worker(config: Serve) -> FastAPI:
+    """Return the app for one of several processes, which ends when the first one does."""
+    end_with_parent(grace=config.limits.seconds + 1)
+    return create_app(config)
+
+
+class Workers(Multiprocess):
+    """Several processes, and the signal that ended them."""
+
+    told: signal.Signals | None = None
+
+    def handle_int(self) -> None:
+        """End them."""
+        self.told = signal.SIGINT
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        """End them."""
+        self.told = signal.SIGTERM
+        super().handle_term()
 
 
 def serve_replicas(config: Serve) -> int:

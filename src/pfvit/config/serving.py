@@ -18,7 +18,9 @@ class Limits:
     images: int = 64
     """Most pictures in one request."""
     waiting: int = 128
-    """Most pictures that wait for the model, over all requests; beyond them callers get 429 and when to come back."""
+    """Most pictures that wait for the model, over all requests; beyond them callers get 429 and when to come back.
+
+    Callers who ask for less than others are let in up to twice as many."""
     seconds: float = 30.0
     """Longest time for a request to arrive, and then again to be answered."""
     gather: float = 0.005

@@ -25,6 +25,7 @@ from pfvit.inference.reading import Reading
 from pfvit.service import api_docs, metrics, schemas
 from pfvit.service.batching import Engine, Job
 from pfvit.service.errors import Problem, overloaded, to_json
+from pfvit.service.fair_queue import address, caller_of
 from pfvit.service.images import View, accepted, drawing
 from pfvit.service.middleware import Guard
 from pfvit.service.routes import LeanRoute
@@ -106,10 +107,11 @@ def create_app(config: Serve) -> FastAPI:
             kept = [face.to_dict() for face in faces if face.score >= query.min_score]
             return {"width": width, "height": height, "faces": kept, "problem": None}
 
-        with room.hold() as take:
+        caller = caller_of(request.scope)
+        with room.hold(address(caller[0])) as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, config.limits.images, take)
-            made = await answers(request, sent, partial(Job, whole=query.whole, finish=answer_of))
+            made = await answers(request, sent, partial(Job, whole=query.whole, finish=answer_of, caller=caller))
         images = []
         for one, answer in zip(sent, made, strict=True):
             if isinstance(answer, Problem):
@@ -133,10 +135,12 @@ def create_app(config: Serve) -> FastAPI:
         if query.face == "all" and query.view != "photo":
             raise Problem("bad-parameter", "face=all goes with view=photo")
         finish = drawing(query.view, query.face, query.strength, media_type)
-        with room.hold() as take:
+        caller = caller_of(request.scope)
+        job = partial(Job, whole=query.whole, finish=finish, draws=True, caller=caller)
+        with room.hold(address(caller[0])) as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, 1, take)
-            (made,) = await answers(request, sent, partial(Job, whole=query.whole, finish=finish, draws=True))
+            (made,) = await answers(request, sent, job)
         if isinstance(made, Problem):
             raise made
         return Response(made, headers={"Vary": "Accept"}, media_type=media_type)
@@ -188,7 +192,7 @@ def create_app(config: Serve) -> FastAPI:
     app.add_middleware(
         Guard,
         counted=counted,
-        refusal=lambda: overloaded() if engine.full else None,
+        admits=engine.admits,
         key=key,
         hosts=config.hosts if config.host in LOOPBACK else None,
     )

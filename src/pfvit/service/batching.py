@@ -1,4 +1,4 @@
-"""Dynamic batching: pictures of all requests wait in one bounded queue, and one thread per core takes from it.
+"""Dynamic batching: pictures of all requests wait in one fair queue, and one thread per core takes from it.
 
 While all threads are busy, pictures gather, and a thread that becomes free reads several together. A free thread waits
 for more pictures only while requests are arriving, and at most `Limits.gather` seconds: a single caller never waits.
@@ -26,6 +26,7 @@ from pfvit.inference.network import AT_ONCE
 from pfvit.inference.reader import FaceCrop, Reader
 from pfvit.inference.reading import Reading
 from pfvit.service.errors import Problem, overloaded
+from pfvit.service.fair_queue import NOBODY, Caller, FairQueue
 from pfvit.service.images import MOST_MEMORY, decoded, weigh
 from pfvit.service.uploads import Upload
 from pfvit.utils.budget import Budget
@@ -48,8 +49,9 @@ Finish = Callable[[Photo, list[Reading]], Any]
 class Job:
     """One picture to be read, and the function that makes the answer of its readings."""
 
-    def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False):
+    def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False, caller: Caller = NOBODY):
         self.source, self.content = upload
+        self.caller = caller
         self.whole, self.finish = whole, finish
         weight = 1 + (0 if whole else DETECTION) + (DRAWING if draws else 0) + len(self.content) // BYTES_PER_UNIT
         self.weight = min(weight, AT_ONCE)
@@ -65,7 +67,7 @@ class Engine:
         # Each thread runs the model on its own core: no threads that spin while they wait for each other.
         self.reader = Reader(weights, threads=1)
         self.reader.generator.check()  # a missing file should be known now
-        self.waiting: deque[Job] = deque()
+        self.waiting: FairQueue[Job] = FairQueue(limits.waiting)
         self.arriving = self.idle = self.working = 0
         self.memory = Budget(MOST_MEMORY)
         self.closed = False
@@ -102,10 +104,10 @@ class Engine:
         """Pictures that wait or are being worked on."""
         return len(self.waiting) + self.working
 
-    @property
-    def full(self) -> bool:
-        """Whether another picture must be turned away."""
-        return len(self.waiting) >= self.limits.waiting
+    def admits(self, caller: Caller) -> bool:
+        """Return whether another picture of a caller may wait."""
+        with self.change:
+            return self.waiting.admits(caller)
 
     @contextmanager
     def expecting(self) -> Iterator[None]:
@@ -121,7 +123,7 @@ class Engine:
 
         If the caller is cancelled, jobs that have not begun are dropped.
         """
-        if self.closed or self.full:
+        if self.closed or (jobs and not self.admits(jobs[0].caller)):
             raise overloaded()
         left = deque(jobs)
         flying: dict[asyncio.Future[Any], int] = {}
@@ -147,7 +149,8 @@ class Engine:
         for job in jobs:
             job.arrived = now
         with self.change:
-            self.waiting.extend(jobs)
+            for job in jobs:
+                self.waiting.put(job)
             self.change.notify(len(jobs))
 
     def _work(self) -> None:
@@ -174,10 +177,10 @@ class Engine:
                 self.change.wait(self._patience())
             share = math.ceil(len(self.waiting) / self.idle)  # other free threads take theirs
             self.idle -= 1
-            taken = [self.waiting.popleft()]
+            taken = [self.waiting.pop()]
             weight = taken[0].weight
-            while self.waiting and len(taken) < share and weight + self.waiting[0].weight <= AT_ONCE:
-                taken.append(self.waiting.popleft())
+            while self.waiting and len(taken) < share and weight + self.waiting.first().weight <= AT_ONCE:
+                taken.append(self.waiting.pop())
                 weight += taken[-1].weight
             self.working += len(taken)
             return taken
@@ -193,7 +196,7 @@ class Engine:
         """Return for how many seconds more the oldest job may wait; None if none waits."""
         if not self.waiting:
             return None
-        return max(0.0, self.waiting[0].arrived + self.limits.gather - time.monotonic())
+        return max(0.0, self.waiting.first().arrived + self.limits.gather - time.monotonic())
 
     def _answers(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
         """Return each job with its answer, which is a Problem where there is none."""

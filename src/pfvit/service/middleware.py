@@ -5,6 +5,7 @@ import ipaddress
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -13,7 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pfvit.errors import without_frames
 from pfvit.service.batching import as_problem
-from pfvit.service.errors import KINDS, Problem
+from pfvit.service.errors import KINDS, Problem, overloaded
+from pfvit.service.fair_queue import Caller, caller_of
 from pfvit.service.metrics import Measures
 
 #: The page's own files, pictures that it makes itself, the webcam, and nothing else; no inline script or style.
@@ -37,18 +39,18 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pfvit", Basic realm="pfvit", cha
 
 
 class Guard:
-    """The outermost layer. `refusal` gives a Problem when there is no room, `hosts` is None where any name will do."""
+    """The outermost layer. `admits` says whether there is room for a caller, `hosts` is None where any name will do."""
 
     def __init__(
         self,
         app: ASGIApp,
         counted: Measures,
-        refusal: Callable[[], Problem | None],
+        admits: Callable[[Caller], bool],
         key: str | None,
         hosts: tuple[str, ...] | None,
     ):
-        self.app, self.counted, self.refusal, self.hosts = app, counted, refusal, hosts
-        self.key = None if key is None else key.encode()
+        self.app, self.counted, self.admits, self.hosts = app, counted, admits, hosts
+        self.keys = None if key is None else _as_sent(key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with a problem; count it either way."""
@@ -96,21 +98,30 @@ class Guard:
             raise Problem("cross-origin", "call it from its own page, or from a program")
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"].startswith(KEPT):
             raise Problem("cross-origin", "call it from its own page, or from a program")
-        if self.key is not None and scope["path"].startswith(KEPT) and not self._has_key(headers):
+        if self.keys is not None and scope["path"].startswith(KEPT) and not self._has_key(headers):
             raise Problem("unauthorized", "send it as Authorization: Bearer KEY, or X-API-Key: KEY", CHALLENGE)
-        if scope["method"] == "POST" and (refusal := self.refusal()) is not None:
-            raise refusal
+        if scope["method"] == "POST" and not self.admits(caller_of(scope)):
+            raise overloaded()
 
     def _has_key(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
+        sent = given.strip().encode("latin-1")  # the bytes, as starlette decodes them so
         if scheme.lower() == "basic":  # browsers ask people for it; the name does not matter
             try:
-                given = b64decode(given, validate=True).decode().partition(":")[2]
+                sent = b64decode(sent, validate=True).partition(b":")[2]
             except ValueError:
                 return False
         elif scheme.lower() != "bearer":
-            given = headers.get("x-api-key", "")
-        return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self.key or b"")
+            sent = headers.get("x-api-key", "").strip().encode("latin-1")
+        return any(hmac.compare_digest(sent.strip(), key) for key in self.keys or ())
+
+
+def _as_sent(key: str) -> list[bytes]:
+    """Return the bytes in which clients send a key: UTF-8, and Latin-1 as some do with letters beyond ASCII."""
+    forms = [key.encode("utf-8", "surrogateescape")]
+    with suppress(UnicodeEncodeError):
+        forms.append(key.encode("latin-1"))
+    return forms
 
 
 def _named(host: str, hosts: tuple[str, ...]) -> bool:

@@ -1,6 +1,7 @@
 """Bodies in: raw or multipart, cut as soon as they are too large, too many or too slow; nothing touches the disk."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -24,32 +25,39 @@ UNNAMED = "image"
 
 
 #: Requests of the largest size that may be held at once.
-HELD = 8
+HELD = 4
+#: A body must not stand still: so many bytes, or its end, have to come within so many seconds.
+STEP, STEP_SECONDS = 100_000, 5.0
 
 
 class Room:
-    """The memory that the bodies of all requests together may take."""
+    """The memory that the bodies of all requests together may take.
+
+    No client takes more than is left free for the others: one has half at most, a second one half of the rest.
+    """
 
     def __init__(self, limits: Limits):
         self.most = HELD * limits.megabytes * MEGA
-        self.held = 0
+        self.held: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self) -> Iterator[Callable[[int], None]]:
+    def hold(self, client: str = "") -> Iterator[Callable[[int], None]]:
         """Give a function that takes so many bytes for a request, to be given back at its end; Problem if full."""
         mine = 0
 
         def take(size: int) -> None:
             nonlocal mine
-            if self.held + size > self.most:
+            if self.held[client] + size > self.most - self.held.total():
                 raise overloaded()
-            self.held += size
+            self.held[client] += size
             mine += size
 
         try:
             yield take
         finally:
-            self.held -= mine
+            self.held[client] -= mine
+            if not self.held[client]:
+                del self.held[client]
 
 
 class Upload(NamedTuple):
@@ -72,26 +80,38 @@ async def uploads(request: Request, limits: Limits, most: int, take: Callable[[i
     if not length.isdigit() or int(length) > limits.megabytes * MEGA:
         raise _too_large(limits)
     try:
-        async with asyncio.timeout(limits.seconds):
+        async with asyncio.timeout(limits.seconds) as deadline:
+            chunks = _chunks(request, limits, take, deadline)
             if kind == FORM:
-                return await _form(_chunks(request, limits, take), options.get("boundary", ""), most)
+                return await _form(chunks, options.get("boundary", ""), most)
             content = bytearray()
-            async for chunk in _chunks(request, limits, take):
+            async for chunk in chunks:
                 content += chunk
     except TimeoutError:
-        raise Problem("too-slow", f"a request must arrive within {limits.seconds:g} s") from None
+        pace = f"{STEP // 1000} kB every {STEP_SECONDS:g} s, and all within {limits.seconds:g} s"
+        raise Problem("too-slow", f"a request must arrive faster: {pace}") from None
     if not content:
         raise Problem("no-image", "the body is empty")
     return [Upload(UNNAMED, bytes(content))]
 
 
-async def _chunks(request: Request, limits: Limits, take: Callable[[int], None]) -> AsyncIterator[bytes]:
-    size = 0
+async def _chunks(
+    request: Request, limits: Limits, take: Callable[[int], None], deadline: asyncio.Timeout
+) -> AsyncIterator[bytes]:
+    """Yield the body in pieces; each STEP of it puts the deadline off, up to that of the whole request."""
+    end = deadline.when()
+    assert end is not None
+    now = asyncio.get_running_loop().time
+    deadline.reschedule(min(end, now() + STEP_SECONDS))
+    size = due = 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limits.megabytes * MEGA:
             raise _too_large(limits)
         take(len(chunk))
+        if size >= due + STEP:
+            due = size
+            deadline.reschedule(min(end, now() + STEP_SECONDS))
         yield chunk
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -61,13 +62,21 @@ def parallel_map(
 def _begin(start: Callable[[], object] | None) -> None:
     """Leave Ctrl-C to the first process, and end when it ends, even by kill -9."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    if start is not None:
+        start()
+
+
+def end_with_parent(grace: float = 0) -> None:
+    """End this process when the one that started it ends, however that ends; with `grace`, SIGTERM so long before."""
     parent = multiprocessing.parent_process()
 
     def follow() -> None:
         if parent is not None:
             parent.join()
+            if grace:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(grace)
             os._exit(1)
 
     Thread(target=follow, daemon=True).start()
-    if start is not None:
-        start()
