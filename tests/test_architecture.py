@@ -34,7 +34,7 @@ TORCH_FREE = {
         f"data.{name}"
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
     ),
-    *("data.parquet", "data.sources", "data.views"),
+    *("data.headers", "data.parquet", "data.parquet_process", "data.picture_cost", "data.sources", "data.views"),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
     *(f"commands.{verb}" for verb in ("prepare", "result_table", "serve", "video")),
 }

@@ -180,6 +180,8 @@ def decode_cell(cell: object, name: str) -> Pixels:
 def cell_bytes(cell: object, name: str) -> bytes:
     """Return the file in a cell of an image column: bytes, or the struct that Hugging Face `datasets` writes."""
     content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if isinstance(content, PictureError):
+        raise content
     if not isinstance(content, bytes):
         raise PictureError(f"{name} has no picture bytes")
     return content

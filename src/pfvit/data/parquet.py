@@ -1,23 +1,37 @@
-"""Rows of a Parquet file, a few at a time, without pyarrow (170 MB): arro3 is 33 MB and reads as fast."""
+"""Rows of a Parquet file, a few at a time, without pyarrow (170 MB): arro3 is 33 MB and reads as fast.
 
+Files are read in a process of their own (`pfvit.data.parquet_process`), which a damaged one may end, and which has so
+much memory and no more.
+"""
+
+import atexit
 import json
+import marshal
 import os
 import re
+import select
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from arro3.core import RecordBatch, RecordBatchReader
-from arro3.io import read_parquet, write_parquet
+from arro3.io import write_parquet
 
 from pfvit.data.formats import is_address
+from pfvit.data.parquet_process import MOST_CELL, OVERSIZED
 from pfvit.emotions import EMOTIONS_KEY
-from pfvit.errors import InputError
+from pfvit.errors import InputError, PictureError
 
-#: Rows decoded at a time: pictures may be large, and one row group in memory is enough.
-ROWS_AT_A_TIME = 64
 MAGIC = b"PAR1"
+#: Seconds in which some rows have to come. A damaged file can stop its reader for good.
+PATIENCE = 20.0
+#: Answers are read from the pipe in pieces of so many bytes.
+PIECE = 1 << 20
 
 
 def is_table(path: Path) -> bool:
@@ -30,38 +44,46 @@ def is_table(path: Path) -> bool:
 
 def column_names(path: Path) -> list[str]:
     """Return the names of a Parquet file's columns; raise InputError if it is no readable Parquet file."""
-    return list(_open(path).schema.names)
+    return _schema(path)[0]
+
+
+def metadata_of(path: Path) -> dict[bytes, bytes]:
+    """Return what a Parquet file says of itself; raise InputError if it is no readable Parquet file."""
+    return _schema(path)[1]
 
 
 def emotions_of(path: Path) -> tuple[str, ...] | None:
     """Return the emotions that a file of `pfvit prepare` distinguishes; None for any other file."""
-    names = _open(path).schema.metadata.get(EMOTIONS_KEY.encode())
+    names = metadata_of(path).get(EMOTIONS_KEY.encode())
     return None if names is None else tuple(json.loads(names))
 
 
 def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
     """Yield the rows of a Parquet file in order as plain Python values; structs become dicts.
 
-    Memory is bounded by a row group, not by the file. `columns` are all if not given; one that is not there, and a
-    file that cannot be read to its end, raise InputError (after the rows that could be read).
+    Memory is bounded by a few rows, not by the file. `columns` are all if not given; one that is not there, and a file
+    that cannot be read to its end, raise InputError (after the rows that could be read). A cell of more than 40 MB is a
+    PictureError. Dates and decimals are text.
     """
-    reader = _open(path)
-    there = reader.schema.names
+    there = column_names(path)
     wanted = list(there if columns is None else columns)
     if missing := [name for name in wanted if name not in there]:
         raise InputError(f"{path} has no column {', '.join(missing)}, only {', '.join(there)}")
     done = 0
-    while True:
-        try:
-            batch = reader.read_next_batch()
-            values = [[value.as_py() for value in batch.column(name)] for name in wanted]
-        except StopIteration:
-            return
-        except BaseException as problem:
-            raise _unreadable(path, problem, f" after row {done - 1}" if done else "") from problem
-        for row in zip(*values, strict=True):
-            yield dict(zip(wanted, row, strict=True))
-        done += batch.num_rows
+    with _reader() as reader:
+        for kind, *answer in reader.ask(path, wanted):
+            if kind == "error":
+                raise _unreadable(path, answer[-1], f" after row {done - 1}" if done else "")
+            for row in answer[0]:
+                yield {name: _value(cell, f"{path}#{done}") for name, cell in zip(wanted, row, strict=True)}
+                done += 1
+
+
+def _value(cell: Any, place: str) -> object:
+    if isinstance(cell, dict) and OVERSIZED in cell:
+        size = f"{cell[OVERSIZED] / 1e6:.0f} MB"
+        return PictureError(f"{place} has a cell of {size}; at most {MOST_CELL / 1e6:.0f} MB are read")
+    return cell
 
 
 def write(rows: RecordBatch | RecordBatchReader, path: Path, **options: Any) -> None:
@@ -76,29 +98,125 @@ def write(rows: RecordBatch | RecordBatchReader, path: Path, **options: Any) -> 
         raise OSError(message[1] if message else str(problem)) from problem
 
 
-def _open(path: Path) -> RecordBatchReader:
+def _schema(path: Path) -> tuple[list[str], dict[bytes, bytes]]:
     if not path.is_file():
         what = "is an address: download it first" if is_address(str(path)) else "is not there"
         raise InputError(f"{path} {what}")
-    try:
-        with silence_stderr():
-            return read_parquet(path, batch_size=ROWS_AT_A_TIME)
-    except BaseException as problem:
-        raise _unreadable(path, problem) from problem
+    with _reader() as reader:
+        for kind, *answer in reader.ask(path, None):
+            if kind == "error":
+                raise _unreadable(path, answer[-1])
+            return answer[0], answer[1]
+    raise _unreadable(path, "its reader said nothing")
 
 
-def _unreadable(path: Path, problem: BaseException, where: str = "") -> BaseException:
-    """Return what to raise: Rust's panics are no Exception, and Ctrl-C must stay Ctrl-C."""
-    if isinstance(problem, (KeyboardInterrupt, SystemExit, GeneratorExit)):
-        return problem
-    said = str(problem).partition("\n")[0]
+def _unreadable(path: Path, said: str, where: str = "") -> InputError:
+    said = said.partition("\n")[0]
     inner = re.search(r'"(.+)"', said)  # Rust wraps the sentence: called ... on an `Err` value: General("...")
     return InputError(f"{path} cannot be read as Parquet{where}: {inner[1] if inner else said}")
 
 
+class _Reader:
+    """A process that reads Parquet files, one after the other. It ends with this one, as its input does."""
+
+    def __init__(self) -> None:
+        paths = os.pathsep.join(sys.path)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "pfvit.data.parquet_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where Rust prints backtraces
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        self.free = True
+        """Whether it waits for a request."""
+
+    def ask(self, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
+        """Yield what it answers up to the end, or to an error."""
+        self.free = False
+        request = json.dumps({"path": str(path), "columns": columns})
+        try:
+            assert self.process.stdin is not None
+            self.process.stdin.write(request.encode() + b"\n")
+            self.process.stdin.flush()
+            while True:
+                answer = marshal.loads(self._read(int.from_bytes(self._read(8), "little")))
+                self.free = answer[0] != "rows"
+                if answer[0] == "end":
+                    return
+                yield answer
+                if self.free:
+                    return
+        except (EOFError, BrokenPipeError):
+            status = self.process.wait()
+            how = signal.strsignal(-status) if status < 0 else f"status {status}"
+            yield "error", "", f"it is damaged, or needs too much memory (its reader ended: {how})"
+        except TimeoutError:
+            yield "error", "", f"its reader stood still for {PATIENCE:g} s"
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    def _read(self, size: int) -> bytes:
+        assert self.process.stdout is not None
+        file = self.process.stdout.fileno()
+        content = bytearray()
+        while len(content) < size:
+            if os.name != "nt" and not select.select([file], [], [], PATIENCE)[0]:
+                raise TimeoutError
+            some = os.read(file, min(PIECE, size - len(content)))
+            if not some:
+                raise EOFError
+            content += some
+        return bytes(content)
+
+
+_idle: list[_Reader] = []
+_lock = threading.Lock()
+
+
+@contextmanager
+def _reader() -> Iterator[_Reader]:
+    """Give a process that reads Parquet files; it is kept for the next file if it is free at the end."""
+    with _lock:
+        reader = _idle.pop() if _idle else None
+    if reader is None or reader.process.poll() is not None:
+        reader = _Reader()
+    try:
+        yield reader
+    finally:
+        with _lock:
+            kept = reader.free and not _idle
+            if kept:
+                _idle.append(reader)
+        if not kept:
+            reader.close()
+
+
+def _forget() -> None:
+    """Leave the processes to the one that started them, after a fork."""
+    _idle.clear()
+
+
+@atexit.register
+def _end() -> None:
+    while _idle:
+        _idle.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 @contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Turn the standard error stream off: on a damaged footer arro3 panics and prints a Rust backtrace there."""
+    """Turn the standard error stream off: where arro3 panics it prints a Rust backtrace there."""
     try:
         kept = os.dup(2)
     except OSError:  # it is closed already
