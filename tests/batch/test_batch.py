@@ -169,6 +169,48 @@ def test_a_damaged_row_group_loses_no_row(weights, tmp_path):
     assert all("cannot be read as Parquet" in row["error"] for row in failed)
 
 
+@pytest.mark.parametrize("raised", [IndexError("index 7"), NotImplementedError("int65"), MemoryError(), KeyError("x")])
+@pytest.mark.parametrize("when", ["opened", "read"])
+def test_whatever_arrow_raises_is_a_row_that_failed(table, weights, tmp_path, monkeypatch, raised, when):
+    good = tmp_path / "z.parquet"
+    pq.write_table(pa.table({"image": [flat(200)]}), good)
+    real, seen = pq.ParquetFile, []
+
+    class Breaking(pq.ParquetFile):
+        def __init__(self, file, **options):
+            super().__init__(file, **options)
+            if when == "opened" and self.metadata.num_rows == 60:
+                raise raised
+
+        def iter_batches(self, *words, row_groups, **options):
+            seen.append(row_groups)
+            if self.metadata.num_rows == 60 and row_groups == [1]:
+                raise raised
+            return real.iter_batches(self, *words, row_groups=row_groups, **options)
+
+    monkeypatch.setattr(pq, "ParquetFile", Breaking)
+    out = tmp_path / "out"
+    assert batch(weights, table, good, "--out", out, "--processes", 1) == 1
+    monkeypatch.undo()
+    failed, read = rows(out / "failed"), rows(out / "faces")
+    assert {row["file"] for row in failed} == {str(table)} and str(good) in {row["file"] for row in read}
+    assert all("cannot be read" in row["error"] for row in failed if row["row"] // 14 == 1 or when == "opened")
+    assert len(failed) == (1 if when == "opened" else 14 + 4)  # the second row group, and the broken ones of the others
+
+
+def test_large_values_and_rows_without_end_are_set_aside(weights, tmp_path):
+    pq.write_table(
+        pa.table({"image": [flat(90), *[bytes(45_000_000)] * 20]}), tmp_path / "a.parquet", compression="zstd"
+    )
+    pq.write_table(pa.table({"image": pa.nulls(50_000, pa.binary())}), tmp_path / "b.parquet")
+    out = tmp_path / "out"
+    assert batch(weights, tmp_path / "a.parquet", tmp_path / "b.parquet", "--out", out, "--processes", 1) == 1
+    failed = rows(out / "failed")
+    assert len(rows(out / "faces")) == 1 and len(failed) == 21
+    assert sum("has 45 MB; at most 40 MB" in row["error"] for row in failed) == 20
+    assert sum("claims 50,000 rows, more than it has bytes" in row["error"] for row in failed) == 1
+
+
 def test_one_picture_that_breaks_the_reader_harms_no_other(weights, tmp_path, monkeypatch):
     class Moody:
         def detect(self, image):

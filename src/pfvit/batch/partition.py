@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
@@ -16,19 +17,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pfvit.data import formats
 from pfvit.data.filesystem import Place, place
+from pfvit.data.parquet import FEW_ROWS
+from pfvit.data.parquet_process import MOST_CELL
 from pfvit.data.pictures import Item
 from pfvit.data.sources import Missing, find, row_item
-from pfvit.errors import InputError, PictureError
+from pfvit.errors import PictureError
 from pfvit.utils.text import utf8
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
 
 #: Most pictures of a partition, which is what a crash may lose; fewer, so that each process gets a few partitions, but
 #: not so few that writing them takes longer than reading.
 MOST_ROWS, LEAST_ROWS, PARTS_EACH = 2000, 25, 4
-#: Rows decoded at a time.
-ROWS_AT_A_TIME = 64
+#: Rows decoded at a time: so many, or fewer if they may have so many bytes together.
+ROWS_AT_A_TIME, MOST_TOGETHER = 64, 400_000_000
+LONGEST = 300  # characters of what pyarrow says
 COLUMNS = ("image", "name")
 
 
@@ -130,7 +135,7 @@ class Pictures:
         self.file, self.at = "", 0
         self.starts: list[int] = []  # first rows of its row groups
         self.batches: Iterator[pa.RecordBatch] = iter(())
-        self.left: list[dict[str, Any]] = []
+        self.left: list[pa.RecordBatch] = []  # of one row each, the next one last
 
     def of(self, part: Partition) -> Iterator[Item]:
         """Yield every picture of a part, exactly once and in order."""
@@ -152,9 +157,9 @@ class Pictures:
                     item = row_item(part.file, row, values["image"], values.get("name"))
                     yield item._replace(key=Row(part.file, row))
                     row += 1
-            except (OSError, ValueError) as problem:  # pyarrow's errors
+            except Exception as problem:  # pyarrow raises nearly every built-in kind on damaged files
                 end = min([start for start in self.starts if start > row], default=end)
-                why = f"{part.file} cannot be read as Parquet from row {row} on: {problem}"
+                why = f"{part.file} cannot be read as Parquet from row {row} on: {_said(problem)}"
                 self.file = ""
             for lost in range(row, min(end, part.stop)):
                 yield Item(f"{part.file}#{lost}", PictureError(why), key=Row(part.file, lost))
@@ -174,8 +179,8 @@ class Pictures:
                 if row + batch.num_rows <= start:
                     row = self.at = row + batch.num_rows
                     continue
-                self.left = batch.to_pylist()[::-1]
-            values = self.left.pop()
+                self.left = [batch.slice(number, 1) for number in range(batch.num_rows)][::-1]
+            values = _values(self.left.pop(), f"{file}#{row}")
             row = self.at = row + 1
             if row > start:
                 yield values
@@ -192,10 +197,30 @@ class Pictures:
         wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
         # One group at a time, as the rows of a damaged one would take those of its neighbours with them.
         groups = (
-            file.iter_batches(ROWS_AT_A_TIME, row_groups=[one], columns=wanted) for one in range(group, len(sizes))
+            file.iter_batches(_rows_at_a_time(file, one), row_groups=[one], columns=wanted)
+            for one in range(group, len(sizes))
         )
         self.batches = chain.from_iterable(groups)
         self.file, self.at = name, self.starts[group]
+
+
+def _rows_at_a_time(file: parquet.ParquetFile, group: int) -> int:
+    """Return how many rows of a row group to decode together: each may have the largest value, from a dictionary."""
+    whole = file.metadata.row_group(group)
+    columns = [whole.column(number) for number in range(whole.num_columns)]
+    largest = sum(one.total_uncompressed_size for one in columns if one.path_in_schema.split(".")[0] in COLUMNS)
+    return max(1, min(ROWS_AT_A_TIME, MOST_TOGETHER // max(largest, 1)))
+
+
+def _values(row: pa.RecordBatch, where: str) -> dict[str, Any]:
+    """Return a batch of one row as Python values; a PictureError for an image that is too large for one."""
+    if row.nbytes <= MOST_CELL:
+        return row.to_pylist()[0]
+    return {"image": PictureError(f"{where} has {row.nbytes / 1e6:.0f} MB; at most {MOST_CELL / 1e6:.0f} MB are read")}
+
+
+def _said(problem: Exception) -> str:
+    return str(problem).partition("\n")[0][:LONGEST] or type(problem).__name__
 
 
 def _content(name: str) -> Path | bytes | PictureError:
@@ -206,8 +231,8 @@ def _content(name: str) -> Path | bytes | PictureError:
         there = place(name)
         with there.files.open_input_stream(there.path) as stream:
             return stream.read()
-    except (InputError, OSError, ValueError) as problem:
-        return PictureError(f"{name} cannot be opened: {problem}")
+    except Exception as problem:  # whatever a file system raises
+        return PictureError(f"{name} cannot be opened: {_said(problem)}")
 
 
 def _count(name: str) -> tuple[int, str]:
@@ -219,9 +244,12 @@ def _count(name: str) -> tuple[int, str]:
             file = parquet.ParquetFile(opened)
             if "image" not in file.schema_arrow.names:
                 return 0, f"{name} has no image column, only {', '.join(file.schema_arrow.names)}"
-            return file.metadata.num_rows, ""
-    except (OSError, ValueError) as problem:
-        return 0, f"{name} cannot be read as Parquet: {problem}"
+            rows = file.metadata.num_rows
+            if rows > max(FEW_ROWS, opened.seek(0, os.SEEK_END)):
+                return 0, f"{name} cannot be read as Parquet: it claims {rows:,} rows, more than it has bytes"
+            return rows, ""
+    except Exception as problem:  # as above
+        return 0, f"{name} cannot be read as Parquet: {_said(problem)}"
 
 
 def _input(name: str) -> Any:

@@ -28,6 +28,8 @@ from pfvit.emotions import EMOTIONS_KEY
 from pfvit.errors import InputError, PictureError
 
 MAGIC = b"PAR1"
+#: Rows that a file of any size may have; more only if it has as many bytes. Nulls take none, and would come for days.
+FEW_ROWS = 10_000
 #: Seconds in which some rows have to come. A damaged file can stop its reader for good.
 PATIENCE = 20.0
 #: Answers are read from the pipe in pieces of so many bytes.
@@ -69,12 +71,14 @@ def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str,
     wanted = list(there if columns is None else columns)
     if missing := [name for name in wanted if name not in there]:
         raise InputError(f"{path} has no column {', '.join(missing)}, only {', '.join(there)}")
-    done = 0
+    done, most = 0, max(FEW_ROWS, path.stat().st_size)
     with _reader() as reader:
         for kind, *answer in reader.ask(path, wanted):
             if kind == "error":
                 raise _unreadable(path, answer[-1], f" after row {done - 1}" if done else "")
             for row in answer[0]:
+                if done >= most:
+                    raise _unreadable(path, "it has more rows than bytes", f" after row {done - 1}")
                 yield {name: _value(cell, f"{path}#{done}") for name, cell in zip(wanted, row, strict=True)}
                 done += 1
 
