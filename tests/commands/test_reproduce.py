@@ -144,7 +144,7 @@ def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, cap
         "refit",
     ]
     exported = {path.name for path in folder.glob("*.onnx")}
-    name = "generation-adjustment-0.2-gain-1.5"
+    name = "generation-adjustment-0.2-gain-2"
     assert exported == {f"{name}.onnx", f"{name}-int8.onnx", f"{name}-generator.onnx"}
     assert list((folder / f"{name}-figures").glob("*.png")) and "SSIM" in said.out
     assert checkpoint.load(folder / "pretrain")[1]["config"]["data"] == [str(made_up)]

@@ -185,6 +185,7 @@ class Reproduction:
             self.exported.add(weights)
             words = [folder / row.run, "--out", weights, "--license", self.recipe.license]
             words += ["--logit-adjustment", row.logit_adjustment, "--change-gain", row.change_gain]
+            words += ["--compact"] if row.compact else []
             self.call("export", *words, *(["--calibrate", held_out[0]] if self.recipe.calibrated else []))
         if not report.exists():
             words = ["--data", *held_out, "--weights", weights, "--protocol", row.protocol, "--json"]

@@ -29,6 +29,9 @@ class Export:
     change_gain: float = 1.0
     """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
     faces, with `pfvit evaluate --figures`."""
+    compact: bool = False
+    """Store the weights in 8 bits, a quarter of the size. Arithmetic stays in full precision, unlike that of
+    NAME-int8.onnx. The photo model is always stored so."""
     metrics: Path | None = None
     """JSON of `pfvit evaluate --json` to keep inside the file."""
     license: str = "as the training data allow"

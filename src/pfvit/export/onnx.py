@@ -84,6 +84,9 @@ def export_run(export: Export) -> Path:
         generator_path(out),
         {**about, "pfvit.kind": "generator"},
     )
+    if export.compact:
+        for path in (out, generator_path(out)):
+            store_in_8_bits(path)
     return out
 
 

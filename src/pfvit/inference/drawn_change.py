@@ -39,6 +39,7 @@ def drawn_change(
 def neutral_damping(neutral: float) -> float:
     """Return the share of the change that a face gets, from 0 to 1, by the probability that it is neutral.
 
-    A drawing generator changes every face a little. One that is likelier neutral than not has less to take off.
+    A drawing generator changes every face a little. One that is likelier neutral than not has less to take off. The
+    power was chosen with the gain, on training faces: docs/lab-book.md, "Small gray faces".
     """
-    return min(1.0, 2 * (1 - neutral))
+    return min(1.0, 2 * (1 - neutral)) ** 3
