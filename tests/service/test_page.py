@@ -43,7 +43,7 @@ def server():
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(300):
+        for _ in range(1200):
             assert process.poll() is None, process.stderr.read()
             try:
                 with urlopen(f"{address}/readyz"):

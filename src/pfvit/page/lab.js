@@ -1,6 +1,7 @@
 // The chosen face: before and after, the expression dial, reconstruction and expression map.
 
-import { Latest, draw, pause } from "./api.js";
+import { draw } from "./api.js";
+import { Latest, pause } from "./latest.js";
 
 const $ = (id) => document.getElementById(id);
 const LIVE_SIDE = 384; // larger faces are turned at this size while the dial moves, and once more in full when it rests

@@ -1,9 +1,10 @@
 // The page: what comes in (file, drop, paste, sample, camera), what is shown, what is saved.
 
-import { Latest, Problem, draw, model, read, unlock } from "./api.js";
+import { SERVED, draw, model, read, unlock } from "./api.js";
 import { Camera, whyNot } from "./camera.js";
 import { listen } from "./inputs.js";
 import { Lab } from "./lab.js";
+import { Latest, Problem } from "./latest.js";
 import { Photo } from "./photo.js";
 import { note, quiet, say, state, trouble } from "./states.js";
 import { Words, spoken } from "./words.js";
@@ -287,7 +288,12 @@ $("save-reading").addEventListener("click", () => {
 });
 
 listen(open);
-if (LOOPBACK.includes(location.hostname)) {
+if (!SERVED) {
+  document.querySelector("[data-where]").textContent = "Faces never leave this browser, and nothing is stored.";
+  document.querySelector("[data-where-long]").textContent =
+    "It is read in this browser, on this device, and is forgotten when you close the page.";
+  document.querySelector('a[href="docs"]').remove();
+} else if (LOOPBACK.includes(location.hostname)) {
   document.querySelector("[data-where]").textContent = "Faces never leave this computer, and nothing is stored.";
 } else {
   document.querySelector("[data-where]").textContent =

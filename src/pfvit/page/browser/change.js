@@ -1,0 +1,124 @@
+// Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
+
+import { colourAt, cubic } from "./pixels.js";
+
+const FADE = 0.12;
+const EDGE = 0.6; // pixels: how wide the cut along the lip line is
+const KNOTS = 112;
+const SMALL_SIDE = 48;
+const LEAST_FLOW = 0.02;
+const [DISAGREE, AGREE, STILL] = [0.8, 0.92, 1e-3];
+const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
+/** Channels of the photo model's maps: where they begin. */
+const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
+
+/** The change that the photo model's maps describe, from those of a face and of its mirror image. */
+export function changeOf(plain, mirrored, size) {
+  const other = mirrorImage(mirrored, size);
+  const maps = plain.map((value, n) => (value + other[n]) / 2);
+  const flows = SPLIT * size * size + 2 * size * size;
+  let [both, one, two] = [0, 0, 0];
+  for (let n = 0; n < flows; n++) {
+    both += plain[n] * other[n];
+    one += plain[n] ** 2;
+    two += other[n] ** 2;
+  }
+  const energy = Math.sqrt(one) * Math.sqrt(two);
+  const agreement = energy < STILL ? 1 : Math.max(0, both / energy);
+  const share = Math.min(Math.max((agreement - DISAGREE) / (AGREE - DISAGREE), 0), 1);
+  return { maps, size, trust: share * share * (3 - 2 * share) };
+}
+
+function mirrorImage(maps, size) {
+  const out = new Float32Array(maps.length);
+  for (let c = 0; c < CHANNELS; c++) {
+    const sign = c === BASE || c === SPLIT ? -1 : 1;
+    for (let y = 0; y < size; y++) {
+      for (let x = 0; x < size; x++) {
+        out[(c * size + y) * size + x] = sign * maps[(c * size + y) * size + size - 1 - x];
+      }
+    }
+  }
+  return out;
+}
+
+/** A copy of the picture with a share of a change applied: to the face in `square`, or to all of it without one. */
+export function applied(picture, change, strength, square = null) {
+  const { width, height } = picture;
+  const out = { data: picture.data.slice(), width, height };
+  const share = strength * change.trust;
+  if (share === 0) return out;
+  const face = square ? placed(square) : { a: width, b: 0, c: 0, d: height, x: 0, y: 0 };
+  const { a, b, c, d, x: left, y: top } = face; // the face's right is (a, c), its down is (b, d), in pixels
+  const [side, tall, det] = [Math.hypot(a, c), Math.hypot(b, d), a * d - b * c];
+  const margin = (1.5 * Math.max(side < SMALL_SIDE ? 1 : 2, Math.round(side / KNOTS))) / side;
+  const corners = [[0, 0], [1, 0], [0, 1], [1, 1]].map(([u, v]) => [left + a * u + b * v, top + c * u + d * v]);
+  const [xs, ys] = [0, 1].map((axis) => corners.map((corner) => corner[axis]));
+  const [first, last] = [Math.max(0, Math.floor(Math.min(...xs))), Math.min(width, Math.ceil(Math.max(...xs)))];
+  const [upper, lower] = [Math.max(0, Math.floor(Math.min(...ys))), Math.min(height, Math.ceil(Math.max(...ys)))];
+  const [map, above, below] = [new Float32Array(CHANNELS), [0, 0, 0], [0, 0, 0]];
+  for (let y = upper; y < lower; y++) {
+    for (let x = first; x < last; x++) {
+      const [right, down] = [x + 0.5 - left, y + 0.5 - top];
+      const [u, v] = [(d * right - b * down) / det, (a * down - c * right) / det];
+      if (u < 0 || v < 0 || u > 1 || v > 1) continue;
+      const much = square ? share * fading(u, margin) * fading(v, margin) : share;
+      if (much === 0) continue;
+      readMaps(change, u, v, map);
+      // The model counts flows in halves of the side, and light from -1 to 1.
+      const [bx, by] = [(a * map[0] + b * map[1]) * 0.5 * much, (c * map[0] + d * map[1]) * 0.5 * much];
+      const [sx, sy] = [(a * map[2] + b * map[3]) * 0.5 * much, (c * map[2] + d * map[3]) * 0.5 * much];
+      if (Math.max(Math.abs(bx + sx), Math.abs(by + sy), Math.abs(sx), Math.abs(sy)) > LEAST_FLOW) {
+        colourAt(picture, x + 0.5 + bx + sx, y + 0.5 + by + sy, above);
+        if (Math.max(Math.abs(sx), Math.abs(sy)) > LEAST_FLOW) {
+          colourAt(picture, x + 0.5 + bx - sx, y + 0.5 + by - sy, below);
+          const part = 1 / (1 + Math.exp(-Math.min(Math.max((map[HEIGHT] * tall) / EDGE, -20), 20)));
+          for (let n = 0; n < 3; n++) above[n] = below[n] + part * (above[n] - below[n]);
+        }
+      } else {
+        for (let n = 0; n < 3; n++) above[n] = picture.data[(y * width + x) * 4 + n];
+      }
+      for (let n = 0; n < 3; n++) {
+        out.data[(y * width + x) * 4 + n] = above[n] + Math.round(map[LIGHT + n] * 127.5 * much);
+      }
+    }
+  }
+  return out;
+}
+
+/** Where a change is, from 0 to 1, at the maps' size. */
+export function strengthMap({ maps, size, trust }) {
+  const plane = size * size;
+  return Float32Array.from({ length: plane }, (_, n) => {
+    const sign = maps[HEIGHT * plane + n] > 0 ? 1 : -1;
+    const [x, y] = [0, 1].map((axis) => maps[axis * plane + n] + sign * maps[(SPLIT + axis) * plane + n]);
+    const light = Math.max(...[0, 1, 2].map((channel) => Math.abs(maps[(LIGHT + channel) * plane + n]))) / 2;
+    return Math.min(1, trust * Math.max(Math.hypot(x, y) / 2 / (EYE_DISTANCE * FULL_MOVE), light / FULL_LIGHT));
+  });
+}
+
+function placed({ x, y, side, roll }) {
+  const [cosine, sine] = [Math.cos(roll) * side, Math.sin(roll) * side];
+  return { a: cosine, b: -sine, c: sine, d: cosine, x: x - (cosine - sine) / 2, y: y - (cosine + sine) / 2 };
+}
+
+function fading(place, margin) {
+  const share = Math.min(Math.max((Math.min(place, 1 - place) - margin) / FADE, 0), 1);
+  return share * share * (3 - 2 * share);
+}
+
+/** Read all maps at a place of the face, between their own places. */
+function readMaps({ maps, size }, u, v, out) {
+  const [x, y] = [u * size - 0.5, v * size - 0.5];
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [across, down] = [cubic(x - left), cubic(y - top)];
+  out.fill(0);
+  for (let j = 0; j < 4; j++) {
+    const row = Math.min(Math.max(top - 1 + j, 0), size - 1) * size;
+    for (let i = 0; i < 4; i++) {
+      const at = row + Math.min(Math.max(left - 1 + i, 0), size - 1);
+      const weight = across[i] * down[j];
+      for (let c = 0; c < CHANNELS; c++) out[c] += weight * maps[c * size * size + at];
+    }
+  }
+}

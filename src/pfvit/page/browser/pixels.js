@@ -1,0 +1,97 @@
+// Pictures as {data, width, height}: RGBA bytes, row by row, as in ImageData. And reading between their pixels.
+
+/** The pixels of a picture file (a Blob), turned as its EXIF says. */
+export async function decode(blob) {
+  const bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
+  const pen = canvasOf(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
+  pen.fillStyle = "#fff"; // behind what is transparent
+  pen.fillRect(0, 0, bitmap.width, bitmap.height);
+  pen.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return pen.getImageData(0, 0, pen.canvas.width, pen.canvas.height);
+}
+
+/** A picture file of some pixels. */
+export async function encode({ data, width, height }, type) {
+  const canvas = canvasOf(width, height);
+  canvas.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
+  return canvas.convertToBlob({ type, quality: 0.92 });
+}
+
+export function canvasOf(width, height) {
+  return new OffscreenCanvas(width, height);
+}
+
+/** RGB bytes for a network, [1, height, width, 3]; with `sides`, filled up with gray to multiples of it. */
+export function rgb({ data, width, height }, sides = 1, gray = 127) {
+  const [wide, high] = [width, height].map((side) => Math.ceil(side / sides) * sides);
+  const out = new Uint8Array(wide * high * 3).fill(gray);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0, from = y * width * 4, to = y * wide * 3; x < width; x++, from += 4, to += 3) {
+      out[to] = data[from];
+      out[to + 1] = data[from + 1];
+      out[to + 2] = data[from + 2];
+    }
+  }
+  return { bytes: out, shape: [1, high, wide, 3] };
+}
+
+/** The picture at another size, as Pillow's BILINEAR does it: a triangle as wide as a pixel of the smaller one. */
+export function resize(picture, width, height) {
+  const across = oneWay(picture.data, picture.width, picture.height, width, 4, picture.width * 4);
+  const down = oneWay(across, picture.height, width, height, width * 4, 4);
+  const data = new Uint8ClampedArray(width * height * 4);
+  // `oneWay` has put columns in rows for the second pass: [width, height] -> [height, width].
+  for (let x = 0; x < width; x++) {
+    for (let y = 0; y < height; y++) {
+      for (let c = 0; c < 4; c++) data[(y * width + x) * 4 + c] = Math.round(down[(x * height + y) * 4 + c]);
+    }
+  }
+  return { data, width, height };
+}
+
+/** Resample lines of `length` pixels (steps apart) to `wanted`; returns them line by line, RGBA. */
+function oneWay(data, length, lines, wanted, step, stride) {
+  const scale = length / wanted;
+  const reach = Math.max(scale, 1);
+  const out = new Float32Array(lines * wanted * 4);
+  for (let place = 0; place < wanted; place++) {
+    const middle = (place + 0.5) * scale;
+    const first = Math.max(0, Math.floor(middle - reach + 0.5));
+    const last = Math.min(length, Math.floor(middle + reach + 0.5));
+    const weights = [];
+    for (let n = first; n < last; n++) weights.push(Math.max(0, 1 - Math.abs(n + 0.5 - middle) / reach));
+    const all = weights.reduce((sum, one) => sum + one, 0);
+    for (let line = 0; line < lines; line++) {
+      for (let c = 0; c < 4; c++) {
+        let sum = 0;
+        for (let n = 0; n < weights.length; n++) sum += weights[n] * data[line * stride + (first + n) * step + c];
+        out[(line * wanted + place) * 4 + c] = sum / all;
+      }
+    }
+  }
+  return out;
+}
+
+/** Weights of four neighbours for a place between the second and the third: cubic, as Pillow's BICUBIC (a = -0.5). */
+export function cubic(t) {
+  const [a, b] = [t * t, t * t * t];
+  return [-0.5 * t + a - 0.5 * b, 1 - 2.5 * a + 1.5 * b, 0.5 * t + 2 * a - 1.5 * b, -0.5 * a + 0.5 * b];
+}
+
+/** Write the colour at (x, y), in pixels from the corner, into `out`; beyond the picture its border goes on. */
+export function colourAt({ data, width, height }, x, y, out) {
+  const [left, top] = [Math.floor(x - 0.5), Math.floor(y - 0.5)];
+  const [across, down] = [cubic(x - 0.5 - left), cubic(y - 0.5 - top)];
+  out[0] = out[1] = out[2] = 0;
+  for (let j = 0; j < 4; j++) {
+    const row = Math.min(Math.max(top - 1 + j, 0), height - 1) * width;
+    for (let i = 0; i < 4; i++) {
+      const at = (row + Math.min(Math.max(left - 1 + i, 0), width - 1)) * 4;
+      const weight = across[i] * down[j];
+      out[0] += weight * data[at];
+      out[1] += weight * data[at + 1];
+      out[2] += weight * data[at + 2];
+    }
+  }
+}

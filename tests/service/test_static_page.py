@@ -1,0 +1,137 @@
+"""The page without a server: built by scripts/static_page, from a plain file server, in a real browser."""
+
+import base64
+import functools
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pfvit
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine: scripts/browser installs it", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install 'pfvit[dev]'")
+
+ROOT = Path(__file__).parents[2]
+ASTRONAUT = ROOT / "assets" / "astronaut.jpg"
+READ = "body[data-state=read] #viewer[data-shown][aria-busy=false]"
+#: Asks the page's own api.js, as the page does; what comes back is JSON or a picture as a data URL.
+CALL = """async ([photo, view, strength, whole]) => {
+    const api = await import("./api.js");
+    const blob = await (await fetch(photo)).blob();
+    if (!view) return api.read(blob, { whole });
+    const picture = await api.draw(blob, { view, strength, whole });
+    return new Promise((resolve) => {
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result);
+        reader.readAsDataURL(picture);
+    });
+}"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The static page; the runtime comes from PFVIT_ONNXRUNTIME_WEB, or from npm where that can be reached."""
+    out = tmp_path_factory.mktemp("static")
+    given = os.environ.get("PFVIT_ONNXRUNTIME_WEB")
+    words = [sys.executable, str(ROOT / "scripts" / "static_page"), str(out)]
+    done = subprocess.run(words + (["--onnxruntime", given] if given else []), capture_output=True, text=True)
+    if done.returncode and not given:
+        pytest.skip("onnxruntime-web cannot be had from npm: set PFVIT_ONNXRUNTIME_WEB to its dist folder")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(ASTRONAUT, out / "astronaut.jpg")
+    with Image.open(ASTRONAUT) as photo:
+        photo.rotate(90).save(out / "turned.png")
+        tiny = photo.resize((128, 128))
+        crowd = Image.new("RGB", (128 * 8, 128 * 6))
+        for number in range(48):
+            crowd.paste(tiny, (number % 8 * 128, number // 8 * 128))
+        crowd.save(out / "crowd.png")
+    return out
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """The folder behind the file server of `python -m http.server`."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def page(address):
+    """The page, with what it asked for and what went wrong in it."""
+    with playwright.sync_playwright() as starter:
+        browser = starter.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.set_default_timeout(120_000)
+        tab.asked, tab.wrong = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
+        tab.on("console", lambda line: tab.wrong.append(line.text) if line.type == "error" else None)
+        tab.goto(address)
+        yield tab
+        browser.close()
+
+
+def drawn(page, *words) -> np.ndarray:
+    head, _, content = page.evaluate(CALL, list(words)).partition(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+
+
+def test_a_sample_is_read_and_its_expression_taken_off(page, address):
+    page.click("[data-sample='samples/astronaut.jpg']")
+    page.wait_for_selector(READ)
+    assert page.inner_text("#emotion").startswith("Happiness")
+    assert "this browser" in page.text_content("[data-where]") and page.query_selector("a[href=docs]") is None
+    assert page.wrong == []
+    away = [url for url in page.asked if not url.startswith((address, "blob:", "data:"))]
+    assert away == [], "somebody else was asked"
+
+
+@pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png"])
+def test_it_reads_as_the_package_does(name, page, folder):
+    (face,) = page.evaluate(CALL, [name, "", 0, False])["images"][0]["faces"]
+    (expected,) = (face.to_dict() for face in pfvit.read(folder / name))
+    assert set(face) == set(expected) and face["emotion"] == expected["emotion"]
+    assert face["box"] == pytest.approx(expected["box"], abs=0.06 * expected["box"][2])
+    assert np.allclose(face["landmarks"], expected["landmarks"], atol=0.06 * expected["box"][2])
+    ours = np.array(list(expected["probabilities"].values()))
+    assert np.abs(np.array(list(face["probabilities"].values())) - ours).max() < 0.1
+    assert json.dumps(face)
+
+
+def test_a_crowd_is_found(page):
+    assert len(page.evaluate(CALL, ["crowd.png", "", 0, False])["images"][0]["faces"]) == 48
+
+
+def test_it_changes_a_face_as_the_package_does(page, folder):
+    photo = folder / "astronaut.jpg"
+    (face,) = pfvit.read(photo)
+    theirs, ours = drawn(page, photo.name, "photo", 1, False).astype(int), face.paste_back(photo).astype(int)
+    plain = drawn(page, photo.name, "photo", 0, False).astype(int)
+    changed = np.abs(ours - plain).max(axis=2) > 12
+    assert changed.sum() > 300, "the mouth moves"
+    assert np.abs(theirs - ours)[changed].mean() < 0.35 * np.abs(plain - ours)[changed].mean()
+    assert np.array_equal(theirs[300:], plain[300:]), "nothing changes outside the face"
+    for view, size in (("face", face.crop.shape), ("map", face.crop.shape), ("reconstruction", (112, 112, 3))):
+        assert np.allclose(drawn(page, photo.name, view, 1, False).shape, size, atol=6), view
+    assert page.wrong == []
