@@ -192,6 +192,34 @@ def numbers(text: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in rows}
 
 
+def test_head_is_get_without_the_body(client):
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/model", "/docs", "/"):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.content) == (200, b"") and get.content, path
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert client.head("/v1/read").status_code == 405 and client.head("/nowhere").status_code == 404
+
+
+def test_a_slash_at_the_end_is_no_other_place(client):
+    assert client.get("/healthz/").json() == client.get("/healthz").json()
+    assert client.get("/v1/model/").json() == client.get("/v1/model").json()
+    assert client.post("/v1/read/?whole=true", content=CROP).json() == (
+        client.post("/v1/read?whole=true", content=CROP).json()
+    )
+
+
+def test_what_is_unknown_is_named(client):
+    for path, there in (("/v1/read", "whole, min_score"), ("/v1/poker", "strength, face, view, whole")):
+        answer = client.post(f"{path}?wole=true", content=CROP)
+        assert (answer.status_code, answer.json()["type"]) == (422, f"{TYPE}bad-parameter")
+        assert answer.json()["detail"] == f"wole: there is no such parameter; there are {there}"
+        answer = client.post(f"{path}?whole=true", content=CROP, headers={"Content-Encoding": "gzip"})
+        assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "identity")
+        assert answer.json()["detail"] == "the body is encoded (gzip): send it as it is"
+    plain = {"Content-Encoding": "identity"}
+    assert client.post("/v1/read?whole=true", content=CROP, headers=plain).status_code == 200
+
+
 def test_the_documents_work_without_scripts_or_other_sites(client):
     answer = client.get("/docs")
     page = answer.text

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
@@ -47,12 +47,16 @@ STATUS_KINDS = {404: "not-found", 405: "method-not-allowed"}
 class ReadQuery(BaseModel):
     """The query of `POST /v1/read`."""
 
+    model_config = ConfigDict(extra="forbid")
+
     whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
     min_score: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out faces less sure than this")
 
 
 class PokerQuery(BaseModel):
     """The query of `POST /v1/poker`."""
+
+    model_config = ConfigDict(extra="forbid")
 
     strength: float = Field(
         1.0, ge=-1, le=1, allow_inf_nan=False, description="Share of the expression to remove; -1 exaggerates"

@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "takes-too-long": (413, "The request asks for more work than one may"),
     "wrong-content-type": (415, "The body is of a type that cannot be read"),
     "wrong-host": (421, "The service is not known under this name"),
-    "bad-parameter": (422, "A parameter is out of range"),
+    "bad-parameter": (422, "A parameter is unknown or out of range"),
     "not-an-image": (422, "The content is not an image that can be read"),
     "damaged-image": (422, "The image is damaged or cut short"),
     "image-too-small": (422, "The image is too small to hold a face"),

@@ -34,6 +34,8 @@ SECURITY = [
 ]
 #: Paths that need the key: not the page itself, the documents, or what a machine asks to see whether it lives.
 KEPT = ("/v1/", "/metrics")
+#: What a machine asks, to see whether the service lives and is ready.
+PROBES = ("/healthz", "/readyz")
 STORED, UNSTORED = (b"cache-control", b"no-cache"), (b"cache-control", b"no-store")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="pfvit", Basic realm="pfvit", charset="UTF-8"'}
 
@@ -59,6 +61,11 @@ class Guard:
             return
         began = time.perf_counter()
         status = 0
+        head = scope["method"] == "HEAD"
+        if head:  # answered as GET is, without the body
+            scope = {**scope, "method": "GET"}
+        if scope["path"].startswith(KEPT) or scope["path"].rstrip("/") in PROBES:
+            scope = {**scope, "path": scope["path"].rstrip("/")}
 
         async def guarded(message: Message) -> None:
             nonlocal status
@@ -66,6 +73,8 @@ class Guard:
                 status = message["status"]
                 kept = STORED if not scope["path"].startswith(KEPT) else UNSTORED
                 message["headers"] = [*message.get("headers", ()), *SECURITY, kept]
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         async def respond(problem: Problem) -> None:

@@ -34,7 +34,11 @@ def lean(endpoint: Callable[..., Awaitable[Response]]) -> ASGIApp:
             try:
                 query = model.model_validate(dict(request.query_params))
             except ValidationError as problem:
-                raise RequestValidationError(problem.errors(include_url=False, include_input=False)) from None
+                errors = problem.errors(include_url=False, include_input=False)
+                for error in errors:
+                    if error["type"] == "extra_forbidden":
+                        error["msg"] = f"there is no such parameter; there are {', '.join(model.model_fields)}"
+                raise RequestValidationError(errors) from None
             response = await endpoint(request, query)
         await response(scope, receive, send)
 

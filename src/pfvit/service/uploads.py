@@ -17,6 +17,8 @@ from pfvit.utils.text import printable
 BINARY = "application/octet-stream"
 FORM = "multipart/form-data"
 FIELD = "image"
+#: The one content encoding that is read, and the header that says so (RFC 9110, section 12.5.3).
+PLAIN, ACCEPTED = "identity", {"Accept-Encoding": "identity"}
 MEGA = 1_000_000
 #: Headers of one part of a form: a name, a file name, a type.
 MOST_HEADERS, LONGEST_HEADER, LONGEST_BOUNDARY = 8, 2048, 70
@@ -76,6 +78,9 @@ async def uploads(request: Request, limits: Limits, most: int, take: Callable[[i
     kind = kind.strip().lower()
     if kind not in (BINARY, FORM) and not kind.startswith("image/"):
         raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}")
+    encoding = request.headers.get("content-encoding", PLAIN).strip().lower()
+    if encoding not in ("", PLAIN):
+        raise Problem("wrong-content-type", f"the body is encoded ({encoding}): send it as it is", ACCEPTED)
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > limits.megabytes * MEGA:
         raise _too_large(limits)
