@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # PFVIT_ORT_TELEMETRY=1.
 if os.environ.get("PFVIT_ORT_TELEMETRY") != "1":
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# Ray, if it is installed, reports its use to its makers unless told not to. To let it: RAY_USAGE_STATS_ENABLED=1.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 __version__ = "0.1.0"
 __all__ = [
