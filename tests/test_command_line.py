@@ -115,6 +115,26 @@ def test_a_full_disk_behind_stdout_is_told(name, more, photos, weights):
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["predict", "--help"]])
+def test_a_full_disk_behind_the_help_is_told(words):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "pfvit", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert f"pfvit {words[0]}: standard output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_process_that_is_started_with_a_closed_stream(closed, photos, weights):
+    words = [sys.executable, "-m", "pfvit", "predict", str(photos / "1.png"), "--whole", "--weights", str(weights)]
+    done = subprocess.run(f"{shlex.join(words)} {closed}", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert ("1.png" in done.stdout) == (closed == "2>&-")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
 def test_a_request_to_end_cleans_up_as_ctrl_c_does(photos, weights, tmp_path):
     words = ["predict", photos, "--weights", weights, "--output", tmp_path / "out.csv", "--whole"]

@@ -139,7 +139,7 @@ EXTRAS = {
     "video": {"av", "lap"},
     "train": {"torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping"},
 }
-HELP = ("-h", "--help")
+HELP, VERSION = ("-h", "--help"), ("-V", "--version")
 #: Extras whose verbs see to signals themselves: the server, and training in several processes.
 OWN_SIGNALS = ("serve", "train")
 
@@ -189,7 +189,8 @@ def perform(name: str, words: Sequence[str]) -> int:
     """Run one verb and return its exit status."""
     verb = VERBS[name]
     place, _, function = verb.function.partition(":")
-    config = parse(name, words)
+    with printing():
+        config = parse(name, words)
     status = getattr(importlib.import_module(place), function)(config) or 0
     importlib.import_module("pfvit.utils.console").flush()
     return status
@@ -198,19 +199,21 @@ def perform(name: str, words: Sequence[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 all well, 1 some input failed, 2 wrong command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in HELP:
-        print(usage(), file=sys.stderr if not words else sys.stdout)
-        return 2 if not words else 0
-    if words[0] in ("-V", "--version"):
-        print(__version__)  # noqa: T201
-        return 0
-    name = words[0]
-    if name not in VERBS:
-        print(f"pfvit: there is no verb {name!r}\n\n{usage()}", file=sys.stderr)  # noqa: T201
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # a process may be started with them closed
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    name = words[0] if words else ""
+    if name not in (*VERBS, *HELP, *VERSION):
+        wrong = f"pfvit: there is no verb {name!r}\n\n" if name else ""
+        print(f"{wrong}{usage()}", file=sys.stderr)  # noqa: T201
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal takes every file name
     try:
+        if name not in VERBS:
+            with printing():
+                print(usage() if name in HELP else __version__)  # noqa: T201
+            return 0
         with ended_by_sigterm() if VERBS[name].extra not in OWN_SIGNALS else nullcontext():
             return perform(name, words[1:])
     except InputError as problem:
@@ -231,6 +234,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     finally:
         let_go_of_stdout()
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Raise InputError if what is printed on stdout cannot be written."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise InputError(f"standard output cannot be written: {problem.strerror or problem}") from problem
 
 
 @contextmanager

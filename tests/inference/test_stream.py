@@ -249,3 +249,17 @@ def test_what_public_calls_take_and_return_can_be_imported(reader):
     with Image.open(PHOTO) as photo:
         (face,) = reader.detector.detect(np.asarray(photo.convert("RGB")))
     assert isinstance(face, pfvit.Face)
+
+
+def test_a_face_is_pasted_back_into_whatever_was_read_and_into_nothing_of_another_size(reader):
+    with Image.open(PHOTO) as photo:
+        pixels = np.asarray(photo.convert("RGB"))
+    (face,) = reader.read(PHOTO)
+    assert face.picture_size == (512, 512)
+    for given in (PHOTO, str(PHOTO), PHOTO.read_bytes(), Image.fromarray(pixels), pixels):
+        assert np.array_equal(face.paste_back(given, strength=0), pixels)
+    assert not np.shares_memory(face.paste_back(pixels, strength=0), pixels)
+    with pytest.raises(InputError, match="has 500 x 512 pixels, and this face was read in 512 x 512"):
+        face.paste_back(pixels[:, :500])
+    with pytest.raises(InputError, match="not NoneType"):
+        face.paste_back(None)

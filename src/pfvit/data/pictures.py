@@ -93,6 +93,8 @@ def _of_pillow(picture: Image.Image, name: str) -> Photo:
 
 
 def _of_path(path: str, name: str) -> Photo:
+    if not path:
+        raise PictureError(f"give {KINDS}, not an empty name")
     if Path(path).suffix.lower() in RAW:
         raise PictureError(f"{name} is a camera's raw file: develop it to JPEG or TIFF first")
     try:

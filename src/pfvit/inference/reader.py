@@ -41,6 +41,8 @@ class FaceCrop(NamedTuple):
     """Which square of the picture was cut out; None where the whole picture is the face."""
     crop: Pixels
     """uint8 [height, width, 3], upright."""
+    picture_size: tuple[int, int]
+    """Width and height of the picture."""
 
 
 class Result(NamedTuple):
@@ -198,12 +200,12 @@ class Reader:
         for source, faces in zip(names, found, strict=True):
             source = utf8(source)
             readings.append([])
-            for number, (box, score, landmarks, square, crop) in enumerate(faces):
+            for number, (box, score, landmarks, square, crop, size) in enumerate(faces):
                 (probabilities,) = next(read)
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
                 readings[-1].append(
-                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.generator)
+                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.generator, size)
                 )
         return readings
 
@@ -211,7 +213,7 @@ class Reader:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
         if whole:
             height, width = image.shape[:2]
-            return [FaceCrop((0, 0, width, height), 1.0, None, None, image)]
+            return [FaceCrop((0, 0, width, height), 1.0, None, None, image, (width, height))]
         return crop_faces(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
 
 
@@ -220,7 +222,7 @@ def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
     height, width = image.shape[:2]
     frames = [frame(face) for face in faces]
     return [
-        FaceCrop(_inside(face.box, width, height), face.score, face.points, square, cut(image, square))
+        FaceCrop(_inside(face.box, width, height), face.score, face.points, square, cut(image, square), (width, height))
         for face, square in zip(faces, frames, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit.data.images import Pixels
+from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
@@ -49,6 +50,8 @@ class Reading:
     crop: Pixels = field(repr=False)
     """uint8 [height, width, 3]: the face as it was cut out, upright."""
     generator: FaceGenerator = field(repr=False)
+    picture_size: tuple[int, int] = field(repr=False)
+    """Width and height of the picture."""
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
     maps: list[tuple[NDArray[np.float32], float]] = field(default_factory=list, repr=False)
@@ -85,16 +88,22 @@ class Reading:
         _check_strength(strength)
         return self.crop.copy() if strength == 0 else apply_change(self.crop, self.change(strength))
 
-    def paste_back(self, photo: Pixels, strength: float = 1.0) -> Pixels:
+    def paste_back(self, photo: Picture, strength: float = 1.0) -> Pixels:
         """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
 
-        The photo is the one that was read, or one that came from it by pasting back another of its faces.
+        The photo is the one that was read (whatever `Reader.read` takes), or one that came from it by pasting back
+        another of its faces. InputError if it is of another size, and so another photo.
         """
         _check_strength(strength)
+        pixels = load(photo).pixels
+        high, wide = pixels.shape[:2]
+        if (wide, high) != self.picture_size:
+            own = "{} x {}".format(*self.picture_size)
+            raise InputError(f"the photo has {wide} x {high} pixels, and this face was read in {own}: give that photo")
         if strength == 0:
-            return photo.copy()
+            return pixels.copy()
         change = self.change(strength)
-        return apply_change(photo, change) if self.frame is None else paste_back(photo, change, self.frame)
+        return apply_change(pixels, change) if self.frame is None else paste_back(pixels, change, self.frame)
 
     put_back = paste_back  # its name until version 0.2
 
