@@ -266,3 +266,96 @@ def test_other_sizes_are_named_with_the_flags_that_fit(tmp_path):
     torch.save(two, tmp_path / "two.pth")
     with pytest.raises(InputError, match="made for 2 channels"):
         load(tmp_path / "two.pth", COLOUR)
+
+
+def vit(old: str = "", new: str = "") -> dict[str, torch.Tensor]:
+    """The tensors of a ViT under timm's names, `old` at the beginning of a name replaced by `new`."""
+    encoder = build_encoder(COLOUR)
+    draw(encoder)
+    tensors = {**encoder.state_dict(), "pos_embed": encoder.pos_embed}
+    return {new + name.removeprefix(old) if name.startswith(old) else name: tensor for name, tensor in tensors.items()}
+
+
+WRAPPED = {
+    "compiled": lambda tensors: {f"_orig_mod.{name}": t for name, t in tensors.items()},
+    "compiled in DDP": lambda tensors: {f"module._orig_mod.{name}": t for name, t in tensors.items()},
+    "a wrapper in DDP": lambda tensors: {f"module.model.{name}": t for name, t in tensors.items()},
+    "Lightning": lambda tensors: {"epoch": 3, "state_dict": {f"model.{name}": t for name, t in tensors.items()}},
+    "DINO": lambda tensors: {"epoch": 3, "teacher": {f"backbone.{name}": t for name, t in tensors.items()}},
+    "MAE": lambda tensors: {"epoch": 3, "model": tensors, "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+    "an averaged copy beside the last weights": lambda tensors: {
+        "state_dict": {name: torch.zeros_like(t) for name, t in tensors.items()},
+        "state_dict_ema": tensors,
+    },
+    "nested twice": lambda tensors: {"model": {"state_dict": tensors}},
+    "an autoencoder's part": lambda tensors: {f"encoder.{name}": t for name, t in tensors.items()},
+}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".ckpt"])
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_what_wrappers_put_around_the_weights_is_taken_off(wrapped, suffix, tmp_path):
+    tensors = vit()
+    path = tmp_path / f"w{suffix}"
+    torch.save(WRAPPED[wrapped](tensors), path)
+    assert pretrained.is_public(path)
+    made, _ = load(path, COLOUR)
+    torch.testing.assert_close(made.encoder.blocks[1].mlp.fc1.weight, tensors["blocks.1.mlp.fc1.weight"])
+
+
+def test_the_norm_of_a_network_that_averages_its_tokens_is_taken_and_told(tmp_path):
+    torch.save({"model": vit("norm.", "fc_norm.")}, tmp_path / "finetuned.pth")
+    made, said = load(tmp_path / "finetuned.pth", COLOUR)
+    torch.testing.assert_close(made.encoder.norm.weight, vit()["norm.weight"])
+    assert (
+        "its fc_norm (of averaged tokens) taken as the last norm" in said and "2 heads (the file does not say" in said
+    )
+
+
+def test_weights_in_several_files(tmp_path):
+    folder, tensors = tmp_path / "hub", vit()
+    folder.mkdir()
+    names = sorted(tensors)
+    weight_map = {name: f"model-{1 + place % 2}-of-2.safetensors" for place, name in enumerate(names)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    for file in set(weight_map.values()):
+        save_file({name: tensors[name].contiguous() for name in names if weight_map[name] == file}, folder / file)
+    assert pretrained.is_public(folder)
+    made, _ = load(folder, COLOUR)
+    torch.testing.assert_close(made.encoder.norm.weight, tensors["norm.weight"])
+    (folder / "model-2-of-2.safetensors").unlink()
+    with pytest.raises(
+        InputError, match=r"lacks model-2-of-2\.safetensors, which model\.safetensors\.index\.json lists"
+    ):
+        load(folder, COLOUR)
+
+
+def cut(suffix: str, path: Path) -> None:
+    if suffix == ".safetensors":
+        save_file({name: tensor.contiguous() for name, tensor in vit().items()}, path)
+    else:
+        torch.save(vit(), path)
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid 0"), "a pointer of Git LFS"),
+        (lambda path: path.write_text("\n<!DOCTYPE html><html>Not found</html>"), "is a web page"),
+        (lambda path: path.write_bytes(b""), "is empty: download it again"),
+        (lambda path: cut(path.suffix, path), "is cut short or damaged"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_that_is_no_checkpoint_is_called_by_its_name(make, what, suffix, tmp_path):
+    path = tmp_path / f"w{suffix}"
+    make(path)
+    with pytest.raises(InputError, match=what):
+        both_sides(Train(data=(), out=tmp_path, model=COLOUR, start=path))
+
+
+def test_other_networks_are_refused_with_some_of_the_names_that_they_have(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(2), "bn1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
+    with pytest.raises(InputError, match=r"it has no cls_token, .*; it has conv1\.weight, bn1\.weight"):
+        load(tmp_path / "resnet.pth", COLOUR)

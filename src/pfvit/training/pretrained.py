@@ -8,6 +8,7 @@ folded into the patch projection, so that faces stay in [-1, 1] everywhere; a gr
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,17 @@ from pfvit.training import checkpoint
 #: Mean and standard deviation of pixels in [0, 1]: MAE's and DeiT's, and those of Google's ViT, which is our [-1, 1].
 STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "half": ((0.5,) * 3, (0.5,) * 3)}
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar", ".ckpt")
+#: Where training programs put the weights in what they save; averaged ones first, as these are what is evaluated.
+TABLES = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "teacher", "model", "state_dict", "model_state_dict")
+#: What wrappers put before every name: torch.compile, DDP, timm's and others' own.
+PREFIXES = ("_orig_mod.", "module.", "model.", "backbone.", "net.", "vit.", "base_model.", "student.", "ema.")
+SHOWN = 5  # names of tensors in a message
 SINE_TOLERANCE = 1e-3  # fixed positions that were stored in half precision are still recognised
 IGNORED = ("head.", "head_drop.", "classifier.", "pooler.", "embeddings.mask_token")
 RENAMED = (
-    (r"^(module|model|vit|encoder(?=\.embeddings))\.", ""),
+    (r"^encoder\.(?=(embeddings|blocks|cls_token|pos_embed|patch_embed|norm|fc_norm)\b)", ""),
     (r"^embeddings\.(cls_token)$", r"\1"),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
@@ -56,6 +63,8 @@ class Public:
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
     config: dict = field(default_factory=dict)
+    notes: str = ""
+    """What a person should know of how it was read."""
 
     @property
     def fixed(self) -> bool:
@@ -76,7 +85,8 @@ class Public:
 def is_public(path: Path) -> bool:
     """Say whether a path is a checkpoint that others made: a Hugging Face folder, or a file that is no run of ours."""
     if path.is_dir():
-        return not (path / checkpoint.LAST).exists() and any((path / name).is_file() for name in FOLDER_FILES)
+        names = (*FOLDER_FILES, *INDEX_FILES)
+        return not (path / checkpoint.LAST).exists() and any((path / name).is_file() for name in names)
     if path.suffix not in SUFFIXES or not path.is_file():
         return False
     if path.suffix != ".safetensors":
@@ -91,10 +101,10 @@ def is_public(path: Path) -> bool:
 def read(path: Path) -> Public:
     """Read a public checkpoint; raise InputError if it holds code, or layers that a plain ViT does not have."""
     folder = path if path.is_dir() else path.parent
-    file = next(path / name for name in FOLDER_FILES if (path / name).is_file()) if path.is_dir() else path
     encoder: dict[str, Tensor] = {}
     decoder: dict[str, Tensor] = {}
-    for name, tensor in _tensors(file).items():
+    given = {_bare(name): tensor for name, tensor in _all_tensors(path).items()}
+    for name, tensor in given.items():
         for pattern, ours in RENAMED:
             name = re.sub(pattern, ours, name)
         if not name.startswith(IGNORED):
@@ -102,16 +112,20 @@ def read(path: Path) -> Public:
             part[name.removeprefix("decoder.")] = tensor
     for part in (encoder, decoder):
         _join_qkv(part)
+    notes = _take_norm(encoder)
     missing = [name for name in ("cls_token", "pos_embed", "patch_embed.proj.weight") if name not in encoder]
     if missing:
-        raise InputError(f"{path} is no vision transformer that we can read: it has no {', '.join(missing)}")
+        found = ", ".join(list(given)[:SHOWN])
+        raise InputError(
+            f"{path} is no vision transformer that we can read: it has no {', '.join(missing)}; it has {found}, ..."
+        )
     config: dict = {}
     for name in ("config.json", "preprocessor_config.json"):  # only such as belong to the file
         if path.is_dir() and (folder / name).is_file():
             config |= json.loads((folder / name).read_text())
     timm = config.get("pretrained_cfg") or {}
     config |= {f"image_{name}": timm[name] for name in ("mean", "std") if name in timm}
-    return Public(path, encoder, decoder, config)
+    return Public(path, encoder, decoder, config, notes)
 
 
 def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, norm_pix_loss: bool) -> str:
@@ -133,6 +147,9 @@ def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, n
         raise InputError(f"{path} has learned positions and this preset fixed ones: add --model.positions learned")
     checkpoint.load_into(encoder, weights, "encoder", path)
     summary = f"{path.name}: encoder taken, pixels of mean {mean.tolist()} and deviation {std.tolist()} folded in"
+    summary += public.notes
+    if "num_attention_heads" not in public.config:
+        summary += f", {sizes.heads} heads (the file does not say; --model.heads)"
     of_patches = public.config.get("norm_pix_loss", True)
     ours = (tuple(mean.tolist()), tuple(std.tolist())) == STATISTICS["half"]
     fits = (of_patches and ours) if norm_pix_loss else not of_patches
@@ -160,7 +177,43 @@ def resized(given: Tensor, side: int) -> Tensor:
     return torch.cat([given[:, :1], grid.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1)
 
 
+def _bare(name: str) -> str:
+    """Return a name without what wrappers put before it."""
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _take_norm(encoder: dict[str, Tensor]) -> str:
+    """Take the last norm of a network that averages its tokens, fc_norm, as that of the encoder; say so."""
+    norm = {name: encoder.pop(name) for name in list(encoder) if name.startswith("fc_norm.")}
+    if not norm or "norm.weight" in encoder:
+        return ""
+    encoder |= {name.removeprefix("fc_"): tensor for name, tensor in norm.items()}
+    return ", its fc_norm (of averaged tokens) taken as the last norm"
+
+
+def _all_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, or of a Hugging Face folder, whose weights may lie in several files."""
+    if not path.is_dir():
+        return _tensors(path)
+    for name in FOLDER_FILES:
+        if (path / name).is_file():
+            return _tensors(path / name)
+    index = next(path / name for name in INDEX_FILES if (path / name).is_file())
+    try:
+        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as problem:
+        raise InputError(f"{index} is no list of files with weights: download it again") from problem
+    absent = [name for name in files if not (path / name).is_file()]
+    if absent:
+        raise InputError(f"{path} lacks {', '.join(absent)}, which {index.name} lists: download them too")
+    return {name: tensor for file in files for name, tensor in _tensors(path / file).items()}
+
+
 def _tensors(file: Path) -> dict[str, Tensor]:
+    if why := checkpoint.no_weights(file):
+        raise InputError(f"{file} {why}")
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
@@ -168,16 +221,27 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         held = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as problem:
         first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        if file.suffix == ".safetensors" or (_begins_as_archive(file) and not zipfile.is_zipfile(file)):
+            raise InputError(f"{file} is cut short or damaged ({first}): download it again") from problem
         raise InputError(
             f"{file} cannot be read as weights alone, and pickled code is never run ({first}). If you trust it, load "
             "it yourself and save its tensors with safetensors.torch.save_file"
         ) from problem
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(held, Mapping) and isinstance(held.get(key), Mapping):
-            held = held[key]
-    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+    while isinstance(held, Mapping) and (key := next((key for key in TABLES if _is_table(held.get(key))), None)):
+        held = held[key]
+    if not isinstance(held, Mapping) or not any(isinstance(value, Tensor) for value in held.values()):
         raise InputError(f"{file} is no table of named tensors; save the model's state_dict with safetensors")
-    return dict(held)
+    return {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def _is_table(value: object) -> bool:
+    """Return whether something holds tensors, or tables of them."""
+    return isinstance(value, Mapping) and any(isinstance(one, Tensor | Mapping) for one in value.values())
+
+
+def _begins_as_archive(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(2) == b"PK"
 
 
 def _join_qkv(part: dict[str, Tensor]) -> None:
