@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pfvit import __version__
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 
 
 class Verb(NamedTuple):
@@ -173,6 +173,15 @@ def parse(name: str, words: Sequence[str]) -> Any:
     common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
+        if "--resume" in words and not {*HELP} & {*words}:
+            from pfvit.training import resume
+
+            run, rest = resume.words_of(words)
+            if run is not None and resume.is_run(run):
+                default, rest = resume.settings_of(run, settings, rest)
+                return tyro.cli(settings, default=default, description=text, prog=common["prog"], args=rest)
+            if run is not None and "--out" not in words:
+                raise UsageError(f"--resume {run}: there is no checkpoint in it; name a run folder")
         from pfvit.config.presets import SUMMARIES
         from pfvit.config.recipes import defaults
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pfvit.config import Architecture
+from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.training import upgrade
 from pfvit.utils.files import atomic_write
@@ -22,6 +23,8 @@ from pfvit.utils.files import atomic_write
 FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
 FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
 LAST = "last.safetensors"
+#: What files begin with that are often taken for weights.
+POINTER, PAGE = b"version https://git-lfs", (b"<!doctype", b"<html", b"<?xml")
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], record: dict) -> None:
@@ -44,7 +47,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except Exception as problem:
-        raise InputError(f"{path} is not a safetensors file, or is damaged: {problem}") from problem
+        if why := no_weights(path):
+            raise InputError(f"{path} {why}") from problem
+        raise InputError(f"{path} is not a safetensors file, or is cut short or damaged: {problem}") from problem
     if metadata.get("format") == FORMER_FORMAT:
         return upgrade.tensors(tensors), upgrade.record(json.loads(metadata["record"]))
     if metadata.get("format") != FORMAT:
@@ -52,10 +57,42 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(metadata["record"])
 
 
+def no_weights(path: Path) -> str:
+    """Return what a file is that was taken for weights, and what to do; "" if its beginning does not tell."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        return "is empty: download it again"
+    if head.startswith(POINTER):
+        return "is a pointer of Git LFS, not the weights: run git lfs pull, or download the file"
+    if head.lstrip().lower().startswith(PAGE):
+        return "is a web page, not weights: download the file itself (its raw or resolve address)"
+    return ""
+
+
+def record_of(path: Path) -> dict:
+    """Return the record of a checkpoint alone, given its file or its run folder, under today's names."""
+    path = path / LAST if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        record = json.loads(metadata["record"])
+    except Exception as problem:
+        raise InputError(f"{path} is no checkpoint of pfvit, or is damaged: {problem}") from problem
+    return upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
+
+
 def architecture_of(record: Mapping) -> Architecture:
     """Return the sizes of a run's model; those that an older run did not know are the default ones."""
     known = {field.name for field in fields(Architecture)}
     return Architecture(**{name: value for name, value in record["config"]["model"].items() if name in known})
+
+
+def classes_of(record: Mapping) -> tuple[str, ...]:
+    """Return the names of the classes that a run of stage two tells apart; older runs knew seven or eight emotions."""
+    return tuple(record.get("classes") or EIGHT[: architecture_of(record).outputs])
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

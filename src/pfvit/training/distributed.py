@@ -7,6 +7,7 @@ after they are read, so that a run goes on with more processes or fewer, sharded
 import atexit
 import ctypes
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
@@ -28,8 +30,23 @@ from pfvit.model import PFViT
 from pfvit.model.transformer import Block
 from pfvit.training import checkpoint
 from pfvit.training.gan import DiscriminatorSide, GeneratorSide
+from pfvit.utils import console
 
 Config = TypeVar("Config", Pretrain, Train)
+#: What says which process of several this one is.
+RANKS = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_PORT",
+    "MASTER_ADDR",
+)
+OUR_PROCESS = "PFVIT_FIRST_PROCESS"
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_BYTES = 32_000_000  # a process that decodes keeps two batches there
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT_BYTES = 1 << 30
 #: What torchrun and SLURM count in a process that takes the place of one that died.
@@ -46,14 +63,17 @@ def make_fabric(hardware: Hardware) -> Fabric:
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
     here, nodes = world(hardware)
+    check_shared_memory(hardware)
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=here,
         num_nodes=nodes,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         strategy=strategy(hardware),
+        plugins=environment(),
     )
     rejoin()
+    os.environ[OUR_PROCESS] = str(os.getpid())  # the processes that Fabric starts know it from us
     fabric.launch()
     leave_at_exit()
     return fabric
@@ -71,11 +91,58 @@ def check_share(batch: int, world: int, accumulate: int, what: str) -> None:
 
 
 def world(hardware: Hardware) -> tuple[int, int]:
-    """Return processes per node and nodes: torchrun's if it started us, else those of the settings."""
-    if not torch.distributed.is_torchelastic_launched():
-        return hardware.devices, 1
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
-    return here, int(os.environ["WORLD_SIZE"]) // here
+    """Return processes per node and nodes: those that torchrun or srun started, or else those of the settings."""
+    if torch.distributed.is_torchelastic_launched():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return here, int(os.environ["WORLD_SIZE"]) // here
+    if (tasks := _srun_tasks()) > 1:
+        nodes = int(os.environ.get("SLURM_STEP_NUM_NODES") or 1)
+        if hardware.devices not in (1, tasks // nodes):
+            raise UsageError(
+                f"srun started {tasks // nodes} tasks a node and --hardware.devices is {hardware.devices}: leave it out"
+            )
+        if tasks % nodes:
+            raise UsageError(f"srun started {tasks} tasks on {nodes} nodes: use --ntasks-per-node, as many on each")
+        return tasks // nodes, nodes
+    return hardware.devices, 1
+
+
+def _srun_tasks() -> int:
+    """Return how many tasks the srun that started this process has; 1 without srun.
+
+    SLURM_NTASKS says only how many the job asked for: in a batch script that calls pfvit itself there is one process.
+    """
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+
+
+def environment() -> Any:
+    """Return Fabric's plugins: who says how many processes there are and how they find one another.
+
+    Variables with the number of a process that nobody gave this one (left in a shell, or written into a container's
+    image) are taken out, and that is told.
+    """
+    if torch.distributed.is_torchelastic_launched():
+        return None
+    if _srun_tasks() > 1:
+        return [SLURMEnvironment()]
+    first = os.environ.get(OUR_PROCESS)
+    if first in (None, str(os.getpid())):  # not one of those that Fabric started for another process
+        stray = [name for name in RANKS if os.environ.pop(name, None) is not None]
+        if stray and first is None:  # Fabric itself leaves them behind when a process trains a second time
+            console.say(f"{', '.join(stray)}: set, but neither torchrun nor srun started this process; passed over")
+    return [LightningEnvironment()]
+
+
+def check_shared_memory(hardware: Hardware) -> None:
+    """Raise UsageError if processes that decode have too little memory to hand their pictures over in."""
+    if not hardware.workers or not SHARED_MEMORY.is_dir():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < hardware.workers * SHARED_BYTES:
+        raise UsageError(
+            f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free, too little for --hardware.workers {hardware.workers}: give "
+            "the container more (docker run --shm-size 8g), or leave --hardware.workers out"
+        )
 
 
 def strategy(hardware: Hardware) -> Any:

@@ -17,13 +17,19 @@ from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor
 
 from pfvit.config import Pretrain, Train
+from pfvit.config.photo import TrainPhoto
 from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, loader
 from pfvit.data.mixture import MixedStream, Mixture
 from pfvit.errors import InputError
-from pfvit.training import distributed
+from pfvit.training import checkpoint, distributed
 from pfvit.training.optim import set_lr
 from pfvit.training.run import Run
+from pfvit.training.signals import left_to_the_parent
 from pfvit.training.throughput import Throughput
+from pfvit.utils.console import say
+
+LOWER = 5  # a rate that is worth trying where the loss was not finite is so many times lower
+SHOWN_ROWS = 4
 
 
 @dataclass
@@ -84,27 +90,54 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     batches = _batches(run, faces, step)
     weights = distributed.parameter_summary(stage.phases[0].module, fabric.world_size)
     on = f"{fabric.device}, precision {fabric._precision.precision}"
+    passed_over = PassedOver()
     run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {on}, {weights}")
-    with run.progress(step) as progress:
-        throughput = Throughput(fabric, config.batch)
-        while step < steps and not run.time_is_up():
-            losses = take_step(fabric, config, stage, throughput.load(batches), step, throughput)
-            step += 1
-            if step % config.log_every == 0 or step == steps:
-                measured = throughput.figures()
-                run.log(step, {**run.mean(losses), "lr": stage.phases[0].lr(step - 1), **measured})
-                first = next(iter(losses.values()))
-                progress(step, f"loss {first:.4f}, {measured['faces_per_second']:.0f} faces/s")
-            if step % config.evaluate_every == 0 or step == steps:
-                figures = stage.evaluate(step)
-                if figures:
-                    run.log(step, figures)
-                    run.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-            if run.time_to_save():
-                run.save(step, stage.state())
-    run.save(step, stage.state())
-    rest = "" if step == steps else "; go on with --resume"
-    run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}{rest}")
+    with run.heeding():
+        with run.progress(step) as progress:
+            throughput = Throughput(fabric, config.batch)
+            ended = False
+            while step < steps and not ended:
+                batch = throughput.load(batches)
+                passed_over.note(batch.passed)
+                losses = take_step(fabric, config, stage, batch, step, throughput)
+                step += 1
+                if step % config.log_every == 0 or step == steps:
+                    measured, lr = throughput.figures(), stage.phases[0].lr(step - 1)
+                    run.log(step, {**run.mean(losses), "lr": lr, **measured})
+                    first, rate = next(iter(losses.values())), measured["faces_per_second"]
+                    progress(step, f"loss {first:.4f}, {rate:.0f} faces/s")
+                    run.say_progress(step, first, lr, rate)
+                if step % config.evaluate_every == 0 or step == steps:
+                    figures = stage.evaluate(step)
+                    if figures:
+                        run.log(step, figures)
+                        run.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+                ended, saves = run.decide()
+                if saves:
+                    run.save(step, stage.state())
+        run.save(step, stage.state())
+        passed_over.tell()
+        rest = "" if step == steps else f"; go on with: pfvit {run.stage} --resume {run.folder}"
+        run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}{rest}")
+
+
+class PassedOver:
+    """Pictures that could not be decoded during training: the first few are named, the rest counted."""
+
+    def __init__(self, shown: int = 3):
+        self.shown, self.problems = shown, set[str]()
+
+    def note(self, problems: Sequence[str]) -> None:
+        """Tell of a picture when it is met first."""
+        for problem in problems:
+            if problem not in self.problems and len(self.problems) < self.shown:
+                say(f"passed over: {problem}")
+            self.problems.add(problem)
+
+    def tell(self) -> None:
+        """Say how many there were, if they were not all named."""
+        if len(self.problems) > self.shown:
+            say(f"passed over: {len(self.problems):,} pictures in all that cannot be decoded")
 
 
 def take_step(
@@ -121,7 +154,7 @@ def take_step(
         for turn, (piece, names) in enumerate(inputs, 1):
             with fabric.no_backward_sync(phase.module, enabled=turn < len(inputs)):
                 losses = phase.losses(piece, step)
-                stop_if_not_finite(losses, step, names)
+                stop_if_not_finite(losses, step, names, config)
                 if turn == 1 and phase is stage.phases[0]:
                     throughput.forward_done()
                 fabric.backward(torch.stack(list(losses.values())).sum() / len(inputs))
@@ -149,19 +182,26 @@ def _batches(run: Run[Pretrain] | Run[Train], faces: FaceDataset | Mixture, step
     where = (sizes.image_size, sizes.channels, config.seed, step, rank, world)
     stream = MixedStream(faces, *where) if isinstance(faces, Mixture) else Stream(faces, config.batch, *where)
     pin = fabric.device.type == "cuda" and not hardware.resident
-    return iter(loader(stream, hardware.workers, pin))
+    return iter(loader(stream, hardware.workers, pin, left_to_the_parent))
 
 
-def stop_if_not_finite(losses: Mapping[str, Tensor], step: int, names: Sequence[str]) -> None:
-    """Raise InputError with step, losses and row names if any loss is infinite or not a number."""
+def stop_if_not_finite(
+    losses: Mapping[str, Tensor], step: int, names: Sequence[str], config: Pretrain | Train | TrainPhoto
+) -> None:
+    """Raise InputError with step, losses, some rows and what to do if any loss is infinite or not a number."""
     values = {name: float(loss.detach()) for name, loss in losses.items()}
     if all(math.isfinite(value) for value in values.values()):
         return
     listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    raise InputError(
-        f"the loss is not finite at step {step} ({listed}). The last checkpoint is whole: lower the learning rate or "
-        f"look at these rows, then --resume. Rows: {', '.join(names)}"
-    )
+    lower = f"--lr {config.lr / LOWER:.2g}"
+    if (Path(config.out) / checkpoint.LAST).is_file():
+        at = checkpoint.record_of(Path(config.out))["step"]
+        advice = f"The checkpoint of step {at} is whole: go on from it with --resume {config.out} {lower}"
+    else:
+        advice = f"There is no checkpoint yet: give the same command with {lower}, the run then begins anew"
+    more = f" and {len(names) - SHOWN_ROWS} more" if len(names) > SHOWN_ROWS else ""
+    rows = f"; or look at the rows of this step: {', '.join(names[:SHOWN_ROWS])}{more}" if names else ""
+    raise InputError(f"the loss is not finite at step {step} ({listed}). {advice}{rows}")
 
 
 def steps_of(config: Pretrain | Train, faces: FaceDataset) -> tuple[int, int]:

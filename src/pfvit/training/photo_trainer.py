@@ -51,21 +51,23 @@ def train_photo(config: TrainPhoto) -> None:
         for one in trainer.faces.sets
     )
     run.say(f"{count}; {trainer.steps} steps on {fabric.device}")
-    with run.progress(step) as progress:
-        while step < trainer.steps and not run.time_is_up():
+    with run.heeding(), run.progress(step) as progress:
+        ended = False
+        while step < trainer.steps and not ended:
             terms = trainer.step(step)
             step += 1
             if step % config.log_every == 0 or step == trainer.steps:
                 values = {name: float(value) for name, value in terms.items()}
-                stop_if_not_finite(terms, step, [])
+                stop_if_not_finite(terms, step, [], config)
                 run.log(step, values)
                 progress(step, f"{trainer.phase(step - 1)[0]}, loss {values['loss']:.3f}")
             if step % config.sheet_every == 0 or step == trainer.steps:
                 trainer.sheet(run.folder / "sheets" / f"{step:07d}.png")
-            if run.time_to_save():
+            ended, saves = run.decide()
+            if saves:
                 run.save(step, trainer.state())
-    run.save(step, trainer.state())
-    run.say(f"{step} of {trainer.steps} steps done; checkpoint in {run.folder}")
+        run.save(step, trainer.state())
+        run.say(f"{step} of {trainer.steps} steps done; checkpoint in {run.folder}")
 
 
 class PhotoTrainer:

@@ -1,12 +1,14 @@
 """A run folder: its record, logs, checkpoints and clock."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from shutil import rmtree
+from typing import Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -16,16 +18,18 @@ from torch import Tensor
 
 from pfvit.config import Pretrain, Train
 from pfvit.config.photo import TrainPhoto
+from pfvit.data.dataset import FaceDataset
 from pfvit.errors import InputError
-from pfvit.training import checkpoint, distributed
+from pfvit.training import checkpoint, resume, signals
+from pfvit.training.signals import Requests
 from pfvit.utils import console
+from pfvit.utils.files import atomic_write, cannot_write, lock
 
-#: Settings that may differ between a run and its continuation, because the weights do not depend on them.
-FREE_ON_RESUME = {"out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "sheet_every", "log_every"} | {
-    f"hardware.{name}" for name in ("workers", "resident", "devices", "threads", "shard", "accumulate", "recompute")
-}
+LOCK = ".lock"
 
-
+#: What a run writes into its folder.
+OWN = {checkpoint.LAST, "metrics.jsonl", "board", "sheets", "teachers.safetensors", LOCK}
+QUIET_SECONDS = 60  # between lines where there is no progress bar
 Settings = TypeVar("Settings", Pretrain, Train, TrainPhoto)
 
 
@@ -35,50 +39,69 @@ class Run(Generic[Settings]):
     `steps` is the length of the whole training, set before it begins.
     """
 
-    def __init__(self, fabric: Fabric, config: Settings, stage: str):
+    def __init__(self, fabric: Fabric, config: Settings, stage: str, faces: FaceDataset | None = None):
         self.fabric, self.config, self.stage = fabric, config, stage
         self.steps = 0
         self.folder = Path(config.out)
-        self.began = self.saved = time.monotonic()
+        self.began = self.saved = self.told = time.monotonic()
+        self.requests, self.spoke = Requests(), False
         settings = asdict(config)
         if isinstance(config, Pretrain | Train):
             settings["warmup"] = config.warmup_epochs
+            settings["hardware"]["precision"] = "bf16" if fabric._precision.precision == "bf16-mixed" else "32"
         self.record = json.loads(json.dumps({"stage": stage, "config": settings}, default=str))
-        if config.resume:
-            if not (self.folder / checkpoint.LAST).is_file():
-                raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
-        elif distributed.restarted():  # before the first checkpoint: start over
-            (self.folder / "metrics.jsonl").unlink(missing_ok=True)
-        elif self.folder.exists() and any(self.folder.iterdir()) and fabric.is_global_zero:
-            raise InputError(f"{self.folder} exists and is not empty; --resume continues it, or choose another --out")
-        fabric.barrier()
-        if fabric.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self.board = TensorBoardLogger(self.folder / "board", name="", version="")
+        if faces is not None:
+            self.record |= {"content": faces.index.content()} | ({"classes": faces.classes} if faces.classes else {})
         self.log_file = self.folder / "metrics.jsonl"
+        if fabric.is_global_zero:
+            self._hold()
+        fabric.barrier()
+        self.board = TensorBoardLogger(self.folder / "board", name="", version="")
+
+    def _hold(self) -> None:
+        """Make the folder, keep other processes off it, and clear what a start that was not finished left in it."""
+        if self.config.resume and not (self.folder / checkpoint.LAST).is_file():
+            raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.lock = (self.folder / LOCK).open("w")
+        except OSError as problem:
+            raise cannot_write(self.folder, problem) from problem
+        lock(self.lock, self.folder)
+        there = {path.name for path in self.folder.iterdir()}
+        if checkpoint.LAST in there:
+            if not self.config.resume:
+                raise InputError(
+                    f"{self.folder} exists and is not empty; --resume continues it, or choose another --out"
+                )
+            return
+        foreign = sorted(name for name in there - OWN if not name.startswith("."))
+        if foreign:
+            raise InputError(
+                f"{self.folder} exists and holds other files, {foreign[0]} among them: choose another --out"
+            )
+        if there - {LOCK}:
+            self.say(f"{self.folder} holds a start that got no checkpoint: the run begins anew")
+        self.log_file.unlink(missing_ok=True)
+        for name in ("board", "sheets"):
+            rmtree(self.folder / name, ignore_errors=True)
 
     def resume(self, restore: Callable[[Mapping[str, Tensor], Path], None]) -> int:
         """Return the steps that are done. In a run to resume `restore` gets the checkpoint's tensors.
 
-        InputError if the settings are not those of the run.
+        InputError if the settings or the data are not those of the run.
         """
         if not self.config.resume:
             return 0
         tensors, record = checkpoint.load(self.folder)
         if record["stage"] != self.stage:
             raise InputError(f"{self.folder} is a run of stage {record['stage']!r}, not {self.stage!r}")
-        old, new = dict(_flat(record["config"])), dict(_flat(self.record["config"]))
-        old = _defaults(self.config) | old  # a setting that an earlier version did not have
-        differ = [name for name in new if name not in FREE_ON_RESUME and old.get(name) != new[name]]
-        if differ:
-            different = ", ".join(f"{name} {old.get(name)!r} -> {new[name]!r}" for name in differ)
-            raise InputError(f"the run in {self.folder} was started with other settings: {different}")
+        for change in resume.changes(record, self.record, self.config, self.folder):
+            self.say(f"goes on with another setting: {change}")
         restore(tensors, self.folder)
         step = record["step"]
         if self.fabric.is_global_zero and self.log_file.exists():
-            lines = self.log_file.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.log_file.write_text("".join(line + "\n" for line in kept))
+            keep_lines(self.log_file, step)
         return step
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -105,22 +128,42 @@ class Run(Generic[Settings]):
             self.board.save()
         self.saved = time.monotonic()
 
-    def time_to_save(self) -> bool:
-        """Return whether the last checkpoint is old enough for a new one, as the first process decides."""
-        return self._agreed(time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes)
+    def decide(self) -> tuple[bool, bool]:
+        """Return whether the run is to end now, and whether it is time for a checkpoint; every process must call this.
 
-    def time_is_up(self) -> bool:
-        """Return whether the time budget is spent, as the first process decides."""
-        if self.config.minutes is None:
-            return False
-        return self._agreed(time.monotonic() - self.began > 60 * self.config.minutes)
+        The first process has the clock; a request to end (`heeding`) counts whichever process was asked.
+        """
+        now, minutes = time.monotonic(), self.config.minutes
+        first = self.fabric.is_global_zero
+        ends = bool(self.requests.number) or (first and minutes is not None and now - self.began > 60 * minutes)
+        saves = first and now - self.saved > 60 * self.config.checkpoint_minutes
+        if self.fabric.world_size > 1:
+            anywhere = torch.tensor([float(ends), float(saves)], device=self.fabric.device)
+            torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
+            ends, saves = map(bool, anywhere.tolist())
+        return ends, saves
 
-    def _agreed(self, here: bool) -> bool:
-        if self.fabric.world_size == 1:
-            return here
-        first = torch.tensor(float(here), device=self.fabric.device)
-        torch.distributed.broadcast(first, 0)
-        return bool(first)
+    @contextmanager
+    def heeding(self) -> Iterator[None]:
+        """Note requests to end while the block runs (`decide`), and end as asked after it.
+
+        KeyboardInterrupt after Ctrl-C, SystemExit with 128 and the signal's number after another one.
+        """
+        with signals.noted() as self.requests:
+            yield
+        if self.requests.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.requests.number:
+            raise SystemExit(128 + self.requests.number)
+
+    def say_progress(self, step: int, loss: float, lr: float, rate: float) -> None:
+        """Write a line on the loss, the rate and the time left, once a minute, where no progress bar is shown."""
+        now = time.monotonic()
+        if console.stderr().is_terminal or (now - self.told < QUIET_SECONDS and step < self.steps and self.spoke):
+            return
+        self.told, self.spoke = now, True
+        left = (self.steps - step) * self.config.batch / max(rate, 1e-9)
+        self.say(f"step {step} of {self.steps}: loss {loss:.4f}, lr {lr:.3g}, {rate:.0f} faces/s, {span(left)} left")
 
     @contextmanager
     def progress(self, step: int) -> Iterator[Callable[[int, str], None]]:
@@ -136,21 +179,27 @@ class Run(Generic[Settings]):
             console.say(text)
 
 
-def _defaults(config: Any) -> dict[str, object]:
-    """Return the plain values of settings that have one, flat, as a record holds them."""
-    plain = {}
-    for field in fields(config):
-        if field.default is not MISSING:
-            plain[field.name] = field.default
-        elif field.default_factory is not MISSING:
-            value = field.default_factory()
-            plain[field.name] = asdict(value) if is_dataclass(value) else value
-    return dict(_flat(json.loads(json.dumps(plain, default=str))))
+def say_once(fabric: Fabric) -> Callable[[str], None]:
+    """Return what tells the person at the terminal, once for all processes."""
+    return console.say if fabric.is_global_zero else lambda _: None
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def keep_lines(log: Path, step: int) -> None:
+    """Leave the lines of the first `step` steps in a log; a line that a kill or a full disk cut short goes too."""
+    kept = []
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    with atomic_write(log) as new:
+        new.write_text("".join(line + "\n" for line in kept))
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
