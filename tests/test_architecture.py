@@ -34,6 +34,7 @@ TORCH_FREE = {
         f"data.{name}"
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
     ),
+    *("data.columns", "data.decode", "data.lists", "data.locate"),
     *("data.headers", "data.parquet", "data.parquet_process", "data.picture_cost", "data.sources", "data.views"),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
     *(f"commands.{verb}" for verb in ("prepare", "result_table", "serve", "video")),

@@ -42,7 +42,7 @@ def test_the_command_line_has_few_flags(verb, most, capsys):
     ("words", "told"),
     [
         (("--order", "fer"), "--order must be one of ferplus, fer2013, rafdb"),
-        (("--model.classes", 5), "--model.classes must be 7 or 8, not 5"),
+        (("--model.classes", 1), "--model.classes must be 2 or more, not 1"),
         (("--model.image-size", 25), "patches of 6 px do not tile a face of 25 px"),
         (("--model.patch-size", 7), "patches of 7 px do not tile a face of 24 px"),
         (("--model.heads", 5), "--model.width must be a multiple of 4 and of --model.heads 5, not 32"),

@@ -4,6 +4,9 @@ Orders are those of the published label files: FER+ (Barsoum et al., ICMI 2016),
 2013), RAF-DB (labels 1 to 7), AffectNet (labels 0 to 7), ExpW (Zhang et al., 2018), CK+ (Lucey et al., 2010).
 """
 
+import re
+from collections.abc import Iterable
+
 NEUTRAL = "neutral"
 
 #: The eight emotions in FER+'s order, which is ours everywhere.
@@ -28,6 +31,9 @@ ORDERS = {
 #: Where a Parquet file of `pfvit prepare` says (as JSON) which emotions its labels, in our order, tell apart.
 EMOTIONS_KEY = "pfvit.emotions"
 
+#: Stands for no class, among the names of numbers (AffectNet's 8 to 10, say).
+NONE = ""
+
 #: How data sets name their folders, beside our own names.
 SYNONYMS = {
     "afraid": "fear", "angry": "anger", "contemptuous": "contempt", "disgusted": "disgust", "fearful": "fear",
@@ -43,9 +49,21 @@ def label_set(classes: int) -> tuple[str, ...]:
 
 
 def named(word: str) -> str | None:
-    """Return the emotion that a word names in any case ("Happy", "AN_anger", "3_surprise"), or None."""
-    plain = word.casefold().strip()
-    for part in (plain, *plain.replace("-", "_").replace(" ", "_").split("_")):
-        if (name := SYNONYMS.get(part, part)) in EIGHT:
-            return name
-    return None
+    """Return the emotion that a name stands for in any case ("Happy", "AN_anger", "3_surprise"), or None.
+
+    Exactly one of its words must name an emotion, and the others be numbers or the beginning of that word: "not_happy",
+    "sadly_fearful" and "contempt_or_disgust" are names of something else.
+    """
+    words = re.findall(r"[^\W_]+", word.casefold())
+    found = [(name, part) for part in words if (name := SYNONYMS.get(part, part)) in EIGHT]
+    if len(found) != 1:
+        return None
+    (name, part), others = found[0], [other for other in words if other != found[0][1]]
+    fits = all(other.isdecimal() or name.startswith(other) or part.startswith(other) for other in others)
+    return name if fits else None
+
+
+def in_our_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the different names of classes, the eight emotions first and in our order, others as they come."""
+    different = list(dict.fromkeys(names))
+    return (*(name for name in EIGHT if name in different), *(name for name in different if name not in EIGHT))

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pfvit.data.dataset import FaceDataset, Stream, decode, loader, read_all, resampled
-from pfvit.data.labels import label_targets, vote_targets
+from pfvit.data.dataset import FaceDataset, Stream, loader, read_all, resampled
+from pfvit.data.decode import decode_square
+from pfvit.data.labels import vote_targets
 from pfvit.emotions import FERPLUS_VOTES
 from pfvit.errors import InputError
 
@@ -110,19 +111,12 @@ def test_vote_targets():
     assert vote_targets(votes, 7, hard=True)[0].sum() == 0, "contempt is not among seven emotions"
 
 
-def test_labels_of_each_data_set_are_put_in_our_order():
-    assert label_targets(np.array([0, 6, 3]), "fer2013", 8).argmax(1).tolist() == [4, 0, 1]
-    assert label_targets(np.array([7]), "affectnet8", 7).sum() == 0
-    with pytest.raises(InputError, match="0 to 6"):
-        label_targets(np.array([7]), "rafdb", 7)
-
-
 def test_colour_and_other_sizes_are_converted():
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[..., 0] = 255
-    assert decode(png(pixels), 24, 1).shape == (1, 24, 24)
-    assert (decode(png(pixels), 24, 1) == 76).all()  # 0.299 of 255
-    assert decode(png(pixels), 24, 3).shape == (3, 24, 24)
+    assert decode_square(png(pixels), 24, 1).shape == (1, 24, 24)
+    assert (decode_square(png(pixels), 24, 1) == 76).all()  # 0.299 of 255
+    assert decode_square(png(pixels), 24, 3).shape == (3, 24, 24)
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -137,11 +131,38 @@ def test_what_cannot_be_read_is_named(tmp_path):
     pq.write_table(faces_table(4).select(["image"]), tmp_path / "i.parquet")
     with pytest.raises(InputError, match="neither the ten"):
         FaceDataset([tmp_path / "i.parquet"])
+
+
+def test_a_damaged_picture_is_left_out_and_named_before_the_first_step(tmp_path):
     table = faces_table(4).to_pydict()
     table["image"][2] = {"bytes": b"not a picture", "path": "bad.png"}
+    table["image"][3] = {"bytes": table["image"][3]["bytes"][:200], "path": "cut.png"}
     pq.write_table(pa.table(table), tmp_path / "bad.parquet")
-    with pytest.raises(InputError, match=r"bad\.parquet#0:2 cannot be decoded"):
-        read_all(FaceDataset([tmp_path / "bad.parquet"]), 24, 1)
+    faces = FaceDataset([tmp_path / "bad.parquet"])
+    assert read_all(faces, 24, 1).name == ["bad.parquet#0:0", "bad.parquet#0:1"]
+    said = list(faces.index.lines())
+    assert said[0].startswith("bad.parquet#0:2 is not a picture") and "bad.parquet#0:3 is damaged" in said[1]
+    assert "left out: 2 whose picture is damaged" in said[2]
+
+
+def test_the_next_row_stands_in_for_a_picture_that_is_found_damaged_later(tmp_path, monkeypatch):
+    """What lies between a whole beginning and a whole end, or in more data than can be looked at, shows when it is
+    decoded; the same row stands in for any number of ranks."""
+    table = faces_table(8).to_pydict()
+    table["image"][2]["bytes"] = table["image"][2]["bytes"][:60] + b"\0" * 40 + table["image"][2]["bytes"][100:]
+    table["image"][7] = {"bytes": b"not a picture", "path": "bad.png"}
+    pq.write_table(pa.table(table), tmp_path / "bad.parquet")
+    monkeypatch.setattr("pfvit.data.index.LOOKED_AT", 0)
+    faces = FaceDataset([tmp_path / "bad.parquet"])
+    assert len(faces) == 8
+    whole = next(iter(stream(faces, 8)))
+    names = dict(zip(whole.place, whole.name, strict=True))
+    assert sorted(whole.name) == [f"bad.parquet#0:{row}" for row in (0, 0, 1, 3, 3, 4, 5, 6)] and len(whole.passed) == 2
+    assert torch.equal(whole.image[whole.name.index("bad.parquet#0:3")], read_all(faces, 24, 1).image[2])
+    for rank in range(2):
+        part = next(iter(stream(faces, 8, rank=rank, world=2)))
+        assert part.name == [names[place] for place in part.place]
+    assert len(read_all(faces, 24, 1).name) == 6, "measuring takes no row twice"
 
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared faces are not here")
@@ -149,8 +170,8 @@ def test_the_real_files_have_the_published_counts():
     train = SHARED / "data" / "ferplus_train.parquet"
     counts = Counter()
     faces = FaceDataset([train], hard=True, clean=False)
-    for target in map(faces.targets_of, faces.labels.values()):
-        counts.update(target.argmax(1)[target.sum(1) > 0].tolist())
+    for group in faces.groups:
+        counts.update(group.targets[np.asarray(group.rows)].argmax(1).tolist())
     assert [counts[i] for i in range(8)] == [10308, 7528, 3562, 3515, 2467, 191, 652, 165]
     first = read_all(faces, 48, 1, limit=3)
     assert first.image.shape == (3, 1, 48, 48) and first.image.dtype == torch.uint8
@@ -159,7 +180,7 @@ def test_the_real_files_have_the_published_counts():
 def test_pictures_are_resampled_as_pillow_does():
     pixels = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(pixels).resize((24, 24), Image.Resampling.BILINEAR))
-    assert (decode(png(pixels), 24, 1)[0] == expected).all()
+    assert (decode_square(png(pixels), 24, 1)[0] == expected).all()
 
 
 def test_a_large_jpeg_is_decoded_at_its_half_and_looks_the_same():
@@ -168,9 +189,9 @@ def test_a_large_jpeg_is_decoded_at_its_half_and_looks_the_same():
     Image.fromarray(coarse).resize((112, 112), Image.Resampling.BICUBIC).save(file, "JPEG", quality=95)
     with Image.open(io.BytesIO(file.getvalue())) as picture:
         small = np.asarray(picture.resize((48, 48), Image.Resampling.BILINEAR), dtype=np.float32)
-    ours = decode(file.getvalue(), 48, 3).transpose(1, 2, 0)
+    ours = decode_square(file.getvalue(), 48, 3).transpose(1, 2, 0)
     assert np.abs(ours - small).mean() < 4 and np.abs(ours.mean() - small.mean()) < 1
-    assert decode(file.getvalue(), 150, 1).shape == (1, 150, 150)
+    assert decode_square(file.getvalue(), 150, 1).shape == (1, 150, 150)
 
 
 @given(st.lists(st.floats(0.01, 5), min_size=1, max_size=60), st.floats(0, 1, exclude_max=True))

@@ -85,7 +85,7 @@ def test_windows_belong_to_files(files):
     assert batch.window is not None
     assert batch.window[:50].unique(dim=0).tolist() == [[1, 0]]
     torch.testing.assert_close(batch.window[50:].unique(dim=0), torch.tensor([[0.5, -0.1]]))
-    both = joined([read_all(FaceDataset(files[:1]), 24, 1), batch.pick([60, 61])])
+    both = joined([read_all(FaceDataset(files[:1], labelled=False), 24, 1), batch.pick([60, 61])])
     assert both.window is not None and both.window.shape == (52, 2) and both.window[0].tolist() == [1, 0]
     check_windows({"other": (0.5, 0)}, faces)
     with pytest.raises(UsageError, match="--window faces: no such file; there are labelled, other"):

@@ -111,5 +111,6 @@ def test_a_prepared_folder_stands_for_its_test_part(sets, weights, tmp_path, cap
     assert main([*words, str(sets[0])]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["n"] == 7 and report["labels"] == [*EIGHT[:5], "contempt"]
-    assert main([*words, str(tmp_path)]) == 1
-    assert "is no prepared folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([*words, str(tmp_path / "empty")]) == 1
+    assert "empty holds neither Parquet files nor pictures" in capsys.readouterr().err

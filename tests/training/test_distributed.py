@@ -24,7 +24,9 @@ from helpers import EXACT, STAGES, lines
 from safetensors.torch import load_file
 
 from pfvit.config import Gan, Hardware, Pretrain, Train
-from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, parquet_files, read_all
+from pfvit.data.dataset import FaceDataset, Stream, read_all
+from pfvit.data.face_batch import FaceBatch
+from pfvit.data.locate import locate
 from pfvit.errors import InputError, UsageError
 from pfvit.training import checkpoint, distributed
 from pfvit.training.distributed import check_share
@@ -247,8 +249,8 @@ def test_a_folder_stands_for_its_shards(tmp_path):
     for name in ("b", "a"):
         write_faces(tmp_path / f"{name}.parquet", 8)
     (tmp_path / "manifest.json").write_text("{}")
-    assert [path.name for path in parquet_files([tmp_path])] == ["a.parquet", "b.parquet"]
+    assert [found.path.name for found in locate(tmp_path)] == ["a.parquet", "b.parquet"]
     assert len(FaceDataset([tmp_path])) == 16
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty is not there"):
-        parquet_files([tmp_path / "empty"])
+    with pytest.raises(InputError, match="empty holds neither Parquet files nor pictures"):
+        locate(tmp_path / "empty")

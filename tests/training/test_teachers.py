@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from test_distributed import finish, start, torchrun
 
 from pfvit.config import Train
-from pfvit.data.dataset import FaceDataset, decode
+from pfvit.data.dataset import FaceDataset
+from pfvit.data.decode import decode_square
 from pfvit.data.views import reframe
 from pfvit.emotions import EIGHT, SEVEN
 from pfvit.errors import InputError, UsageError
@@ -70,7 +71,7 @@ def test_answers_are_those_of_the_plain_view(config, teacher):
         for group in data.groups:
             encoded = pq.ParquetFile(group.path).read_row_group(group.index)["image"].to_pylist()
             images = [
-                np.repeat(decode(cell["bytes"], 24 if data is labelled else 40, 1)[0, :, :, None], 3, 2)
+                np.repeat(decode_square(cell["bytes"], 24 if data is labelled else 40, 1)[0, :, :, None], 3, 2)
                 for cell in encoded
             ]
             expected = recogniser.probabilities([reframe(image, *window, side=12) for image in images])
@@ -95,10 +96,10 @@ def test_answers_of_several_teachers_and_of_mirror_images_are_averaged(made_up):
 
     left = np.zeros((8, 8, 3), np.uint8)
     left[:, :4] = 200
-    got = teachers._mean_answer([Side(), Sure()], [left, left[:, ::-1]], 8)
+    got = teachers._mean_answer([Side(), Sure()], [left, left[:, ::-1]], EIGHT)
     expected = dict.fromkeys(EIGHT, 0.0) | {"surprise": 0.25, "disgust": 0.25, "contempt": 0.1, "fear": 0.4}
     np.testing.assert_allclose(got, [list(expected.values())] * 2, atol=1e-6)
-    without = teachers._mean_answer([Sure()], [left], 7)
+    without = teachers._mean_answer([Sure()], [left], SEVEN)
     assert without.shape == (1, 7) and without[0, SEVEN.index("fear")] == 1, "contempt is none of the seven"
 
 
@@ -108,7 +109,7 @@ def test_a_run_can_teach(nano, config):
     model, _ = load_model(nano / "two")
     group = labelled.groups[0]
     encoded = pq.ParquetFile(group.path).read_row_group(group.index)["image"].to_pylist()
-    face = torch.from_numpy(np.stack([decode(cell["bytes"], 24, 1) for cell in encoded])).float() / 127.5 - 1
+    face = torch.from_numpy(np.stack([decode_square(cell["bytes"], 24, 1) for cell in encoded])).float() / 127.5 - 1
     with torch.no_grad():
         expected = (model.recognise(face).softmax(1) + model.recognise(face.flip(3)).softmax(1)) / 2
     np.testing.assert_allclose(labelled.answers[group.path, group.index], expected.numpy(), atol=1e-4)

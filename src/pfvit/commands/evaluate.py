@@ -46,9 +46,11 @@ def across(config: Evaluate) -> int:
 def print_report(report: dict[str, Any]) -> None:
     """Print the figures for people."""
     out = report["left_out"]
+    unlabelled = f"{out['no_label']} without a label, " if "no_label" in out else ""
     show(
         f"{report['weights']} on {', '.join(report['data'])}, {report['protocol']} protocol: {report['n']} faces "
-        f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {out['unreadable']} unreadable)\n",
+        f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {unlabelled}"
+        f"{out['unreadable']} unreadable)\n",
     )
     papers = report.get("majority")
     table = Table(box=None, header_style="bold")

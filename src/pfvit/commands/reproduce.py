@@ -162,7 +162,7 @@ class Reproduction:
             hardware=replace(run.hardware, resident=config.resident or run.hardware.resident, compile=config.compile),
         )
         if isinstance(run, Train) and self.recipe.calibrated:
-            run = replace(run, validation=self.parts[self.test][0])
+            run = replace(run, validation=self.parts[self.test])
         plain = type(run)(data=(), out=Path(), model=architecture(self.preset))
         verb = type(run).__name__.lower()
         settings = ", ".join(f"{name} {value}" for name, value in _changed(run, plain))

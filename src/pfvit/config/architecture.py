@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from pfvit.config.checks import at_least, flag
+from pfvit.emotions import EIGHT
 from pfvit.errors import UsageError
 
 POSITION_PARTS = 4  # of a token's width: sine and cosine of row and column
@@ -41,8 +42,8 @@ class Architecture:
     """Attention heads in the generator."""
     discriminator_depth: Annotated[int, Suppress] = 4
     """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
-    classes: int = 8
-    """Emotions told apart: 7 or 8."""
+    classes: int | None = None
+    """Classes told apart: those of the data if not given; 7 leaves contempt out."""
     positions: Literal["fixed", "learned"] = "fixed"
     """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
 
@@ -54,8 +55,7 @@ class Architecture:
         at_least(0, self, "stem_residual")
         if self.channels not in (1, 3):
             raise UsageError(f"--model.channels must be 1 (gray) or 3 (colour), not {self.channels}")
-        if self.classes not in (7, 8):
-            raise UsageError(f"--model.classes must be 7 or 8, not {self.classes}")
+        at_least(2, self, "classes")
         if self.image_size % self.patch_size:
             raise UsageError(
                 f"patches of {self.patch_size} px do not tile a face of {self.image_size} px: choose "
@@ -72,6 +72,11 @@ class Architecture:
             if size % parts or size % POSITION_PARTS:
                 several = f"a multiple of {POSITION_PARTS} and of {flag(heads, self)} {parts}"
                 raise UsageError(f"{flag(width, self)} must be {several}, not {size}")
+
+    @property
+    def outputs(self) -> int:
+        """Answers of the classifier: the eight emotions where the number of classes is not known yet."""
+        return len(EIGHT) if self.classes is None else self.classes
 
     @property
     def tokens(self) -> int:

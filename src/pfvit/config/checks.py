@@ -6,6 +6,7 @@ from typing import Any
 
 from tyro.conf import Suppress
 
+from pfvit.emotions import ORDERS
 from pfvit.errors import UsageError
 
 
@@ -39,6 +40,20 @@ def below_one(settings: Any, *names: str) -> None:
         value = getattr(settings, name)
         if not 0 <= value < 1:
             raise UsageError(f"{flag(name, settings)} must be from 0 to below 1, not {value}")
+
+
+def check_order(settings: Any) -> None:
+    """Refuse an `order` that is neither one that is known nor names; one that Python gives as text becomes a tuple."""
+    if isinstance(settings.order, str):
+        object.__setattr__(settings, "order", (settings.order,))
+    order = settings.order
+    if len(order) == 1 and order[0] not in ORDERS:
+        names = f"{', '.join(ORDERS)}, or the names of two classes or more"
+        raise UsageError(f"--order must be one of {names}, not {order[0]}")
+    if len({*order}) < len(order):
+        raise UsageError(f"--order names a class twice: {' '.join(order)}")
+    if len(order) > 1 and (known := [name for name in order if name in ORDERS]):
+        raise UsageError(f"--order {' '.join(order)}: {known[0]} is an order by itself; name it alone, or name classes")
 
 
 def flag(name: str, settings: Any = None) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from pfvit.config.checks import at_least, positive
+from pfvit.config.checks import at_least, check_order, positive
 from pfvit.config.presets import architecture
 from pfvit.config.recipes import RECIPES
 from pfvit.config.training import DataPaths
@@ -26,8 +26,8 @@ class Prepare:
     """
 
     name: Positional[str]
-    """rafdb, affectnet7, affectnet8, ferplus, sfew, expw, ckplus; folders: one folder per emotion; faces: unlabelled
-    pictures of any kind, for pre-training."""
+    """rafdb, affectnet7, affectnet8, ferplus, fer2013, sfew, expw, ckplus; folders: one folder per class; faces:
+    unlabelled pictures of any kind, for pre-training."""
     source: Positional[Path]
     """Folder of the unpacked download."""
     out: Positional[Path]
@@ -42,6 +42,9 @@ class Prepare:
     hash_distance: Annotated[int, arg(aliases=("--near",))] = 10
     """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
     the square of the number of faces: from some millions on use 6."""
+    order: tuple[str, ...] = ()
+    """folders: what folders that are named by numbers stand for (fer2013, rafdb, affectnet7, ...), or the names of your
+    own classes."""
     apart_from: tuple[Path, ...] = ()
     """Prepared folders that this one is also compared with: what pre-training sees should not be in a test set."""
     smallest: int = 48
@@ -54,6 +57,9 @@ class Prepare:
     """Processes; all cores if not given."""
 
     def __post_init__(self) -> None:
+        check_order(self)
+        if self.order and self.name != "folders":
+            raise UsageError(f"--order is for folders: the labels of {self.name} are known")
         if not 0 <= self.hash_distance <= MOST_DISTANCE:
             raise UsageError(f"--hash-distance is 0 to {MOST_DISTANCE} bits, not {self.hash_distance}")
         if not 0 < self.held_out < 1:

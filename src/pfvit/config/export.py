@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from pfvit.config.checks import at_least, positive
+from pfvit.config.checks import at_least, check_order, positive
 from pfvit.errors import UsageError
 
 
@@ -19,8 +19,11 @@ class Export:
     """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
     `pfvit train --start`, NAME.safetensors."""
     calibrate: Path | None = None
-    """Parquet file to fit the temperature on (every second face; report on the others). With it NAME-int8.onnx is
-    written too, which answers twice as fast."""
+    """Labelled faces to fit the temperature on (every second one; report on the others), named as for `pfvit train
+    --validation`. With them NAME-int8.onnx is written too, which answers twice as fast."""
+    order: tuple[str, ...] = ()
+    """What label 0, 1, 2, ... of --calibrate mean where the file does not say it, as for `pfvit train`; that run's
+    --order if not given."""
     flip_tta: bool = False
     """Let the recogniser answer with the mean over the face and its mirror image: more accurate, twice the time."""
     logit_adjustment: float = 0.0
@@ -39,6 +42,7 @@ class Export:
 
     def __post_init__(self) -> None:
         positive(self, "change_gain")
+        check_order(self)
         at_least(0, self, "logit_adjustment")
         if self.logit_adjustment and self.calibrate is None:
             raise UsageError("--logit-adjustment needs --calibrate to know how rare emotions are")

@@ -7,10 +7,10 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from pfvit.config.checks import at_least, within
+from pfvit.config.checks import at_least, check_order, within
 from pfvit.config.presets import architecture
 from pfvit.config.training import DataPaths
-from pfvit.emotions import EIGHT, ORDERS
+from pfvit.emotions import EIGHT
 from pfvit.errors import UsageError
 
 #: Endings of the tables that `predict --output` writes.
@@ -38,8 +38,8 @@ class Evaluate:
     """Measure recognition and poker faces on labelled faces, with 95% bootstrap intervals."""
 
     data: DataPaths
-    """Parquet files with an image column and votes (the ten FER+ columns) or a `label` column; a folder of `pfvit
-    prepare` stands for its test part."""
+    """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
+    test part, or else the validation part."""
     weights: Path | None = None
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
     cross: tuple[Path, ...] = ()
@@ -49,9 +49,9 @@ class Evaluate:
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
-    order: str = "ferplus"
-    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
-    ckplus. Files of `pfvit prepare` need none."""
+    order: tuple[str, ...] = ()
+    """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus; or the names of the classes. FER+'s if not given."""
     protocol: tuple[Literal["clean", "official", "all", "majority"], ...] = ("clean",)
     """Which faces count. clean leaves out rows whose pixels are also in another split (`also_in`), official keeps them.
     Where there are votes, all takes the emotion with the most, and majority is what papers on FER+ report: single votes
@@ -72,8 +72,7 @@ class Evaluate:
     """How many faces of each emotion the pictures show."""
 
     def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
+        check_order(self)
         at_least(1, self, "batch", "shown")
         self.merged()
         if {"clean", "official"} <= {*self.protocol}:

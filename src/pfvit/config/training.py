@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from pfvit.config.architecture import Architecture
-from pfvit.config.checks import at_least, below_one, positive, within
-from pfvit.emotions import ORDERS
+from pfvit.config.checks import at_least, below_one, check_order, positive, within
 from pfvit.errors import UsageError
 
 DataPaths = tuple[Path, ...]
@@ -59,8 +58,8 @@ class Training:
     """What both stages are asked for."""
 
     data: DataPaths
-    """Parquet files, or folders of them, with an image column; stage two also needs votes (the ten FER+ columns) or a
-    `label` column."""
+    """Parquet files or folders of them, a folder with one folder of pictures for each class, or a CSV list of files and
+    labels. Folders with parts give their training part. Stage one needs no labels."""
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
@@ -218,8 +217,9 @@ class Gan:
 class Train(Training):
     """Stage two: recognition, separation and generation. Continue a stopped run with --resume."""
 
-    validation: Path | None = None
-    """Parquet file to validate on while training; never trained on and never used to choose."""
+    validation: DataPaths = ()
+    """What to validate on while training, as --data names it: of a folder with parts the validation or test part. Each
+    has figures of its own. Never trained on."""
     batch: int = 64
     """Faces per step, over all processes."""
     lr: float = 2.0e-3
@@ -229,9 +229,9 @@ class Train(Training):
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
     """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
     voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/label_schemes.py`)."""
-    order: str = "ferplus"
-    """What label 0, 1, 2, ... of a `label` column mean: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
-    ckplus. Files of `pfvit prepare` need none."""
+    order: tuple[str, ...] = ()
+    """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus; or the names of the classes. FER+'s if not given."""
     label_smoothing: float = 0.05
     """Share of each target that is spread over all emotions."""
     mixup: float = 0.3
@@ -275,6 +275,8 @@ class Train(Training):
     gan: Gan = field(default_factory=Gan)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.validation, tuple):
+            object.__setattr__(self, "validation", () if self.validation is None else (Path(self.validation),))
         super().__post_init__()
         _check_views(self)
         within(0, 1, self, "mixup", "cutmix", "oversample", "random_erasing", "fit_emotion_subspace")
@@ -283,8 +285,7 @@ class Train(Training):
         within(0, 1, self, "layer_decay", "teacher_share")
         if self.mixup + self.cutmix > 1:
             raise UsageError(f"--mixup {self.mixup:g} and --cutmix {self.cutmix:g} are shares: at most 1 together")
-        if self.order not in ORDERS:
-            raise UsageError(f"--order must be one of {', '.join(ORDERS)}, not {self.order}")
+        check_order(self)
         if self.unlabelled and not self.teacher:
             raise UsageError("--unlabelled faces are learnt from teachers: name some with --teacher")
         if self.unlabelled and not 0 < self.batch - self.labelled_batch < self.batch:

@@ -1,78 +1,61 @@
-"""Stream faces from Parquet files: shuffled, every row exactly once per epoch, for any number of ranks and workers.
+"""Stream labelled faces: shuffled, every row exactly once per epoch, for any number of ranks and workers.
 
 The rows of all epochs form one endless sequence that depends on the seed alone. Step `s` takes rows
 `s * batch ... (s + 1) * batch` of it and rank `r` of `n` every n-th of those, so the step number *is* the data
 position: resuming is exact, there are no partial batches, and two ranks see together what one rank would see.
 """
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from pfvit.data.decode import decode_square, square
 from pfvit.data.face_batch import FaceBatch, Window
-from pfvit.data.label_schemes import scheme_targets
-from pfvit.data.labels import label_targets, vote_targets
-from pfvit.emotions import EMOTIONS_KEY, FERPLUS_VOTES
-from pfvit.errors import InputError, UsageError
-
-#: Row groups whose rows are mixed with one another; more mix better and take more memory.
-GROUPS_MIXED = 8
-
-
-@dataclass(frozen=True)
-class RowGroup:
-    """The rows of one row group that take part, without a Python object for each."""
-
-    path: Path
-    index: int
-    rows: range | np.ndarray
+from pfvit.data.images import Pixels
+from pfvit.data.index import FaceIndex, RowGroup
+from pfvit.data.locate import TRAIN, UNLABELLED
+from pfvit.data.tables import GROUPS_MIXED
+from pfvit.errors import InputError, PictureError, UsageError
 
 
 class FaceDataset:
-    """The faces in Parquet files: which rows take part, with their targets if they have labels.
+    """The faces that `--data` names: which rows take part, with their targets if they have labels.
 
     `clean` leaves out rows whose pixels are also in another split. Targets are the shares of the votes, with `hard` the
     majority, with `scheme` one of `label_schemes.SCHEMES`; `order` says what the numbers of a label column mean.
-    `oversample`, from 0 to 1, shows rare emotions more often. `windows` are those of files that are not framed as the
-    others, by the stem of their names. Pictures are decoded when they are read. InputError for files that cannot be
-    read or hold nothing to learn from.
+    `classes` are the names to learn, or how many, or what the data tell apart; `parts` those taken of folders, the
+    training part if not given. `oversample`, from 0 to 1, shows rare classes more often. `windows` are those of files
+    that are not framed as the others, by the stem of their names. Pictures are decoded when they are read. InputError
+    for files that cannot be read or hold nothing to learn from.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
-        classes: int = 8,
+        classes: Sequence[str] | int | None = None,
         labelled: bool = True,
         hard: bool = False,
-        order: str = "ferplus",
+        order: Sequence[str] = (),
         clean: bool = True,
         scheme: str | None = None,
         oversample: float = 0.0,
         windows: Mapping[str, tuple[float, float]] | None = None,
+        parts: Sequence[str] | None = None,
+        what: str = "--data",
     ):
-        self.classes, self.labelled, self.hard, self.order, self.scheme = classes, labelled, hard, order, scheme
+        parts = parts or (TRAIN if labelled else UNLABELLED)
+        order = (order,) if isinstance(order, str) else order
+        self.index = FaceIndex(paths, classes, labelled, hard, order, clean, scheme, parts, what)
+        self.groups, self.classes, self.labelled = self.index.groups, self.index.classes, labelled
         self.oversample, self.windows = oversample, windows or {}
         self.answers: Mapping[tuple[Path, int], np.ndarray] = {}
         self.teacher_share = 0.0
-        self.groups: list[RowGroup] = []
-        self.labels: dict[tuple[Path, int], np.ndarray] = {}
         self.kept: FaceBatch | None = None
-        for path in parquet_files(paths):
-            self._add(path, clean)
-        if not self.groups:
-            raise InputError(f"no usable rows in {', '.join(map(str, paths))}")
         self.weights: np.ndarray | None = None
         if oversample and labelled:
             self._weigh()
@@ -80,106 +63,77 @@ class FaceDataset:
     def teach(self, answers: Mapping[tuple[Path, int], np.ndarray], share: float) -> None:
         """Take teachers' answers into the targets: `share` of them, from 0 to 1, and the rest is the labels.
 
-        `answers` are distributions [rows of the group, classes] by path and index of each row group. Faces without
-        labels have no other targets.
+        `answers` are distributions [rows of the group, classes] by path and index of each group. Faces without labels
+        have no other targets.
         """
         self.answers, self.teacher_share = answers, share
         if self.oversample and not self.labelled:
             self._weigh()
 
     def _weigh(self) -> None:
-        counts = np.sum([np.bincount(self._emotions(group), minlength=self.classes) for group in self.groups], axis=0)
-        self.weights = np.maximum(counts, 1.0) ** -self.oversample
+        shown = np.concatenate([self._emotions(group) for group in self.groups])
+        self.weights = np.maximum(np.bincount(shown, minlength=self._targets(self.groups[0]).shape[1]), 1.0)
+        self.weights **= -self.oversample
+
+    def _targets(self, group: RowGroup) -> np.ndarray:
+        """Return the labels of all rows of a group, or the teachers' answers where there are none."""
+        return group.targets if self.labelled else self.answers[group.path, group.index]
 
     def _emotions(self, group: RowGroup) -> np.ndarray:
-        """Return the likeliest emotion of each row of a group that takes part: its label, or else the teachers'."""
-        key, rows = (group.path, group.index), np.asarray(group.rows)
-        shares = self.targets_of(self.labels[key][rows]) if self.labelled else self.answers[key][rows]
-        return shares.argmax(axis=1)
+        """Return the likeliest class of each row of a group that takes part."""
+        return self._targets(group)[np.asarray(group.rows)].argmax(axis=1)
 
-    def _add(self, path: Path, clean: bool) -> None:
-        try:
-            file = pq.ParquetFile(path)
-        except Exception as problem:
-            raise InputError(
-                f"{path} cannot be read as Parquet: {_first_line(problem)}. If it is cut short, copy it again or "
-                "write it anew"
-            ) from problem
-        columns = file.schema_arrow.names
-        if "image" not in columns:
-            raise InputError(f"{path} has no image column, only {', '.join(columns)}")
-        metadata = file.schema_arrow.metadata or {}
-        if self.labelled and self.order != "ferplus" and EMOTIONS_KEY.encode() in metadata:
-            raise UsageError(f"{path} has its labels in our order already: leave --order {self.order} out")
-        has_votes = set(FERPLUS_VOTES) <= set(columns)
-        if self.labelled and not has_votes and "label" not in columns:
-            raise InputError(f"{path} has neither the ten FER+ vote columns nor a label column")
-        names = [*(FERPLUS_VOTES if has_votes else ("label",))] if self.labelled else []
-        wanted = [*names, *(["also_in"] if clean and "also_in" in columns else [])]
-        table = file.read(columns=wanted) if wanted else None
-        first = 0
-        for index in range(file.num_row_groups):
-            count = file.metadata.row_group(index).num_rows
-            keep = np.ones(count, dtype=bool)
-            part = None if table is None else table.slice(first, count)
-            if part is not None and "also_in" in wanted:
-                elsewhere = pc.call_function("binary_length", [part["also_in"]])
-                keep &= elsewhere.fill_null(0).to_numpy() == 0
-            if part is not None and self.labelled:
-                labels = np.stack([part[name].to_numpy() for name in names], axis=1)
-                keep &= self.targets_of(labels).sum(axis=1) > 0
-                # Votes are whole numbers, but a model's own answers are not (experiments/self_label.py).
-                self.labels[path, index] = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int16)
-            rows = range(count) if keep.all() else np.flatnonzero(keep).astype(np.uint32)
-            if len(rows):
-                self.groups.append(RowGroup(path, index, rows))
-            first += count
-
-    def targets_of(self, labels: np.ndarray) -> np.ndarray:
-        """Turn labels [rows, 10] (votes) or [rows, 1] (a label column) into target distributions."""
-        if labels.shape[1] == len(FERPLUS_VOTES):
-            if self.scheme is not None:
-                return scheme_targets(labels, self.classes, self.scheme)
-            return vote_targets(labels, self.classes, self.hard)
-        return label_targets(labels[:, 0], self.order, self.classes)
+    def _target(self, group: RowGroup, row: int) -> np.ndarray:
+        """Return a row's target: its label, what teachers answer, or a mean of both."""
+        if not self.answers:
+            return group.targets[row]
+        taught = self.answers[group.path, group.index][row]
+        if not self.labelled:
+            return taught
+        return ((1 - self.teacher_share) * group.targets[row] + self.teacher_share * taught).astype(np.float32)
 
     def __len__(self) -> int:
         return sum(len(group.rows) for group in self.groups)
 
     def keep(self, size: int, channels: int, device: torch.device) -> None:
         """Decode all faces now and keep them in a device's memory as bytes, so that no step waits for the processor."""
-        everyone = read_all(self, size, channels)
+        members = [(0, group, int(row)) for group in self.groups for row in group.rows]
+        everyone = self.read(members, size, channels)
         self.kept = everyone._replace(image=everyone.image.to(device), target=everyone.target.to(device))
-        ordered = ((group, int(row)) for group in self.groups for row in group.rows)
-        self.positions = {(group.path, group.index, row): position for position, (group, row) in enumerate(ordered)}
+        self.positions = {
+            (id(group.table), group.index, row): position for position, (_, group, row) in enumerate(members)
+        }
 
-    def read(self, members: Sequence[tuple[int, RowGroup, int]], size: int, channels: int) -> FaceBatch:
-        """Decode rows, given as (place, group, row), at one size; one that is no picture raises InputError."""
+    def read(
+        self, members: Sequence[tuple[int, RowGroup, int]], size: int, channels: int, stand_in: bool = True
+    ) -> FaceBatch:
+        """Decode rows, given as (place, group, row), at one size.
+
+        For a row that is no picture the next one of its group stands in, with that row's target; without `stand_in` it
+        is left out of the batch.
+        """
         if self.kept is not None:
-            rows = [self.positions[group.path, group.index, row] for _, group, row in members]
+            rows = [self.positions[id(group.table), group.index, row] for _, group, row in members]
             return self.kept.pick(rows)._replace(place=[place for place, _, _ in members])
-        images, labels, names = [], [], []
-        for _, group, row in members:
-            name = f"{group.path.name}#{group.index}:{row}"
+        pixels, targets, names, places, windows, passed = [], [], [], [], [], []
+        for place, group, row in members:
             try:
-                images.append(decode(read_images(group.path, group.index)[row].as_py(), size, channels))
-            except InputError:
-                raise
-            except Exception as problem:
-                raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
-            if self.labelled:
-                labels.append(self.labels[group.path, group.index][row])
-            names.append(name)
-        target = self.targets_of(np.stack(labels)) if labels else np.zeros((len(names), self.classes), np.float32)
-        if self.answers:
-            taught = np.stack([self.answers[group.path, group.index][row] for _, group, row in members])
-            share = self.teacher_share if labels else 1.0
-            target = ((1 - share) * target + share * taught).astype(np.float32)
-        window = None
-        if self.windows:
-            window = torch.tensor([self.windows.get(group.path.stem, Window()) for _, group, _ in members])
-        image = torch.from_numpy(np.stack(images))
-        return FaceBatch(image, torch.from_numpy(target), names, [place for place, _, _ in members], window)
+                decoded = pixels_of(group, row, size, channels)
+            except PictureError as problem:
+                passed.append(str(problem))
+                if not stand_in:
+                    continue
+                decoded, row = _stand_in(group, row, size, channels)
+            pixels.append(decoded)
+            targets.append(self._target(group, row))
+            names.append(group.table.name(group.index, row))
+            places.append(place)
+            windows.append(self.windows.get(group.path.stem, Window()))
+        if not pixels:
+            raise InputError(f"none of the pictures can be decoded; the first: {passed[0]}")
+        image, target = torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(targets))
+        window = torch.tensor(windows) if self.windows else None
+        return FaceBatch(image, target, names, places, window, tuple(passed))
 
     def pools(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[list[RowGroup], np.ndarray, np.ndarray]]:
         """Yield one epoch in its order from position `start` on, as (groups, index of the group, row) of each pool.
@@ -204,6 +158,25 @@ class FaceDataset:
             yield groups, np.repeat(np.arange(len(groups)), counts)[mixed], rows[mixed]
 
 
+def pixels_of(group: RowGroup, row: int, size: int, channels: int) -> Pixels:
+    """Return a row's pixels, uint8 [channels, size, size]; PictureError if they cannot be decoded."""
+    picture = group.table.picture(group.index, row)
+    if isinstance(picture, bytes):
+        return decode_square(picture, size, channels, group.table.name(group.index, row))
+    return square(picture, size, channels)
+
+
+def _stand_in(group: RowGroup, row: int, size: int, channels: int) -> tuple[Pixels, int]:
+    """Decode the next row of a group, counted in a circle, that is a picture: the same for any number of ranks."""
+    rows = np.asarray(group.rows)
+    for other in np.roll(rows, -1 - int(np.searchsorted(rows, row)))[:-1]:
+        try:
+            return pixels_of(group, int(other), size, channels), int(other)
+        except PictureError:
+            continue
+    raise InputError(f"{group.table.path}, group {group.index}, holds no picture that can be decoded")
+
+
 def resampled(weights: np.ndarray, offset: float) -> np.ndarray:
     """Draw as many indices as there are weights, each as often as its weight says, rounded up or down.
 
@@ -215,53 +188,11 @@ def resampled(weights: np.ndarray, offset: float) -> np.ndarray:
     return np.minimum(np.searchsorted(edges, points, side="right"), count - 1)
 
 
-def parquet_files(paths: Sequence[Path]) -> list[Path]:
-    """Return the Parquet files given, and those of folders given in the order of their names."""
-    files: list[Path] = []
-    for path in map(Path, paths):
-        files += sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not path.exists() or (path.is_dir() and not list(path.glob("*.parquet"))):
-            raise InputError(f"{path} is not there; give Parquet files with an image column, or a folder of them")
-    return files
-
-
 def check_windows(windows: Mapping[str, Any], *data: FaceDataset) -> None:
     """Raise UsageError for a window of a file that no data set has."""
     there = {group.path.stem for faces in data for group in faces.groups}
     if missing := [name for name in windows if name not in there]:
         raise UsageError(f"--window {missing[0]}: no such file; there are {', '.join(sorted(there))}")
-
-
-@lru_cache(maxsize=2 * GROUPS_MIXED)
-def read_images(path: Path, index: int) -> pa.Array:
-    """Return the encoded pictures of one row group; the last few groups are remembered."""
-    try:
-        column = pq.ParquetFile(path).read_row_group(index, columns=["image"])["image"].combine_chunks()
-    except Exception as problem:
-        raise InputError(
-            f"{path}, row group {index}, cannot be read: {_first_line(problem)}. The file is damaged or has changed "
-            "since the run began: copy it again or write it anew, then --resume"
-        ) from problem
-    # One flat byte column; a row becomes a Python object only when its turn comes.
-    return column.field("bytes") if column.type.num_fields else column
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).partition("\n")[0].rstrip(".")
-
-
-def decode(encoded: bytes, size: int, channels: int) -> np.ndarray:
-    """Decode a picture to uint8 [channels, size, size], gray or colour, resampled if its size differs.
-
-    A JPEG of twice the size or more is decoded at a half, a quarter or an eighth of it, which costs as much less.
-    """
-    with Image.open(io.BytesIO(encoded)) as picture:
-        picture.draft("L" if channels == 1 else "RGB", (size, size))
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BILINEAR)  # antialiased, like the exported graph
-        pixels = np.asarray(picture)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 class Stream(IterableDataset):
@@ -317,9 +248,11 @@ class Stream(IterableDataset):
             epoch, position = epoch + 1, 0
 
 
-def loader(stream: IterableDataset, workers: int, pin: bool) -> DataLoader:
-    """Wrap a stream in a loader that keeps its order for any number of workers."""
-    return DataLoader(stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_unchanged)
+def loader(stream: IterableDataset, workers: int, pin: bool, begin: Callable[[int], None] | None = None) -> DataLoader:
+    """Wrap a stream in a loader that keeps its order for any number of workers, which call `begin` first."""
+    return DataLoader(
+        stream, batch_size=None, num_workers=workers, pin_memory=pin, collate_fn=_unchanged, worker_init_fn=begin
+    )
 
 
 def _unchanged(batch: Any) -> Any:
@@ -333,8 +266,11 @@ def read_all(
     limit: int | None = None,
     pick: Callable[[int], bool] = lambda _: True,
 ) -> FaceBatch:
-    """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch."""
+    """Read all faces (at most `limit`, where `pick(position)` is true) in file order as one batch.
+
+    Those that cannot be decoded are left out and named in `passed`.
+    """
     rows = ((group, int(row)) for group in faces.groups for row in group.rows)
     picked = (pair for position, pair in enumerate(rows) if pick(position))
     members = [(place, group, row) for place, (group, row) in enumerate(islice(picked, limit))]
-    return faces.read(members, size, channels)
+    return faces.read(members, size, channels, stand_in=False)

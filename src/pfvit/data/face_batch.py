@@ -18,7 +18,7 @@ class Window(NamedTuple):
 
 
 class FaceBatch(NamedTuple):
-    """Some faces of one step: pixels from 0 to 255, and distributions over emotions."""
+    """Some faces of one step: pixels from 0 to 255, and distributions over classes."""
 
     image: UInt8[Tensor, "batch channels high wide"]
     target: Float[Tensor, "batch classes"]
@@ -27,6 +27,8 @@ class FaceBatch(NamedTuple):
     """Position of each row in the step's whole batch: the same for any number of ranks."""
     window: Float[Tensor, "batch 2"] | None = None
     """The `Window` of each picture; None: all are the whole picture."""
+    passed: tuple[str, ...] = ()
+    """What is wrong with pictures that cannot be decoded; others stand in for them."""
 
     def pick(self, rows: Sequence[int]) -> Self:
         """Return these rows."""
@@ -38,6 +40,7 @@ class FaceBatch(NamedTuple):
             [self.name[row] for row in rows],
             [self.place[row] for row in rows],
             window,
+            self.passed,
         )
 
 
@@ -53,4 +56,5 @@ def joined(parts: Sequence[FaceBatch]) -> FaceBatch:
         [name for part in parts for name in part.name],
         [place for part in parts for place in part.place],
         windows,
+        tuple(problem for part in parts for problem in part.passed),
     )

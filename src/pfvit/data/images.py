@@ -92,7 +92,8 @@ class _Quiet:
                 self.filters.__exit__(None, None, None)
 
 
-_QUIET = _Quiet()
+#: One for all threads.
+QUIET = _Quiet()
 
 
 def decode(image: bytes | BinaryIO, name: str = "the picture") -> Pixels:
@@ -124,7 +125,7 @@ def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool
     file = io.BytesIO(image) if isinstance(image, bytes) else image
     try:
         header = picture_cost.check(file, name, limit)
-        with ROOM.take(0 if header is None else header.memory), _QUIET, _opened(file, name, rare) as picture:
+        with ROOM.take(0 if header is None else header.memory), QUIET, _opened(file, name, rare) as picture:
             if header is None:
                 size = file.seek(0, io.SEEK_END)
                 picture_cost.check_cost(picture_cost.opened(*picture.size, size), name, limit, size)

@@ -16,7 +16,7 @@ LEAST = 0.5  # what is taken must hold more than this share, or the face is left
 AGREED = 0.3  # ml: emotions with this share of the votes all count
 
 
-def scheme_targets(votes: NDArray[np.integer], classes: int, scheme: str) -> NDArray[np.float32]:
+def scheme_targets(votes: NDArray[np.number], classes: int, scheme: str) -> NDArray[np.float32]:
     """Turn votes [rows, 10] in FER+'s columns into distributions [rows, classes]; all zeros where the scheme discards.
 
     For ml every emotion above zero is right; for pld one is to be drawn in each epoch. Faces that most call unknown or

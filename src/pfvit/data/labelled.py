@@ -1,4 +1,4 @@
-"""Labelled faces from Parquet files for measuring: decoded as any picture is, one truth each, without torch."""
+"""Labelled faces for measuring: decoded as any picture is, one truth each, without torch."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from pfvit.data import images, parquet
+from pfvit.data import images, labels, lists, locate, parquet
+from pfvit.data.columns import columns_of, picture_in
 from pfvit.data.images import Pixels
-from pfvit.data.labels import agreed
-from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
+from pfvit.data.labels import Cells, Labels, agreed
+from pfvit.data.locate import Found
+from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.console import say
 
@@ -29,80 +31,140 @@ class Sample:
 
 @dataclass
 class Labelled:
-    """Labelled faces of Parquet files, and why rows were left out.
+    """Labelled faces of some files, and why rows were left out.
 
-    With `clean`, rows that are also in another split are; with `majority`, those on which annotators do not agree.
+    `paths` are Parquet files, class folders or lists, as `pfvit.data.locate` finds them; `names` are the classes that
+    the reader of the faces knows, and `order` says what numbers mean where a file does not. With `clean`, rows that are
+    also in another split are left out; with `majority`, those on which annotators do not agree.
     """
 
-    paths: Sequence[Path]
+    paths: Sequence[Path | Found]
     names: Sequence[str]
-    order: str
+    order: Sequence[str]
     clean: bool
     majority: bool = False
     leaked: int = 0
     unlabelled: int = 0
+    """Rows whose label is none of `names`: most annotators saw no emotion, say."""
+    no_label: int = 0
+    """Rows without any label."""
     unreadable: int = 0
     disputed: int = 0
     """Left out by `majority`."""
     classes: set[str] = field(default_factory=set)
-    """The emotions that the data distinguish."""
+    """The classes that the data distinguish."""
+
+    def __post_init__(self) -> None:
+        self.order = (self.order,) if isinstance(self.order, str) else self.order
 
     def __iter__(self) -> Iterator[Sample]:
         for path in self.paths:
             try:
-                yield from self._rows(path)
+                for found in [path] if isinstance(path, Found) else locate.locate(path):
+                    yield from self._in_table(found.path) if found.kind == "parquet" else self._in_list(found)
             except UsageError:
                 raise
             except InputError as problem:
                 self._fail(problem)
 
-    def _rows(self, path: Path) -> Iterator[Sample]:
-        there = parquet.column_names(path)
-        if "image" not in there:
-            raise UsageError(f"{path} has no image column, only {', '.join(there)}")
-        voted = set(FERPLUS_VOTES) <= set(there)
-        if not voted and "label" not in there:
+    def _in_table(self, path: Path) -> Iterator[Sample]:
+        columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
+        read = None
+        if columns.votes:
+            self.classes |= set(columns.distinct or EIGHT)
+        elif columns.label is None:
             raise UsageError(f"{path} has neither the ten FER+ vote columns nor a label column")
-        if self.majority and not voted:
+        else:
+            values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
+            read = self._read(Cells(values, path.name, columns.names, columns.several, columns.distinct))
+        if self.majority and not columns.votes:
             raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
-        own = parquet.emotions_of(path)
-        if own is not None and self.order != "ferplus":
-            raise UsageError(f"{path} has its labels in our order already: leave --order {self.order} out")
-        self.classes |= set(own or (EIGHT if voted else ORDERS[self.order]))
-        wanted = ["image", *(FERPLUS_VOTES if voted else ("label",)), *(c for c in ("also_in",) if c in there)]
+        wanted = [columns.image, *columns.votes, *([columns.also_in] if columns.also_in else [])]
         for number, row in enumerate(parquet.rows(path, wanted)):
-            if self.clean and row.get("also_in"):
+            if self.clean and columns.also_in and row[columns.also_in]:
                 self.leaked += 1
                 continue
-            truth = self._majority(row) if voted else self._label(row["label"], f"{path}#{number}")
-            if truth not in self.names:
-                self.unlabelled += 1
+            truth = self._majority(row) if read is None else self._class(read, number)
+            if truth is None:
                 continue
-            kept = not voted or bool(agreed(np.array([[row[name] or 0 for name in FERPLUS_VOTES]]))[0])
+            kept = read is not None or bool(agreed(np.array([[row[name] or 0 for name in FERPLUS_VOTES]]))[0])
             if self.majority and not kept:
                 self.disputed += 1
                 continue
             try:
-                image = images.decode_cell(row["image"], f"{path}#{number}")
+                place = f"{path}#{number}"
+                image = _pixels(picture_in(row[columns.image], path.parent, place), place)
             except InputError as problem:
                 self._fail(problem)
                 continue
-            votes = np.array([row[name] for name in EIGHT], dtype=float) if voted else None
-            yield Sample(image, truth, votes, kept)
+            yield Sample(image, truth, _votes(row) if read is None else _shares(read, number), kept)
 
-    def _majority(self, row: dict[str, Any]) -> str:
-        """Return the emotion with the most votes; with ties, the first column."""
-        return max(FERPLUS_VOTES, key=lambda name: row[name] or 0)
+    def _in_list(self, found: Found) -> Iterator[Sample]:
+        listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
+        if not listing.labelled:
+            raise UsageError(f"{found.path} holds pictures without labels: put them in one folder for each class")
+        read = self._read(Cells([row.label for row in listing.rows], str(found.path), listing.names, bare=False))
+        for number, row in enumerate(listing.rows):
+            if (truth := self._class(read, number)) is None:
+                continue
+            try:
+                image = _pixels(lists.picture_of(row, found.path, row.name), row.name)
+            except InputError as problem:
+                self._fail(problem)
+                continue
+            yield Sample(image, truth, _shares(read, number))
 
-    def _label(self, label: Any, place: str) -> str:
-        order = ORDERS[self.order]
-        if not isinstance(label, int) or not 0 <= label < len(order):
-            raise UsageError(f"{place}: labels of {self.order} are 0 to {len(order) - 1}, not {label!r}")
-        return order[label]
+    def _read(self, cells: Cells) -> Labels:
+        read = labels.read(cells, self.order)
+        if read.note:
+            say(read.note)
+        self.classes |= set(cells.distinct or read.names) - {""}
+        return read
+
+    def _majority(self, row: dict[str, Any]) -> str | None:
+        """Return the emotion with the most votes, with ties the first column; None, counted, if it is none we know."""
+        if not any(row[name] for name in FERPLUS_VOTES):
+            self.no_label += 1
+            return None
+        return self._known(max(FERPLUS_VOTES, key=lambda name: row[name] or 0))
+
+    def _class(self, read: Labels, number: int) -> str | None:
+        """Return a row's class; None, counted, if it has none that we know."""
+        code = read.codes[number]
+        if code < 0:
+            self.no_label += 1
+            return None
+        return self._known(read.names[code])
+
+    def _known(self, name: str) -> str | None:
+        if name in self.names:
+            return name
+        self.unlabelled += 1
+        return None
+
+    def left_out(self) -> dict[str, int]:
+        """Return how many rows are left out, by reason; `no_label` only where there are such rows."""
+        left = {"leaked": self.leaked, "no_emotion": self.unlabelled, "unreadable": self.unreadable}
+        return left | ({"no_label": self.no_label} if self.no_label else {})
 
     def _fail(self, problem: InputError) -> None:
         self.unreadable += 1
         say(str(problem))
+
+
+def _pixels(picture: bytes | Pixels, name: str) -> Pixels:
+    return images.decode(picture, name) if isinstance(picture, bytes) else picture
+
+
+def _votes(row: dict[str, Any]) -> np.ndarray:
+    return np.array([row[name] or 0 for name in EIGHT], dtype=float)
+
+
+def _shares(read: Labels, number: int) -> np.ndarray | None:
+    """Return a row's shares of the eight emotions, if the file says them and knows no other classes."""
+    if read.shares is None or not set(read.names) <= set(EIGHT):
+        return None
+    return labels.moved(read.shares[number : number + 1], read.names, EIGHT)[0].astype(float)
 
 
 def batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:

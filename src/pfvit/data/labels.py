@@ -1,15 +1,89 @@
-"""From votes and label columns to target distributions."""
+"""What labels mean: votes, class names, numbers, yes or no, lists of shares; as shares of named classes.
+
+What a file says of its labels is believed: names in the metadata, text, the ten vote columns. Bare numbers are taken in
+FER+'s order unless `--order` says otherwise, which is told; where that cannot be, `--order` is asked for.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pfvit.emotions import EIGHT, ORDERS, label_set
-from pfvit.errors import InputError
+from pfvit.emotions import EIGHT, NONE, ORDERS, in_our_order, label_set, named
+from pfvit.errors import UsageError
 
 SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
+YES_NO = ("no", "yes")
+NO_LABEL = "without a label"
+NO_EMOTION = "whose label is no emotion"
+#: What `--order` must say where a file does not: for messages.
+ORDER_HELP = f"say with --order what they mean: one of {', '.join(ORDERS)}; or all classes' names, that of 0 first"
+Shares = NDArray[np.float32]
+#: What tables write where there is no value, and whole numbers as text.
+NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>"}
+NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
+#: What data sets of emotions call faces without one.
+NO_CLASS = {"none", "unknown", "nf", "uncertain", "no face", "noface", "none of the above"}
 
 
-def vote_targets(votes: np.ndarray, classes: int, hard: bool) -> np.ndarray:
-    """Turn votes [rows, 10] in FER+'s columns into target distributions [rows, classes].
+@dataclass(frozen=True)
+class Cells:
+    """A label column as it is in a file."""
+
+    values: Sequence[Any] | NDArray[Any]
+    place: str
+    """The file, for messages."""
+    names: tuple[str, ...] = ()
+    """What the file says that 0, 1, 2, ... mean; none if it does not say."""
+    several: bool = False
+    """Whether lists hold the numbers of several classes, not shares."""
+    distinct: tuple[str, ...] | None = None
+    """The classes that the file tells apart, if they are fewer than `names`."""
+    bare: bool = True
+    """Whether numbers that nothing explains may be taken as FER+'s; `--order` is asked for otherwise."""
+
+
+@dataclass
+class Labels:
+    """The labels of some rows."""
+
+    names: tuple[str, ...]
+    """The classes that the file tells apart, in the order of the codes."""
+    codes: NDArray[np.int32]
+    """int32 [rows]: the place in `names` of each row's class, of the likeliest where there are shares; -1: none."""
+    shares: Shares | None = None
+    """float32 [rows, names]: how likely each class is, if the file says; rows without a label are 0."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Rows without a class, by reason."""
+    note: str = ""
+    """What was taken for granted; "" if nothing was."""
+
+    def targets(self, classes: Sequence[str], hard: bool) -> Shares:
+        """Return targets over classes, float32 [rows, classes]; 0 where the row's class is none of them."""
+        if self.shares is not None and not hard:
+            return moved(self.shares, self.names, classes)
+        column = np.array([classes.index(name) if name in classes else len(classes) for name in (*self.names, NONE)])
+        return np.eye(len(classes) + 1, dtype=np.float32)[column[self.codes]][:, : len(classes)]
+
+
+def moved(shares: Shares, names: Sequence[str], classes: Sequence[str]) -> Shares:
+    """Return shares of `names` as shares of `classes`; 0 where the likeliest of `names` is none of `classes`."""
+    out = np.zeros((len(shares), len(classes)), dtype=np.float32)
+    for column, name in enumerate(names):
+        if name in classes:
+            out[:, classes.index(name)] += shares[:, column]
+    known = np.array([name in classes for name in names])
+    out[~known[shares.argmax(axis=1)]] = 0
+    return out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def vote_targets(votes: NDArray[Any], classes: int, hard: bool) -> Shares:
+    """Turn votes [rows, 10] in FER+'s columns into target distributions over the first 7 or 8, [rows, classes].
 
     Rows whose majority is `unknown`, `NF` or an emotion outside the label set get all zeros. Ties go to the first
     column. Soft targets leave out single votes, as FER+'s own preparation does.
@@ -18,6 +92,7 @@ def vote_targets(votes: np.ndarray, classes: int, hard: bool) -> np.ndarray:
     emotions = votes[:, :classes].astype(np.float32)
     if hard:
         targets = np.eye(votes.shape[1], dtype=np.float32)[winner][:, :classes]
+        targets[votes.sum(axis=1) == 0] = 0
     else:
         targets = np.where(emotions > SINGLE_VOTE, emotions, 0)
         bare = targets.sum(axis=1) == 0
@@ -27,7 +102,7 @@ def vote_targets(votes: np.ndarray, classes: int, hard: bool) -> np.ndarray:
     return targets
 
 
-def agreed(votes: np.ndarray) -> np.ndarray:
+def agreed(votes: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which faces the papers' protocol keeps, bool [rows], of votes [rows, 10] in FER+'s columns.
 
     As FER+'s own code, mode `majority` (Barsoum et al., arXiv 1608.01041): single votes are dropped, and then one
@@ -37,11 +112,202 @@ def agreed(votes: np.ndarray) -> np.ndarray:
     return (counted.max(axis=1) > counted.sum(axis=1) / 2) & (counted.argmax(axis=1) < len(EIGHT))
 
 
-def label_targets(labels: np.ndarray, order: str, classes: int) -> np.ndarray:
-    """Turn integer labels in a data set's order into one-hot targets [rows, classes] in ours."""
-    names = ORDERS[order]
-    if labels.min() < 0 or labels.max() >= len(names):
-        raise InputError(f"labels of {order} go from 0 to {len(names) - 1}, found {labels.min()} to {labels.max()}")
-    ours = label_set(classes)
-    index = np.array([ours.index(name) if name in ours else classes for name in names])
-    return np.eye(classes + 1, dtype=np.float32)[index[labels]][:, :classes]
+def meaning(order: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that `--order` gives to 0, 1, 2, ...; none if it says nothing."""
+    if len(order) == 1:
+        return ORDERS[order[0]]
+    return tuple(canonical(name) for name in order)
+
+
+def canonical(name: str) -> str:
+    """Return our name of a class: that of the emotion which it names, or else its own."""
+    return named(name) or " ".join(name.split())
+
+
+def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = "the data") -> tuple[str, ...]:
+    """Return the classes to tell apart, given those that each file tells apart and how many are wanted, if it is said.
+
+    7 and 8 are the classic seven emotions and these with contempt, as long as the data have no others. UsageError if
+    the numbers do not fit.
+    """
+    ours = in_our_order(name for names in found for name in names if name != NONE)
+    if wanted in (7, 8) and set(ours) <= set(EIGHT):
+        return label_set(wanted)
+    if wanted is not None and len(ours) != wanted:
+        raise UsageError(
+            f"--model.classes {wanted}: {place} tell {len(ours)} classes apart ({', '.join(ours)}); leave it out"
+        )
+    if len(ours) < 2:
+        raise UsageError(f"{place} tell {len(ours)} classes apart ({', '.join(ours)}): two or more can be learned")
+    return ours
+
+
+def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
+    """Return what the cells of a label column mean; UsageError that asks for what cannot be known."""
+    values, kind = _plain(cells)
+    if kind == "name":
+        return _of_names(cells, values)
+    if kind == "list":
+        return _of_lists(cells, values, order)
+    if kind == "table":
+        return _of_tables(cells, values)
+    numbers = np.array([-1 if value is None else value for value in values], dtype=np.int64)
+    if kind == "yes or no":
+        names = meaning(order) if len(meaning(order)) == 2 else YES_NO
+        return _of_codes(names, numbers)
+    return _of_numbers(cells, numbers, order)
+
+
+def _plain(cells: Cells) -> tuple[Sequence[Any], str]:
+    """Return the cells as Python values, None where there is no label, and of which kind they all are."""
+    if isinstance(cells.values, np.ndarray) and cells.values.dtype.kind in "iu":
+        return cells.values.tolist(), "number"
+    values, first = [], {}
+    for row, cell in enumerate(cells.values):
+        value, kind = _one(cell)
+        values.append(value)
+        if kind:
+            first.setdefault(kind, (row, cell))
+    if set(first) <= {"number", "fraction"} and "fraction" in first:
+        row, cell = first["fraction"]
+        raise UsageError(
+            f"{cells.place}#{row}: a label of {cell!r} is no class: labels are names, whole numbers, true or false, or "
+            "lists with the share of each class"
+        )
+    if len(first) > 1:
+        shown = " and ".join(f"{cell!r} (row {row})" for row, cell in first.values())
+        raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
+    return values, next(iter(first), "number")
+
+
+def _one(cell: object) -> tuple[Any, str]:
+    """Return a cell's value and kind; None and "" for no label."""
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    if isinstance(cell, bytes):
+        cell = cell.decode(errors="backslashreplace")
+    if isinstance(cell, str):
+        text = cell.strip()
+        if text.casefold() in NULLS:
+            return None, ""
+        return (int(float(text)), "number") if NUMERAL.fullmatch(text) else (text, "name")
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None, ""
+    if isinstance(cell, bool):
+        return cell, "yes or no"
+    if isinstance(cell, int):
+        return cell, "number"
+    if isinstance(cell, float):
+        return (int(cell), "number") if cell.is_integer() else (cell, "fraction")
+    if isinstance(cell, Mapping):
+        return cell, "table"
+    return cell, "list"
+
+
+def _of_codes(names: tuple[str, ...], codes: NDArray[np.integer], note: str = "") -> Labels:
+    """Return labels of codes, where those of NONE and those below 0 are no classes."""
+    none = np.array([name == NONE for name in names])
+    labelled = codes >= 0
+    without = np.zeros(len(codes), dtype=bool)
+    without[labelled] = none[codes[labelled]]
+    missing = Counter({NO_LABEL: int((~labelled).sum()), NO_EMOTION: int(without.sum())})
+    return Labels(names, np.where(labelled & ~without, codes, -1).astype(np.int32), missing=+missing, note=note)
+
+
+def _of_names(cells: Cells, values: Sequence[str | None]) -> Labels:
+    canon = {value: canonical(value) for value in dict.fromkeys(values) if value is not None}
+    if len({*canon.values()} & {*EIGHT}) > 1:
+        canon = {value: NONE if _words(value) in NO_CLASS else name for value, name in canon.items()}
+    kept = {name.casefold(): name for name in reversed(canon.values())}  # names that differ in case alone are one
+    names = in_our_order(kept[folded] for folded in sorted(kept))
+    place = {value: names.index(kept[name.casefold()]) for value, name in canon.items()}
+    return _of_codes(names, np.array([-1 if value is None else place[value] for value in values], dtype=np.int64))
+
+
+def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) -> Labels:
+    given = numbers[numbers >= 0]
+    if not len(given):
+        return _of_codes(meaning(order) or tuple(canonical(name) for name in cells.names) or EIGHT, numbers)
+    low, high, note = int(given.min()), int(given.max()), ""
+    if cells.names and not all(name.isdecimal() for name in cells.names):
+        names, what = tuple(canonical(name) for name in cells.names), "the names in the file"
+    elif order:
+        names, what = meaning(order), " ".join(order)
+        if order == ("rafdb",) and high == len(names) and low >= 1:  # as RAF-DB's own list counts
+            names = (NONE, *names)
+        elif order[0].startswith("affectnet"):  # none, uncertain, no face
+            names = (*names, *(NONE,) * (11 - len(names)))
+    else:
+        names, what = EIGHT, "ferplus"
+        if (low, high) == (1, len(EIGHT) - 1):
+            raise UsageError(
+                f"{cells.place}: the labels are numbers from 1 to 7. RAF-DB counts so (--order rafdb: "
+                f"{_counted(ORDERS['rafdb'], 1)}); in FER+'s order no face would be neutral (--order ferplus: "
+                f"{_counted(EIGHT, 0)})"
+            )
+        if not cells.bare:
+            raise UsageError(f"{cells.place}: the labels are numbers from {low} to {high}; {ORDER_HELP}")
+        if high < len(EIGHT):
+            used = _counted(EIGHT[: high + 1], 0)
+            note = f"{cells.place}: what its labels {low} to {high} mean is not said; taken as FER+'s ({used})"
+    if high >= len(names):
+        row = int(np.flatnonzero(numbers == high)[0])
+        hint = "" if cells.names or order else f": {ORDER_HELP}"
+        raise UsageError(f"{cells.place}#{row}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
+    return _of_codes(names, numbers, note)
+
+
+def _of_lists(cells: Cells, values: Sequence[Any], order: Sequence[str]) -> Labels:
+    rows = [None if value is None else list(value) for value in values]
+    if any(isinstance(one, str) for row in rows if row for one in row):
+        return _of_tables(cells, [None if row is None else dict.fromkeys(map(str, row), 1.0) for row in rows])
+    lengths = {len(row) for row in rows if row}
+    names = tuple(canonical(name) for name in cells.names) or meaning(order)
+    if cells.several:
+        if not names:
+            raise UsageError(f"{cells.place}: the labels are lists of classes; {ORDER_HELP}")
+        return _of_tables(cells, [None if not row else {names[int(one)]: 1.0 for one in row} for row in rows], names)
+    note = ""
+    if len(lengths) > 1:
+        raise UsageError(f"{cells.place}: the lists in its label column differ in length, from {min(lengths)} to "
+                         f"{max(lengths)}: shares of all classes are as many in each row")  # fmt: skip
+    count = lengths.pop() if lengths else len(names)
+    if not names and count in (7, 8):
+        names = label_set(count)
+        note = f"{cells.place}: whose shares its lists hold is not said; taken as FER+'s ({_counted(names, 0)})"
+    if len(names) != count:
+        what = f"the names are {len(names)}" if names else "their names are not said"
+        raise UsageError(f"{cells.place}: the labels are lists of {count} shares, and {what}; {ORDER_HELP}")
+    full = np.array([row or [0.0] * count for row in rows], dtype=np.float64).reshape(len(rows), count)
+    return _of_shares(cells, names, full, note)
+
+
+def _of_tables(cells: Cells, rows: Sequence[Mapping[str, Any] | None], names: Sequence[str] = ()) -> Labels:
+    """Return labels of rows that map names to shares."""
+    every = in_our_order([*names, *sorted({canonical(name) for row in rows if row for name in row})])
+    full = np.zeros((len(rows), len(every)))
+    for place, row in enumerate(rows):
+        for name, share in (row or {}).items():
+            full[place, every.index(canonical(name))] += 0 if share is None else share
+    return _of_shares(cells, every, full)
+
+
+def _of_shares(cells: Cells, names: tuple[str, ...], full: NDArray[np.float64], note: str = "") -> Labels:
+    full = np.nan_to_num(full, nan=0.0)
+    if (full < 0).any():
+        row = int(np.flatnonzero((full < 0).any(axis=1))[0])
+        raise UsageError(f"{cells.place}#{row}: shares are 0 or more, not {full[row].min():g}")
+    total = full.sum(axis=1, keepdims=True)
+    shares = (full / np.where(total > 0, total, 1)).astype(np.float32)
+    codes = np.where(total[:, 0] > 0, full.argmax(axis=1), -1)
+    labels = _of_codes(names, codes, note)
+    labels.shares = shares * (labels.codes >= 0)[:, None].astype(np.float32)
+    return labels
+
+
+def _words(name: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", name.casefold()))
+
+
+def _counted(names: Sequence[str], first: int) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names, first))

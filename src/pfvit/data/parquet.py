@@ -24,7 +24,6 @@ from arro3.io import write_parquet
 
 from pfvit.data.formats import is_address
 from pfvit.data.parquet_process import MOST_CELL, OVERSIZED
-from pfvit.emotions import EMOTIONS_KEY
 from pfvit.errors import InputError, PictureError
 
 MAGIC = b"PAR1"
@@ -52,12 +51,6 @@ def column_names(path: Path) -> list[str]:
 def metadata_of(path: Path) -> dict[bytes, bytes]:
     """Return what a Parquet file says of itself; raise InputError if it is no readable Parquet file."""
     return _schema(path)[1]
-
-
-def emotions_of(path: Path) -> tuple[str, ...] | None:
-    """Return the emotions that a file of `pfvit prepare` distinguishes; None for any other file."""
-    names = metadata_of(path).get(EMOTIONS_KEY.encode())
-    return None if names is None else tuple(json.loads(names))
 
 
 def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:

@@ -1,6 +1,6 @@
 """The field's data sets: one module per layout, each with what is published about it."""
 
-from pfvit.datasets import affectnet, ckplus, expw, ferplus, folders, rafdb, sfew
+from pfvit.datasets import affectnet, ckplus, expw, fer2013, ferplus, folders, rafdb, sfew
 from pfvit.datasets.base import Bad, Item, Layout, Listing
 from pfvit.datasets.manifest import Counts
 
@@ -12,6 +12,7 @@ SETS: dict[str, Layout] = {
         affectnet.SEVEN_CLASSES,
         affectnet.EIGHT_CLASSES,
         ferplus.SET,
+        fer2013.SET,
         sfew.SET,
         expw.SET,
         ckplus.SET,

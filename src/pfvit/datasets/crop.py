@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pfvit.data import images
+from pfvit.data.decode import is_plain
 from pfvit.data.images import Pixels
 from pfvit.datasets import duplicates
 from pfvit.datasets.base import Item
@@ -21,9 +22,8 @@ QUALITY = 95  # of JPEG: below it blocks begin to show at 224 px
 FER2013_SIDE = 48
 AROUND = 1.0  # boxes: how much of their side is looked at around them when the face is aligned
 SHARPNESS_SIDE = 96
-#: Formats and modes that every reader of ours takes as they are.
-KEPT_FORMATS, KEPT_MODES = ("JPEG", "PNG", "WEBP"), ("L", "RGB")
-ORIENTATION = 0x0112  # EXIF
+#: Formats that every reader of ours takes as they are.
+KEPT_FORMATS = ("JPEG", "PNG", "WEBP")
 
 
 class Portrait(NamedTuple):
@@ -152,9 +152,8 @@ def _fer2013(item: Item) -> Pixels:
 
 def _is_plain(content: bytes) -> bool:
     """Return whether a reader that ignores orientation and transparency decodes the same pixels."""
-    with Image.open(io.BytesIO(content)) as picture:
-        turned = picture.getexif().get(ORIENTATION, 1) != 1
-        return picture.format in KEPT_FORMATS and picture.mode in KEPT_MODES and not turned
+    with images.QUIET, Image.open(io.BytesIO(content)) as picture:
+        return picture.format in KEPT_FORMATS and is_plain(picture)
 
 
 def _is_gray(pixels: Pixels) -> bool:

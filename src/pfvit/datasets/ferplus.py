@@ -14,7 +14,10 @@ SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 #: FER+'s own spelling of our ten columns.
 VOTE_COLUMNS = FERPLUS_VOTES
 SIDE = 48
-HINT = "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+"
+HINT = (
+    "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+; without the "
+    "second, pfvit prepare fer2013 takes Kaggle's own labels"
+)
 
 
 def listing(source: Path, config: Prepare) -> Listing:

@@ -92,7 +92,9 @@ def lines(manifest: Mapping[str, Any], bad: Sequence[str] = ()) -> Iterator[str]
     order = [*EIGHT, *FERPLUS_VOTES[-2:]]
     for split, about in manifest["splits"].items():
         counts = manifest["counts"].get(split, {})
-        named = ", ".join(f"{name} {counts[name]:,}" for name in order if name in counts)
+        named = ", ".join(
+            f"{name} {counts[name]:,}" for name in dict.fromkeys([*order, *counts]) if name and counts.get(name)
+        )
         yield f"{split}: {about['rows']:,} faces in {len(about['files'])} files" + (f" ({named})" if named else "")
         for other, counted in about["also_in"].items():
             if any(counted.values()):

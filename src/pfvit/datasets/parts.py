@@ -46,6 +46,8 @@ class Part:
     number: int
     items: tuple[Item, ...]
     cutter: Cutter
+    classes: tuple[str, ...] = EIGHT
+    """What labels 0, 1, 2, ... stand for."""
 
     @property
     def stem(self) -> str:
@@ -101,7 +103,7 @@ def make(part: Part) -> dict[str, Any]:
             colour = "gray" if portrait.gray else "colour"
             colours[colour] += 1
             first.setdefault(colour, item.place)
-    _write_rows(part.folder / f"{part.stem}.parquet", rows)
+    _write_rows(part.folder / f"{part.stem}.parquet", rows, part.classes)
     with _whole(part.folder / f"{part.stem}.npy") as new:
         np.save(new, np.array(codes, dtype=np.uint64).reshape(-1, 4))
     made = {
@@ -133,7 +135,7 @@ def schema_of(item: Item) -> dict[str, DataType]:
     return columns
 
 
-def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
+def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]], classes: tuple[str, ...]) -> None:
     with _whole(path) as new:
         if not rows:
             new.touch()
@@ -142,7 +144,7 @@ def _write_rows(path: Path, rows: Sequence[tuple[Item, str, bytes]]) -> None:
         columns: dict[str, Any] = {
             "row": [item.row for item, _, _ in rows],
             "name": [utf8(name) for _, name, _ in rows],
-            "label": [EIGHT.index(item.emotion) if item.emotion in EIGHT else -1 for item, _, _ in rows],
+            "label": [classes.index(item.emotion) if item.emotion in classes else -1 for item, _, _ in rows],
             "emotion": [item.emotion for item, _, _ in rows],
             "source_label": [utf8(item.source_label) for item, _, _ in rows],
             "group": [utf8(item.group) for item, _, _ in rows],
@@ -183,7 +185,11 @@ def join(shard: Shard) -> None:
     first = read_parquet(files[0])
     own = {"also_in": DataType.utf8(), "twin": DataType.utf8()}
     columns = [first.schema.field(name) for name in first.schema.names]
-    metadata = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+    features: dict[str, dict[str, Any]] = {"image": {"_type": "Image"}}
+    if "label" in first.schema.names:
+        names = EIGHT if set(shard.emotions) <= set(EIGHT) else shard.emotions
+        features["label"] = {"names": names, "_type": "ClassLabel"}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     if shard.emotions:
         metadata[EMOTIONS_KEY] = json.dumps(shard.emotions)
     schema = Schema([*columns, *(Field(name, kind) for name, kind in own.items())], metadata=metadata)

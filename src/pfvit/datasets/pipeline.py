@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -14,9 +14,11 @@ import numpy as np
 
 from pfvit import __version__
 from pfvit.config import Prepare
+from pfvit.data.labels import meaning
 from pfvit.datasets import SETS, duplicates, manifest, parts
 from pfvit.datasets.base import Bad, Item, Layout
 from pfvit.datasets.crop import Cutter
+from pfvit.emotions import EIGHT, NONE, in_our_order
 from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.files import atomic_write, lock
@@ -33,7 +35,7 @@ def prepare(config: Prepare) -> dict[str, Any]:
     if (config.out / manifest.NAME).exists():
         report = manifest.load(config.out)
         manifest.verify(config.out, report)
-        if report["settings"] != _settings(config):
+        if not _same(report["settings"], config):
             raise InputError(f"{config.out} was prepared with other settings; choose another folder, or delete it")
         rmtree(config.out / PARTS, ignore_errors=True)  # left if it was killed at the very end
         say(f"{config.out} is prepared already, and its files are as {manifest.NAME} says")
@@ -67,7 +69,14 @@ def _checked(config: Prepare) -> Layout:
         raise InputError(f"{config.source} is no folder; give the one that the download unpacks to")
     if config.out.resolve().is_relative_to(config.source.resolve()):
         raise UsageError(f"{config.out} lies in {config.source}; choose a folder elsewhere")
-    return SETS[config.name]
+    layout = SETS[config.name]
+    own = meaning(config.order)
+    return layout if set(own) <= {*EIGHT, NONE} else replace(layout, emotions=in_our_order(own))
+
+
+def _same(earlier: dict[str, Any], config: Prepare) -> bool:
+    """Return whether a folder was made with these settings; an earlier version knew no --order."""
+    return {"order": []} | earlier == _settings(config)
 
 
 def _settings(config: Prepare) -> dict[str, Any]:
@@ -80,7 +89,7 @@ def _hold(config: Prepare, folder: Path) -> Iterator[None]:
     """Hold the output folder: made if it is not there, or left by a run with the same settings; InputError if not."""
     record = folder / "settings.json"
     if record.is_file():
-        if manifest.renamed(json.loads(record.read_text())) != _settings(config):
+        if not _same(manifest.renamed(json.loads(record.read_text())), config):
             raise InputError(f"{config.out} was begun with other settings; choose another folder, or delete it")
     elif config.out.exists() and any(config.out.iterdir()) and not folder.exists():
         raise InputError(f"{config.out} is not empty and not from pfvit prepare; choose another folder")
@@ -123,12 +132,13 @@ def _cut(config: Prepare, layout: Layout, folder: Path) -> tuple[dict[str, list[
 
 def _parts(config: Prepare, layout: Layout, folder: Path, cutter: Cutter, bad: list[Bad]) -> Iterator[parts.Part]:
     """Yield the listed rows in parts, each of one split; rows that cannot be used go to `bad`."""
+    classes = EIGHT if set(layout.emotions) <= set(EIGHT) else layout.emotions
     waiting: dict[str, list[Item]] = {}
     numbers: Counter[str] = Counter()
 
     def part(split: str) -> parts.Part:
         numbers[split] += 1
-        return parts.Part(folder, split, numbers[split] - 1, tuple(waiting.pop(split)), cutter)
+        return parts.Part(folder, split, numbers[split] - 1, tuple(waiting.pop(split)), cutter, classes)
 
     for item in layout.listing(config.source, config):
         if isinstance(item, Bad):

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from pfvit.data.labelled import Labelled, batches
+from pfvit.data.locate import TESTED, Found, choose
 from pfvit.datasets import manifest
-from pfvit.emotions import EIGHT
-from pfvit.errors import InputError
+from pfvit.emotions import EIGHT, in_our_order
 from pfvit.evaluation import metrics
 from pfvit.inference.network import Network
+from pfvit.utils.console import say
 from pfvit.utils.prefetch import prefetch
 from pfvit.utils.text import utf8
 
@@ -30,29 +31,38 @@ class TestSet:
     """A data set to test on: its name, its files, and what its labels mean, if that is known."""
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[Path | Found, ...]
     labels: Mapping[str, str]
 
 
 def test_set(path: Path) -> TestSet:
-    """Return what `--data` names: a prepared folder stands for its test part (or else its validation part)."""
-    if not path.is_dir():
+    """Return what `--data` names: a folder with parts stands for its test part (or else its validation part)."""
+    if not path.exists():  # said when it is read, while the others are measured
         return TestSet(utf8(path.stem), (path,), {})
+    chosen = choose([path], TESTED)
+    for note in chosen.notes:
+        say(note)
+    files = tuple(chosen.found)
+    if not (path / manifest.NAME).is_file():
+        return TestSet(utf8(path.stem), files, {})
     prepared = manifest.load(path)
-    for split in ("test", "val"):
-        if split in prepared["splits"]:
-            return TestSet(f"{prepared['name']} ({split})", tuple(manifest.shards(path, split)), prepared["labels"])
-    raise InputError(f"{path} has no test part, only {', '.join(prepared['splits'])}; name the Parquet files")
+    return TestSet(f"{prepared['name']} ({files[0].part})", files, prepared["labels"])
 
 
 def compare(
-    network: Network, data: TestSet, order: str, clean: bool, merge: Mapping[str, str], batch: int, majority: bool
+    network: Network,
+    data: TestSet,
+    order: Sequence[str],
+    clean: bool,
+    merge: Mapping[str, str],
+    batch: int,
+    majority: bool,
 ) -> tuple[dict[str, Any], int]:
     """Return the figures of one recogniser on one set, and how many rows were unreadable.
 
     Where there are votes, those by the papers' protocol stand under `majority`; with `majority`, no other faces count.
     """
-    faces = Labelled(data.files, EIGHT, order, clean, majority)
+    faces = Labelled(data.files, in_our_order((*EIGHT, *network.labels)), order, clean, majority)
     truth: list[str] = []
     agreed: list[bool] = []
     voted = False
@@ -68,7 +78,7 @@ def compare(
         voted |= any(sample.votes is not None for sample in some)
         answers += network.probabilities([some[place].image for place in kept]).astype(np.float64).tolist()
     distinct = {merge.get(name, name) for name in faces.classes}
-    shared = [name for name in EIGHT if name in known & distinct]
+    shared = list(in_our_order(name for name in (*EIGHT, *network.labels) if name in known & distinct))
     report: dict[str, Any] = {
         "weights": network.path.name,
         "data": data.name,
@@ -77,7 +87,7 @@ def compare(
         "faces_left_out": dict(left),
         "not_answered": sorted(known - distinct),
         "labels": dict(data.labels),
-        "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
+        "left_out": faces.left_out(),
     }
     if not truth:
         return report | {"war": None, "uar": None, "war_ci": None}, faces.unreadable

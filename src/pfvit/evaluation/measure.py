@@ -74,7 +74,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         "data": [utf8(path.name) for path in config.data],
         "protocol": rows_of(config),
         "weights": recogniser.path.name,
-        "left_out": {"leaked": faces.leaked, "no_emotion": faces.unlabelled, "unreadable": faces.unreadable},
+        "left_out": faces.left_out(),
         **recognition(tally, recogniser, known),
     }
     if config.majority_alone:

@@ -1,5 +1,6 @@
 """Fit the temperature of a recogniser, and what favours rare emotions, on held-out faces."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 from pfvit.config import Architecture
 from pfvit.data import augment
 from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
+from pfvit.data.locate import HELD_OUT
 from pfvit.model import PFViT
 
 TEMPERATURES = np.geomspace(0.4, 4, 200)
 
 
-def held_out_faces(sizes: Architecture, path: Path, clean: bool, order: str) -> FaceBatch:
-    """Return every second labelled face of a file: those that calibration may look at."""
-    index = FaceDataset([path], sizes.classes, hard=True, order=order, clean=clean)
+def held_out_faces(
+    sizes: Architecture, path: Path, clean: bool, order: Sequence[str], classes: Sequence[str]
+) -> FaceBatch:
+    """Return every second labelled face of a file or of a folder's test part: those that calibration may look at."""
+    index = FaceDataset([path], classes, hard=True, order=order, clean=clean, parts=HELD_OUT, what="--calibrate")
     return read_all(index, sizes.image_size, sizes.channels, pick=lambda position: position % 2 == 0)
 
 

@@ -142,7 +142,9 @@ def _calibrate(export: Export, model: PFViT, record: dict, sizes: Architecture) 
     if export.calibrate is None:
         return Calibration()
     config = record["config"]
-    faces = held_out_faces(sizes, export.calibrate, config["protocol"] == "clean", config["order"])
+    order = config["order"] if isinstance(config["order"], list) else [config["order"]]
+    classes = checkpoint.classes_of(record)
+    faces = held_out_faces(sizes, export.calibrate, config["protocol"] == "clean", export.order or order, classes)
     logits = logits_of(model, faces.image, export.flip_tta)
     return Calibration(*fit(logits, faces.target.argmax(1), export.logit_adjustment), faces)
 
@@ -161,7 +163,7 @@ def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, cali
         "pfvit.format": FORMAT,
         "pfvit.name": export.out.stem,
         "pfvit.pair": _digest(model),
-        "pfvit.labels": json.dumps(label_set(sizes.classes)),
+        "pfvit.labels": json.dumps(checkpoint.classes_of(record)),
         "pfvit.size": str(sizes.image_size),
         "pfvit.channels": str(sizes.channels),
         "pfvit.temperature": repr(calibration.temperature),
@@ -178,8 +180,10 @@ def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, cali
 def _without_paths(record: dict) -> dict:
     """Return a run's record with file names in place of paths, which are nobody else's business."""
     config = dict(record["config"])
-    for name in ("out", "start", "validation"):
+    for name in ("out", "start"):
         config[name] = Path(config[name]).name if config.get(name) else None
+    given = config.get("validation") or []
+    config["validation"] = [Path(path).name for path in ([given] if isinstance(given, str) else given)]
     return {**record, "config": {**config, "data": data_seen(record)}}
 
 

@@ -36,10 +36,10 @@ def build_pfvit(sizes: Architecture) -> PFViT:
         build_encoder(sizes),
         SEPARATORS[sizes.separator](sizes.width),
         Generator(build_decoder(sizes), sizes.decoder_heads),
-        Classifier(sizes.width, sizes.classes),
+        Classifier(sizes.width, sizes.outputs),
     )
 
 
 def build_discriminator(sizes: Architecture) -> Discriminator:
     """Make a discriminator with fresh weights: the encoder's shape, `discriminator_depth` blocks deep."""
-    return Discriminator(build_encoder(sizes, depth=sizes.discriminator_depth), sizes.classes)
+    return Discriminator(build_encoder(sizes, depth=sizes.discriminator_depth), sizes.outputs)

@@ -50,8 +50,8 @@ def training_cost(preset: str) -> dict[str, int]:
         mask = mask_patches(torch.rand(faces, sizes.tokens), Pretrain.mask_ratio)
         one = _training_flops(lambda: autoencoder(torch.empty(faces, *shape), mask).sum())
         side = GeneratorSide(build_pfvit(sizes), gan)
-        opponent = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
-        clean, target = torch.empty(gan.batch, *shape), torch.empty(gan.batch, sizes.classes)
+        opponent = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.outputs))
+        clean, target = torch.empty(gan.batch, *shape), torch.empty(gan.batch, sizes.outputs)
         strength = torch.empty(gan.batch)
 
         def generator_side() -> torch.Tensor:

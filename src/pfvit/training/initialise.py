@@ -1,12 +1,13 @@
 """The weights that a run starts from: fresh ones, those of an earlier run, or a public checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pfvit.config import Pretrain, Train
+from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.model import Autoencoder, Classifier, PFViT
 from pfvit.training import checkpoint, pretrained
@@ -40,8 +41,10 @@ def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     return model
 
 
-def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, DiscriminatorSide]:
-    """Make the model of stage two and its discriminator side.
+def both_sides(
+    config: Train, say: Say = _silent, classes: Sequence[str] | None = None
+) -> tuple[PFViT, DiscriminatorSide]:
+    """Make the model of stage two and its discriminator side, which tell `classes` apart (the emotions if not given).
 
     The model starts from encoder and decoder of stage one, from all parts of an earlier stage two, or from a public
     encoder; a run to resume gets its weights later.
@@ -49,7 +52,7 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, DiscriminatorS
     torch.manual_seed(config.seed)
     sizes, start = config.model, _path_of(config.start)
     model = build_pfvit(sizes)
-    discriminator_side = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.classes))
+    discriminator_side = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.outputs))
     if config.resume or start is None:
         return model, discriminator_side
     encoder, decoder = model.encoder, model.generator.decoder
@@ -60,7 +63,9 @@ def both_sides(config: Train, say: Say = _silent) -> tuple[PFViT, DiscriminatorS
     checkpoint.check_sizes(record, sizes, start)
     if record["stage"] == "train":
         weights = checkpoint.part_of(tensors, "average.module")
-        checkpoint.load_into(model, _fit_head(weights, model, say), "PF-ViT", start)
+        known = checkpoint.classes_of(record)
+        weights = _fit_head(weights, model, known, classes or EIGHT[: sizes.outputs], say)
+        checkpoint.load_into(model, weights, "PF-ViT", start)
     else:
         weights = checkpoint.part_of(tensors, "model")
         for name, part in (("encoder", encoder), ("decoder", decoder)):
@@ -92,20 +97,26 @@ def _path_of(start: Path | None) -> Path | None:
     return CHECKPOINT
 
 
-def _fit_head(weights: dict[str, Tensor], model: PFViT, say: Say) -> dict[str, Tensor]:
-    """Return weights whose last layer fits the model's number of emotions: the eight are the seven and contempt.
+def _fit_head(
+    weights: dict[str, Tensor], model: PFViT, known: Sequence[str], classes: Sequence[str], say: Say
+) -> dict[str, Tensor]:
+    """Return weights whose last layer tells the model's classes apart: rows of the same name are taken over.
 
     Rows that the weights lack are those of the fresh model.
     """
     fresh = model.classifier.head.state_dict()
     fitted = dict(weights)
+    had = weights.get("classifier.head.weight")
+    if had is None or had.shape[1:] != fresh["weight"].shape[1:]:
+        return fitted
+    known = known[: len(had)]
+    if tuple(known) == tuple(classes):
+        return fitted
+    both = [name for name in classes if name in known]
     for name, value in fresh.items():
-        full = f"classifier.head.{name}"
-        had = weights.get(full)
-        if had is None or had.shape == value.shape or had.shape[1:] != value.shape[1:]:
-            continue
-        both = min(len(had), len(value))
-        fitted[full] = torch.cat([had[:both].to(value.dtype), value[both:]])
-        if name == "weight":
-            say(f"the weights tell {len(had)} emotions apart, this run {len(value)}: {both} are taken over")
+        rows = value.clone()
+        for one in both:
+            rows[classes.index(one)] = weights[f"classifier.head.{name}"][known.index(one)].to(value.dtype)
+        fitted[f"classifier.head.{name}"] = rows
+    say(f"the weights tell {len(had)} emotions apart, this run {len(classes)}: {len(both)} are taken over")
     return fitted

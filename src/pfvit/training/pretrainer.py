@@ -9,16 +9,17 @@ from torch import Tensor
 
 from pfvit.config import Pretrain
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch, FaceDataset, check_windows, read_all
+from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
 from pfvit.data.wild import frame
 from pfvit.model import mask_patches
 from pfvit.model.autoencoder import Mask
 from pfvit.model.transformer import patchify, unpatchify
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint, distributed, initialise, losses
+from pfvit.training import faces as training_faces
 from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.optim import REFERENCE_BATCH, cosine, optimizer_for
-from pfvit.training.run import Run
+from pfvit.training.run import Run, say_once
 
 SHEET_FACES = 32
 
@@ -28,10 +29,9 @@ def pretrain(config: Pretrain) -> None:
     config = distributed.auto_resume(config)
     fabric = distributed.make_fabric(config.hardware)
     distributed.check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
-    run = Run(fabric, config, "pretrain")
-    windows = config.windows()
-    faces = FaceDataset(config.data, labelled=False, clean=config.protocol == "clean", windows=windows)
-    check_windows(windows, faces)
+    faces = training_faces.of_stage_one(config)
+    training_faces.tell([faces], {}, say_once(fabric))
+    run = Run(fabric, config, "pretrain", faces)
     run.steps, warmup = steps_of(config, faces)
     fit(run, PretrainStage(run, config, faces, warmup), faces)
 

@@ -4,26 +4,25 @@ An answer is the mean of the probabilities over all teachers, and over the face 
 plainly, framed as their file's window says, and decoded at the teacher's own size.
 """
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from pfvit.config import Train
-from pfvit.data.dataset import FaceDataset, RowGroup, read_images
+from pfvit.data.dataset import FaceDataset
 from pfvit.data.face_batch import Window
-from pfvit.data.images import Pixels, small
+from pfvit.data.images import Pixels, decode, small
+from pfvit.data.index import RowGroup
 from pfvit.data.views import reframe
-from pfvit.emotions import label_set
-from pfvit.errors import InputError, UsageError
+from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.inference import network
 from pfvit.training import checkpoint
 from pfvit.training.initialise import load_model
@@ -45,7 +44,7 @@ class RunTeacher:
         model, record = load_model(run)
         sizes = checkpoint.architecture_of(record)
         self.model, self.device, self.bf16 = model.to(device), device, bf16
-        self.labels, self.size, self.channels = label_set(sizes.classes), sizes.image_size, sizes.channels
+        self.labels, self.size, self.channels = checkpoint.classes_of(record), sizes.image_size, sizes.channels
 
     @torch.no_grad()
     def probabilities(self, images: Sequence[Pixels]) -> NDArray[np.float32]:
@@ -85,7 +84,8 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
     total = [read(path, known, data) for path in read_from]
     if asked:
         teachers = [_open(path, run) for path in asked]
-        shares = {name: np.zeros((_length(group), data[0].classes), np.float32) for name, group in known.items()}
+        classes = data[0].classes
+        shares = {name: np.zeros((len(group.targets), len(classes)), np.float32) for name, group in known.items()}
         windows = {group.path: faces.windows.get(group.path.stem, Window()) for faces in data for group in faces.groups}
         count = sum(len(group.rows) for group in known.values())
         run.say(f"{len(teachers)} teachers answer to {count} faces and their mirror images")
@@ -94,7 +94,7 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
             for number, (name, group) in enumerate(known.items()):
                 if number % fabric.world_size == fabric.global_rank:
                     for rows, images in _views(group, windows[group.path], max(teacher.size for teacher in teachers)):
-                        shares[name][rows] = _mean_answer(teachers, images, data[0].classes)
+                        shares[name][rows] = _mean_answer(teachers, images, classes)
                 bar.advance(task, len(group.rows))
         if fabric.world_size > 1:
             for name in known:
@@ -129,7 +129,7 @@ def read(path: Path, known: Mapping[str, RowGroup], data: Sequence[FaceDataset])
         raise InputError(f"{path} is of format {about.get('format')!r}, and teachers' answers are {FORMAT!r}")
     answers = {}
     for name, group in known.items():
-        shape = (_length(group), data[0].classes)
+        shape = (len(group.targets), len(data[0].classes))
         if name not in there or there[name].shape != shape:
             raise InputError(
                 f"{path} lacks answers to {name}, {shape[0]} rows of {shape[1]} emotions: ask the teachers"
@@ -157,33 +157,28 @@ def _groups(faces: FaceDataset) -> dict[str, RowGroup]:
     return named
 
 
-def _length(group: RowGroup) -> int:
-    """Return how many rows a group has, those that take no part included."""
-    return len(read_images(group.path, group.index))
-
-
 def _views(group: RowGroup, window: tuple[float, float], size: int) -> Iterator[tuple[NDArray, list[Pixels]]]:
     """Yield rows of a group and their faces as teachers see them, uint8 [size, size, 3], some at a time."""
-    rows, encoded = np.asarray(group.rows), read_images(group.path, group.index)
+    rows = np.asarray(group.rows)
     for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
-        images = []
-        for row in some:
-            try:
-                with Image.open(io.BytesIO(encoded[int(row)].as_py())) as picture:
-                    pixels = np.asarray(picture.convert("RGB"))
-            except Exception as problem:
-                name = f"{group.path.name}#{group.index}:{row}"
-                raise InputError(f"{name} cannot be decoded as a picture: {problem}") from problem
-            images.append(reframe(pixels, *window, side=size))
-        yield some, images
+        seen, pictures = [], []
+        for row in rows[start : start + AT_ONCE]:
+            with suppress(PictureError):  # another row stands in for it when it is its turn
+                pictures.append(reframe(_whole(group, int(row)), *window, side=size))
+                seen.append(row)
+        if seen:
+            yield np.array(seen), pictures
 
 
-def _mean_answer(teachers: Sequence[Teacher], images: Sequence[Pixels], classes: int) -> NDArray[np.float32]:
+def _whole(group: RowGroup, row: int) -> Pixels:
+    picture = group.table.picture(group.index, row)
+    return decode(picture, group.table.name(group.index, row)) if isinstance(picture, bytes) else picture
+
+
+def _mean_answer(teachers: Sequence[Teacher], images: Sequence[Pixels], names: Sequence[str]) -> NDArray[np.float32]:
     """Return the mean probabilities over teachers and mirror images, [faces, classes] in our order."""
-    names = label_set(classes)
     mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-    total = np.zeros((len(images), classes), np.float32)
+    total = np.zeros((len(images), len(names)), np.float32)
     for teacher in teachers:
         answer = teacher.probabilities(images) + teacher.probabilities(mirrored)
         columns = [names.index(name) for name in teacher.labels if name in names]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -10,21 +11,23 @@ from torch import Tensor
 
 from pfvit.config import Train
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch, FaceDataset, check_windows, read_all
-from pfvit.data.label_schemes import SCHEMES
+from pfvit.data.dataset import FaceDataset, read_all
+from pfvit.data.face_batch import FaceBatch
 from pfvit.data.mixture import Mixture
 from pfvit.model import PFViT
 from pfvit.model.leace_axes import leace_axes
 from pfvit.model.separator import SubspaceSeparator
 from pfvit.training import checkpoint, distributed
+from pfvit.training import faces as training_faces
 from pfvit.training.build import build_pfvit
 from pfvit.training.ema import AveragedPFViT
+from pfvit.training.faces import Say
 from pfvit.training.gan import GeneratorSide
 from pfvit.training.initialise import both_sides
 from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for
 from pfvit.training.phases import DiscriminatorLosses, GeneratorLosses
-from pfvit.training.run import Run
+from pfvit.training.run import Run, say_once
 from pfvit.training.teachers import teach
 from pfvit.training.validation import EVALUATION_BATCH, validate
 from pfvit.training.views import StepInputs, prepare
@@ -39,27 +42,15 @@ def train(config: Train) -> None:
     fabric = distributed.make_fabric(config.hardware)
     for share, what in ((config.batch, "--batch"), (config.gan_batch, "gan.batch")):
         distributed.check_share(share, fabric.world_size, config.hardware.accumulate, what)
-    run = Run(fabric, config, "train")
-    common = {
-        "clean": config.protocol == "clean",
-        "oversample": config.oversample,
-        "windows": config.windows(),
-    }
-    faces = FaceDataset(
-        config.data,
-        config.model.classes,
-        hard=config.labels == "majority",
-        order=config.order,
-        scheme=config.labels if config.labels in SCHEMES else None,
-        **common,
-    )
-    unlabelled = []
-    if config.unlabelled:
-        unlabelled = [FaceDataset(config.unlabelled, config.model.classes, labelled=False, **common)]
-    check_windows(config.windows(), faces, *unlabelled)
+    say = say_once(fabric)
+    faces, unlabelled = training_faces.of_stage_two(config)
+    validation = training_faces.held_out(config, faces.classes)
+    training_faces.tell([faces, *unlabelled], validation, say)
+    config = training_faces.with_classes(config, faces.classes, say)
+    run = Run(fabric, config, "train", faces)
     computed = teach(run, faces, *unlabelled)
     run.steps, warmup = steps_of(config, faces)
-    stage = TrainStage(run, config, faces, warmup)
+    stage = TrainStage(run, config, faces, warmup, validation)
     if computed:  # from here on --resume goes on, and the teachers are not asked again
         run.save(0, stage.state())
     rest = [(some, config.batch - config.labelled_batch) for some in unlabelled]
@@ -69,16 +60,25 @@ def train(config: Train) -> None:
 class TrainStage(Stage):
     """Both sides, their optimizers, and the averaged weights."""
 
-    def __init__(self, run: Run, config: Train, faces: FaceDataset, warmup: int):
+    def __init__(
+        self,
+        run: Run,
+        config: Train,
+        faces: FaceDataset,
+        warmup: int,
+        validation: Mapping[str, FaceDataset] = MappingProxyType({}),
+    ):
         fabric, steps = run.fabric, run.steps
         self.config, self.fabric, self.folder = config, fabric, run.folder
         self.discriminator_start = round(config.gan.discriminator_start * steps)
         self.subspace_step, self.sample = steps + 1, None
-        self.held_out = _held_out(config) if fabric.is_global_zero else None
+        self.validated = bool(validation)
+        self.held_out = _read(config, validation, run.say) if fabric.is_global_zero else None
         if config.fit_emotion_subspace is not None:
             self.subspace_step = round(config.fit_emotion_subspace * steps)
             self.sample = _sample(config, faces)
-        self.model, self.opponent = both_sides(config, run.say)
+        self.classes = faces.classes
+        self.model, self.opponent = both_sides(config, run.say, faces.classes)
         self.average = AveragedPFViT(self.model, config.ema_decay)
         side = GeneratorSide(self.model, config.gan, config.freeze)
         for module in (side, self.opponent, self.average.module):
@@ -152,12 +152,12 @@ class TrainStage(Stage):
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Return figures of the averaged weights on the validation faces, and write a sheet of them."""
-        if self.config.validation is None:
+        if not self.validated:
             return {}
         model = self.whole_average()
         if self.held_out is None:  # another process validates
             return {}
-        return validate(model, self.held_out, self.folder / "sheets" / f"{step:07d}.png")
+        return validate(model, self.held_out, self.classes, self.folder / "sheets" / f"{step:07d}.png")
 
     def whole_average(self) -> PFViT:
         """Return the averaged model, gathered if it is sharded; every process must call this."""
@@ -191,13 +191,14 @@ class TrainStage(Stage):
         return {name: optimizer.optimizer for name, optimizer in sides.items()}
 
 
-def _held_out(config: Train) -> FaceBatch | None:
-    """Return the validation faces, if there are any."""
-    if config.validation is None:
-        return None
-    sizes, clean = config.model, config.protocol == "clean"
-    faces = FaceDataset([config.validation], sizes.classes, hard=True, order=config.order, clean=clean)
-    return read_all(faces, sizes.image_size, sizes.channels)
+def _read(config: Train, validation: Mapping[str, FaceDataset], say: Say) -> dict[str, FaceBatch]:
+    """Return the faces of each validation set, decoded."""
+    sizes = config.model
+    read = {name: read_all(faces, sizes.image_size, sizes.channels) for name, faces in validation.items()}
+    for name, faces in read.items():
+        for problem in faces.passed:
+            say(f"--validation {name}: left out: {problem}")
+    return read
 
 
 def _sample(config: Train, faces: FaceDataset) -> FaceBatch:

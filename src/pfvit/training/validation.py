@@ -1,8 +1,12 @@
 """Validation of stage two on held-out faces: figures, and a sheet of generated faces."""
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pfvit.data import augment
 from pfvit.data.dataset import FaceBatch
@@ -15,18 +19,23 @@ EVALUATION_BATCH = 128
 
 
 @torch.no_grad()
-def validate(model: PFViT, held_out: FaceBatch, sheet: Path) -> dict[str, float]:
+def validate(model: PFViT, held_out: Mapping[str, FaceBatch], classes: Sequence[str], sheet: Path) -> dict[str, float]:
     """Return figures of a model on held-out faces, and write a sheet: face, reconstruction, poker face, difference.
 
-    WAR is the accuracy, UAR the mean recall, both from 0 to 1; the reconstruction is the mean |difference| of pixels in
-    [-1, 1].
+    WAR is the accuracy, UAR the mean recall, both from 0 to 1, and the recall of each class that occurs; the
+    reconstruction is the mean |difference| of pixels in [-1, 1]. They are of all faces together; where there are
+    several sets, WAR and UAR are given for each as well, as in `validation_war/NAME`.
     """
     device = next(model.parameters()).device
     model.eval()
-    face = augment.to_unit(held_out.image)
-    logits = torch.cat([model.recognise(part.to(device)).float().cpu() for part in face.split(EVALUATION_BATCH)])
-    truth = held_out.target.argmax(1).numpy()
-    confusion = metrics.confusion_matrix(truth, logits.argmax(1).numpy(), logits.shape[1])
+    figures: dict[str, float] = {}
+    confusions = {name: _confusion(model, faces, device) for name, faces in held_out.items()}
+    confusion = np.sum(list(confusions.values()), axis=0)
+    for name, counts in confusions.items() if len(confusions) > 1 else ():
+        figures |= {f"validation_war/{name}": metrics.war(counts), f"validation_uar/{name}": metrics.uar(counts)}
+    recalls = zip(classes, metrics.recalls(confusion).tolist(), strict=True)
+    figures |= {f"validation_recall_{name}": recall for name, recall in recalls if not math.isnan(recall)}
+    face = augment.to_unit(torch.cat([faces.image for faces in held_out.values()]))
     # Every so many faces: the order of the file is arbitrary, so nothing is picked.
     some = face[:: max(1, len(face) // SHEET_FACES)][:SHEET_FACES].to(device)
     out = model(some)
@@ -37,4 +46,13 @@ def validate(model: PFViT, held_out: FaceBatch, sheet: Path) -> dict[str, float]
         "validation_war": metrics.war(confusion),
         "validation_uar": metrics.uar(confusion),
         "validation_reconstruction": float((out.reconstruction - some).abs().mean()),
+        **figures,
     }
+
+
+def _confusion(model: PFViT, faces: FaceBatch, device: torch.device) -> NDArray[np.integer]:
+    """Return how often each class was taken for each, [classes, classes]."""
+    parts = faces.image.split(EVALUATION_BATCH)
+    answers = torch.cat([model.recognise(augment.to_unit(part).to(device)).float().cpu().argmax(1) for part in parts])
+    truth = faces.target.argmax(1).numpy()
+    return metrics.confusion_matrix(truth, answers.numpy(), faces.target.shape[1])

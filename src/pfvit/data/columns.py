@@ -1,0 +1,168 @@
+"""Which columns of a table hold pictures, labels, people and parts, and what Hugging Face's metadata say of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pfvit.data import images
+from pfvit.data.images import Pixels
+from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
+from pfvit.errors import InputError, PictureError, UsageError
+
+#: Names of columns, first choice first; case does not matter.
+PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
+            "subdirectory_filepath", "pixels")  # fmt: skip
+LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
+PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
+PARTS = ("part", "split", "usage", "set")
+ALSO_IN = "also_in"
+SHORT = 32  # letters of a cell that are looked at
+
+
+class Columns(NamedTuple):
+    """The columns of a table that are looked at; None or none for those that it lacks."""
+
+    image: str
+    label: str | None
+    votes: tuple[str, ...]
+    """The ten vote columns of FER+."""
+    also_in: str | None
+    person: str | None
+    names: tuple[str, ...]
+    """What the file says that labels 0, 1, 2, ... mean."""
+    several: bool
+    """Whether a label is a list of classes."""
+    distinct: tuple[str, ...] | None
+    """Of a file of `pfvit prepare`: the classes that it tells apart."""
+
+
+def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, place: Path) -> Columns:
+    """Return the columns of a Parquet file; InputError if none holds pictures, or several may."""
+    metadata = metadata or {}
+    features = _features(metadata)
+    image = _image(names, features, place)
+    votes = FERPLUS_VOTES if set(FERPLUS_VOTES) <= set(names) else ()
+    others = [name for name in names if name != image]
+    classed = [name for name in others if _class_names(features.get(name))]
+    label = first(LABELS, others) or (classed[0] if len(classed) == 1 else None)
+    emotions = metadata.get(EMOTIONS_KEY.encode())
+    prepared = None if emotions is None else tuple(json.loads(emotions))
+    feature = None if label is None else features.get(label)
+    class_names = _class_names(feature)
+    if prepared is not None and not class_names:  # its numbers are in our order
+        class_names = EIGHT
+    several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
+    person = first(PEOPLE, others)
+    return Columns(image, label, votes, first((ALSO_IN,), others), person, class_names, several, prepared)
+
+
+def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the first of the wanted names that is there, in any case and with any space around it."""
+    there = {name.strip().casefold(): name for name in reversed(names)}
+    return next((there[name] for name in wanted if name in there), None)
+
+
+def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _image(names: Sequence[str], features: Mapping[str, Any], place: Path) -> str:
+    typed = [name for name in names if _type(features.get(name)) == "Image"]
+    if "image" in names or not typed:
+        found = first(PICTURES, names)
+    else:
+        found = typed[0] if len(typed) == 1 else first(PICTURES, typed)
+    if found is None and len(typed) > 1:
+        raise InputError(f"{place} has several columns of pictures, {', '.join(typed)}: call the one to read image")
+    if found is None:
+        raise UsageError(f"{place} has no image column, only {', '.join(names)}")
+    return found
+
+
+def _type(feature: object) -> str:
+    return str(feature.get("_type", "")) if isinstance(feature, Mapping) else ""
+
+
+def _class_names(feature: object) -> tuple[str, ...]:
+    if isinstance(feature, list) and len(feature) == 1:
+        feature = feature[0]
+    if isinstance(feature, Mapping) and isinstance(feature.get("feature"), Mapping):
+        feature = feature["feature"]
+    if not isinstance(feature, Mapping) or _type(feature) != "ClassLabel":
+        return ()
+    names = feature.get("names")
+    return tuple(map(str, names)) if isinstance(names, Sequence) and not isinstance(names, str) else ()
+
+
+def picture_in(cell: object, beside: Path, name: str) -> bytes | Pixels:
+    """Return the picture in a cell: a file's bytes, or pixels [height, width, 3].
+
+    A cell holds bytes, the struct that Hugging Face `datasets` writes, a path (looked for from the folder `beside` and
+    the one above), or pixels as nested lists or as FER2013's text. PictureError, beginning with `name`, if it has none.
+    """
+    if isinstance(cell, Mapping):
+        content, path = cell.get("bytes"), cell.get("path")
+        cell = path if content is None else content
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, PictureError):  # of a file that is read in a process of its own
+        raise cell
+    if isinstance(cell, str) and cell:
+        return pixels_of(_numbers(cell), name) if _is_pixels(cell) else file_beside(cell, beside, name)
+    if isinstance(cell, Sequence | np.ndarray) and len(cell):
+        return pixels_of(cell, name)
+    raise PictureError(f"{name} has no picture bytes")
+
+
+def holds_picture(cell: object, beside: Path) -> bool:
+    """Return whether a cell holds anything that `picture_in` could read, without decoding it."""
+    if isinstance(cell, Mapping):
+        content, path = cell.get("bytes"), cell.get("path")
+        cell = path if content is None else content
+    if isinstance(cell, str) and not _is_pixels(cell):
+        return bool(cell) and any((folder / cell).is_file() for folder in (beside, beside.parent))
+    return isinstance(cell, Sequence | np.ndarray) and len(cell) > 0
+
+
+def _is_pixels(text: str) -> bool:
+    """Return whether a cell's text is FER2013's: numbers with spaces between them."""
+    words = text[:SHORT].split()
+    return len(words) > 1 and all(word.isdecimal() for word in words[:-1])
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) if word.isdecimal() else -1 for word in text.split()]
+
+
+def file_beside(path: str, beside: Path, name: str) -> bytes:
+    """Return the content of a file that a cell names; PictureError if it is not there."""
+    for folder in (beside, beside.parent):
+        try:
+            return (folder / path).read_bytes()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as problem:
+            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
+    raise PictureError(f"{name} names {path}, which is not there (looked for beside the file, in {beside})")
+
+
+def pixels_of(values: object, name: str) -> Pixels:
+    """Return pixels kept as numbers from 0 to 255: [height, width], [height, width, 3], or a square's in a row."""
+    try:
+        array = np.array(values.tolist() if isinstance(values, np.ndarray) else values, dtype=np.float64)
+    except (TypeError, ValueError) as problem:
+        raise PictureError(f"{name} holds neither a picture nor numbers of one") from problem
+    side = round(array.size**0.5)
+    if array.ndim == 1 and side * side == array.size:
+        array = array.reshape(side, side)
+    if not (np.isfinite(array).all() and array.min(initial=0) >= 0 and array.max(initial=0) <= 255):
+        raise PictureError(f"{name} holds pixels that are not from 0 to 255")
+    whole = bool((array == np.rint(array)).all())
+    return images.from_array(array.astype(np.uint8) if whole else images.eight_bits(array), name)

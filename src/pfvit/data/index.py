@@ -1,0 +1,229 @@
+"""Which rows of the data take part, with their targets; every row that is left out is counted."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.data import images, labels, locate
+from pfvit.data.decode import JPEG, PNG
+from pfvit.data.images import Pixels
+from pfvit.data.label_schemes import scheme_targets
+from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares, vote_targets
+from pfvit.data.tables import Table, open_table
+from pfvit.emotions import EIGHT
+from pfvit.errors import InputError, PictureError
+
+ALSO_IN, NO_PICTURE, DAMAGED = "that are in another part too", "without a picture", "whose picture is damaged"
+OUTSIDE, UNDECIDED = "of other classes", "whose votes the label scheme discards"
+#: Pictures are looked at before the first step, for damage and repetition, if all of them are no more bytes than this.
+LOOKED_AT = 1 << 30
+ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
+SHOWN = 3  # damaged pictures that are named
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The rows of one group of a table that take part, without a Python object for each."""
+
+    table: Table
+    index: int
+    rows: range | NDArray[np.uint32]
+    targets: Shares
+    """float32 [rows of the group, classes], for all rows of the group; [rows of the group, 0] without labels."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that holds them."""
+        return self.table.path
+
+
+class FaceIndex:
+    """The rows of some paths that take part, in groups.
+
+    `wanted` are the parts to take of folders (`pfvit.data.locate`), `classes` the names to learn, or how many, or what
+    the data tell apart. `clean` leaves out rows whose pixels are also in another part. Targets are the shares of the
+    votes, with `hard` the majority, with `scheme` one of `label_schemes.SCHEMES`; `order` says what numbers mean.
+    InputError for files that cannot be read or hold nothing to learn from.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        classes: Sequence[str] | int | None,
+        labelled: bool,
+        hard: bool,
+        order: Sequence[str],
+        clean: bool,
+        scheme: str | None,
+        wanted: Sequence[str],
+        what: str,
+    ):
+        chosen = locate.choose(paths, wanted, what)
+        self.notes, self.left_out, self.what = chosen.notes, Counter[str](), what
+        self.tables = [open_table(found) for found in chosen.found]
+        read = [self._labels(table, order) for table in self.tables] if labelled else []
+        if not labelled:
+            self.classes: tuple[str, ...] = ()
+        elif isinstance(classes, int | None):
+            self.classes = labels.classes_of([names for _, names in read], classes, what)
+        else:
+            self.classes = tuple(classes)
+        self.groups: list[RowGroup] = []
+        self.damaged: list[str] = []
+        self.digests: dict[bytes, int] | None = None
+        if sum(table.size_in_bytes() for table in self.tables) <= LOOKED_AT:
+            self.digests = {}
+        for place, table in enumerate(self.tables):
+            targets = self._targets(read[place][0], hard, scheme) if labelled else None
+            self._add(table, targets, clean)
+        if not self.groups:
+            raise InputError(f"no usable rows in {', '.join(map(str, paths))}{self._why()}")
+        if len(self.damaged) > SHOWN:
+            self.damaged[SHOWN:] = [f"and {len(self.damaged) - SHOWN} more"]
+        self.notes += self.damaged
+
+    def _labels(self, table: Table, order: Sequence[str]) -> tuple[Labels | NDArray[np.number], Sequence[str]]:
+        """Return a table's labels or votes, and the classes that it tells apart."""
+        column = table.labels()
+        if not isinstance(column, Cells):
+            return column, EIGHT
+        read = labels.read(column, order)
+        self.notes += [read.note] if read.note else []
+        return read, column.distinct or read.names
+
+    def _targets(self, read: Labels | NDArray[np.number], hard: bool, scheme: str | None) -> Shares:
+        """Return the target of each row; 0 for those that are left out, which are counted."""
+        if isinstance(read, Labels):
+            targets = read.targets(self.classes, hard)
+            self.left_out += read.missing
+            known = read.codes >= 0
+        else:
+            targets = self._vote_targets(read, hard, scheme)
+            voted = read.sum(axis=1) > 0
+            emotion = read.argmax(axis=1) < len(EIGHT)
+            self.left_out += Counter({NO_LABEL: int((~voted).sum()), NO_EMOTION: int((voted & ~emotion).sum())})
+            known = voted & emotion
+        self.left_out[UNDECIDED if scheme else OUTSIDE] += int((known & (targets.sum(axis=1) == 0)).sum())
+        return targets
+
+    def _vote_targets(self, votes: NDArray[np.number], hard: bool, scheme: str | None) -> Shares:
+        """Return targets from votes: over the classic seven or eight directly, over others by way of the eight."""
+        ours = self.classes == EIGHT[: len(self.classes)] and len(self.classes) in (7, 8)
+        count = len(self.classes) if ours else len(EIGHT)
+        targets = vote_targets(votes, count, hard) if scheme is None else scheme_targets(votes, count, scheme)
+        return targets if ours else labels.moved(targets, EIGHT, self.classes)
+
+    def _add(self, table: Table, targets: Shares | None, clean: bool) -> None:
+        """Add the rows of a table that take part."""
+        count = sum(table.sizes)
+        keep = np.ones(count, dtype=bool)
+        if targets is not None:
+            keep &= targets.sum(axis=1) > 0
+        also_in = table.column("also_in") if clean else None
+        if also_in is not None:
+            self._leave_out(keep, np.array([bool(other) for other in also_in], dtype=bool), ALSO_IN)
+        self._leave_out(keep, table.without_picture(), NO_PICTURE)
+        if count and NO_PICTURE in self.left_out and not keep.any():
+            try:
+                table.picture(0, 0)
+            except PictureError as problem:
+                raise InputError(f"no picture of {table.path} is there: {problem}") from problem
+        if self.digests is not None:
+            self._leave_out(keep, self._look(table, keep, self.digests), DAMAGED)
+        empty = np.zeros((count, 0), np.float32)
+        first = 0
+        for index, size in enumerate(table.sizes):
+            kept = keep[first : first + size]
+            rows = range(size) if kept.all() else np.flatnonzero(kept).astype(np.uint32)
+            if len(rows):
+                own = (empty if targets is None else targets)[first : first + size]
+                self.groups.append(RowGroup(table, index, rows, own))
+            first += size
+
+    def _leave_out(self, keep: NDArray[np.bool_], rows: NDArray[np.bool_], why: str) -> None:
+        self.left_out[why] += int((keep & rows).sum())
+        keep &= ~rows
+        self.left_out = +self.left_out
+
+    def _look(self, table: Table, keep: NDArray[np.bool_], digests: dict[bytes, int]) -> NDArray[np.bool_]:
+        """Return which pictures are damaged, and count those that are whole by digest."""
+        damaged = np.zeros(len(keep), dtype=bool)
+        for place, (group, row) in enumerate(_places(table)):
+            if not keep[place]:
+                continue
+            try:
+                picture = table.picture(group, row)
+                if isinstance(picture, bytes) and not _is_whole(picture):
+                    images.decode(picture, table.name(group, row))
+                digest = digest_of(picture)
+                digests[digest] = digests.get(digest, 0) + 1
+            except PictureError as problem:
+                damaged[place] = True
+                self.damaged.append(str(problem))
+        return damaged
+
+    def _why(self) -> str:
+        told = self.left_out_text()
+        return f": {told}" if told else ""
+
+    def left_out_text(self) -> str:
+        """Return how many rows are left out, and why; "" if none is."""
+        every = [f"{count:,} {why}" for why, count in self.left_out.items() if count]
+        return f"left out: {', '.join(every)}" if every else ""
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return how many rows show each class."""
+        likeliest = [group.targets[np.asarray(group.rows)].argmax(axis=1) for group in self.groups]
+        return np.bincount(np.concatenate(likeliest), minlength=len(self.classes))
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a person should know before the first step."""
+        yield from self.notes
+        rows = sum(len(group.rows) for group in self.groups)
+        told = [f"{self.what}: {rows:,} faces"]
+        if self.classes:
+            counts = dict(zip(self.classes, self.counts().tolist(), strict=True))
+            told.append(", ".join(f"{name} {count:,}" for name, count in counts.items() if count))
+            if lacking := [name for name, count in counts.items() if not count]:
+                told.append(f"none shows {', '.join(lacking)}")
+        told += [text] if (text := self.left_out_text()) else []
+        if self.digests is not None and (again := sum(count - 1 for count in self.digests.values())):
+            told.append(f"{again:,} are there more than once")
+        yield "; ".join(told)
+
+    def shared_with(self, other: "FaceIndex") -> int:
+        """Return how many pictures of another index are in this one too, byte for byte; 0 if nobody looked."""
+        if self.digests is None or other.digests is None:
+            return 0
+        return sum(count for digest, count in other.digests.items() if digest in self.digests)
+
+    def content(self) -> str:
+        """Return a digest of the rows and targets that take part, which is the same wherever the files lie."""
+        digest = blake2b(repr(self.classes).encode(), digest_size=16)
+        for table in self.tables:
+            digest.update(table.content())
+        for group in self.groups:
+            rows = np.asarray(group.rows, dtype=np.uint32)
+            digest.update(rows.tobytes() + group.targets[rows].tobytes())
+        return digest.hexdigest()
+
+
+def digest_of(picture: bytes | Pixels) -> bytes:
+    """Return a digest of a picture's file, or of its pixels."""
+    return blake2b(picture if isinstance(picture, bytes) else picture.tobytes(), digest_size=8).digest()
+
+
+def _is_whole(picture: bytes) -> bool:
+    """Return whether a JPEG or PNG file begins and ends as it should, which says nothing of what is between."""
+    return any(picture.startswith(start) and end in picture[-16:] for start, end in ENDS.items())
+
+
+def _places(table: Table) -> Iterator[tuple[int, int]]:
+    for group, size in enumerate(table.sizes):
+        for row in range(size):
+            yield group, row

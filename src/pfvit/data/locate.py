@@ -1,0 +1,172 @@
+"""What `--data` names: Parquet files and folders of them, folders of class folders, CSV lists; by part."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pfvit.data import lists, parquet
+from pfvit.data.formats import is_address
+from pfvit.data.lists import LISTS, Listing, folders_in, part_of, pictures_below
+from pfvit.errors import InputError, UsageError
+
+MANIFEST = "manifest.json"
+#: Parts that each use takes, first choice first; "" is data that do not say which part they are.
+TRAIN, UNLABELLED, HELD_OUT = ("train", "", "faces"), ("train", "faces", ""), ("val", "test", "")
+TESTED = ("test", "val", "")
+PARTS_IN_ORDER = ("train", "val", "test", "faces")
+
+
+class Found(NamedTuple):
+    """One file, or one folder of class folders."""
+
+    path: Path
+    part: str
+    """train, val, test or faces; "" if nothing says it."""
+    kind: Literal["parquet", "folders", "pictures", "list"]
+    listing: Listing | None = None
+    """What a list says, with the rows of `part` alone."""
+
+
+class Chosen(NamedTuple):
+    """What is taken of some paths."""
+
+    found: list[Found]
+    notes: list[str]
+    """What a person should know: parts that are left out, say."""
+
+
+def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -> Chosen:
+    """Return what is taken of paths for a use that wants these parts, the first that is there.
+
+    A folder or a list that has parts gives one of them; a file that is named itself is taken. InputError for what is
+    not there or holds no such part, UsageError if training files are named together with test files.
+    """
+    taken: list[Found] = []
+    notes: list[str] = []
+    for path in map(Path, paths):
+        found = locate(path)
+        if {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
+            taken += found
+            continue
+        part = next((part for part in wanted if any(one.part == part for one in found)), None)
+        parts = ", ".join(dict.fromkeys(one.part or "(none)" for one in found))
+        if part is None:
+            raise InputError(f"{path} holds the parts {parts}, and none of {_either(wanted)}: name the files to take")
+        taken += [one for one in found if one.part == part]
+        left = [other for other in PARTS_IN_ORDER if other != part and any(one.part == other for one in found)]
+        left += dict.fromkeys(one.part for one in found if one.part not in (part, "", *PARTS_IN_ORDER))
+        if left:
+            notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
+    notes += _together(taken, wanted, what)
+    return Chosen(taken, notes)
+
+
+def _together(taken: Sequence[Found], wanted: Sequence[str], what: str) -> list[str]:
+    """Refuse test files beside training files, as a pattern like `folder/*.parquet` names both; tell of val files."""
+    if "train" not in wanted or not any(one.part == "train" for one in taken):
+        return []
+    tested, validated = ([str(one.path) for one in taken if one.part == part] for part in ("test", "val"))
+    if tested:
+        raise UsageError(
+            f"{what} names training files and, beside them, {', '.join(tested)}: what is to be tested on must not be "
+            "trained on. Name the folder, which gives its training part, or the training files alone; a file that is "
+            "to be trained on after all needs a name without test in it"
+        )
+    return [f"{what} takes validation files together with training files: {', '.join(validated)}"] if validated else []
+
+
+def _either(parts: Sequence[str]) -> str:
+    return " or ".join(part for part in parts if part)
+
+
+def locate(path: Path) -> list[Found]:
+    """Return all that a path holds, with its parts; InputError that says what was expected if that is nothing."""
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.is_file():
+        what = "is an address: download it first" if is_address(str(path)) else "is not there"
+        raise InputError(f"{path} {what}; {ACCEPTED}")
+    if path.suffix.lower() in LISTS:
+        return _in_list(path)
+    if not parquet.is_table(path):
+        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv; {ACCEPTED}")
+    return [Found(path, part_of(path.name), "parquet")]
+
+
+ACCEPTED = (
+    "give Parquet files with an image column, a folder of them, a folder with one folder of pictures for each class, "
+    "or a CSV list of files and labels"
+)
+
+
+def _in_folder(folder: Path) -> list[Found]:
+    if (manifest := _manifest(folder)) is not None:
+        return manifest
+    if found := _tables(folder) or _class_folders(folder):
+        return found
+    listed = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and path.name[0] != "."]
+    if listed:
+        return [found for path in listed for found in _in_list(path)]
+    if next(pictures_below(folder), None) is not None:
+        return [Found(folder, part_of(folder.name), "pictures")]
+    raise InputError(f"{folder} holds neither Parquet files nor pictures; {ACCEPTED}")
+
+
+def _manifest(folder: Path) -> list[Found] | None:
+    """Return the files of a folder that `pfvit prepare` made, or None."""
+    try:
+        splits = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["splits"]
+        files = [(folder / file["name"], split) for split, about in splits.items() for file in about["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    absent = [path.name for path, _ in files if not path.is_file()]
+    if absent:
+        raise InputError(f"{folder} lacks {', '.join(absent)}, which its {MANIFEST} lists: prepare it again")
+    return [Found(path, split, "parquet") for path, split in files]
+
+
+def _tables(folder: Path) -> list[Found]:
+    """Return the Parquet files in a folder, or else those of the folders in it, as a data set's download has them."""
+    direct = [path for path in sorted(folder.glob("*.parquet")) if _is_visible(path, folder)]
+    below = direct or [path for path in sorted(folder.rglob("*.parquet")) if _is_visible(path, folder)]
+    kinds: dict[tuple[str, ...], list[Found]] = {}
+    for path in below:
+        inner = path.relative_to(folder).parts[:-1]
+        part = next((part for name in (path.name, *reversed(inner), folder.name) if (part := part_of(name))), "")
+        kind = tuple(name for name in inner if not part_of(name))
+        kinds.setdefault(kind, []).append(Found(path, part, "parquet"))
+    if len(kinds) > 1:
+        where = ", ".join(sorted(str(Path(folder, *inner)) for inner in kinds))
+        raise InputError(f"{folder} holds Parquet files in several folders: name one of {where}")
+    return next(iter(kinds.values()), [])
+
+
+def _is_visible(path: Path, folder: Path) -> bool:
+    return path.is_file() and not any(name.startswith(".") for name in path.relative_to(folder).parts)
+
+
+def _class_folders(folder: Path) -> list[Found]:
+    """Return the folders that hold class folders: `folder` itself, or those of its parts."""
+    inner = folders_in(folder)
+    parts = [path for path in inner if part_of(path.name) and _holds_classes(path)]
+    if parts:
+        return [Found(path, part_of(path.name), "folders") for path in parts]
+    if len(inner) == 1 and not _holds_classes(folder):  # a folder that an archive was unpacked to
+        return _class_folders(inner[0])
+    return [Found(folder, part_of(folder.name), "folders")] if _holds_classes(folder) else []
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Return whether there are pictures in two or more folders of a folder."""
+    return sum(next(pictures_below(path), None) is not None for path in folders_in(folder)) > 1
+
+
+def _in_list(path: Path) -> list[Found]:
+    """Return a list once for each part that it names."""
+    listing = lists.read_list(path)
+    parts = list(dict.fromkeys(row.part for row in listing.rows))
+    return [
+        Found(path, part, "list", listing._replace(rows=[row for row in listing.rows if row.part == part]))
+        for part in parts
+    ]

@@ -1,0 +1,256 @@
+"""Rows of pictures that training reads in any order: Parquet files by row groups, folders and lists by hundreds."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pfvit.data import lists
+from pfvit.data.columns import columns_of, holds_picture, picture_in
+from pfvit.data.images import Pixels
+from pfvit.data.labels import Cells
+from pfvit.data.locate import Found
+from pfvit.errors import InputError
+
+#: Row groups whose rows are mixed with one another; more mix better and take more memory.
+GROUPS_MIXED = 8
+ROWS_PER_GROUP = 512  # of folders and lists
+SAMPLE_BYTES = 1 << 16
+
+
+class Table(ABC):
+    """Rows of pictures in groups, with labels if they have any."""
+
+    path: Path
+    part: str
+    sizes: Sequence[int]
+    """Rows of each group."""
+
+    @abstractmethod
+    def labels(self) -> Cells | NDArray[Any]:
+        """Return the label column, or the ten votes [rows, 10]; InputError if there are none."""
+
+    @abstractmethod
+    def column(self, kind: str) -> Sequence[Any] | None:
+        """Return `also_in` or `person` of each row; None if nothing says it."""
+
+    @abstractmethod
+    def without_picture(self) -> NDArray[np.bool_]:
+        """Return which rows hold no picture, as far as that is known without decoding any."""
+
+    @abstractmethod
+    def picture(self, group: int, row: int) -> bytes | Pixels:
+        """Return a row's picture: a file's bytes, or pixels; PictureError if it has none."""
+
+    @abstractmethod
+    def name(self, group: int, row: int) -> str:
+        """Return what a row is called in messages."""
+
+    @abstractmethod
+    def content(self) -> bytes:
+        """Return a digest that is the same for the same rows, wherever they lie; it does not read all of them."""
+
+    @abstractmethod
+    def size_in_bytes(self) -> int:
+        """Return about how much reading all pictures takes."""
+
+
+def open_table(found: Found) -> Table:
+    """Open what was found; InputError if it cannot be read."""
+    return ParquetTable(found) if found.kind == "parquet" else ListTable(found)
+
+
+class ParquetTable(Table):
+    """A Parquet file."""
+
+    def __init__(self, found: Found):
+        self.path, self.part = found.path, found.part
+        try:
+            schema, metadata, self.stamp = self.file.schema_arrow, self.file.metadata, stamp_of(self.path)
+        except Exception as problem:
+            raise InputError(
+                f"{self.path} cannot be read as Parquet: {_first_line(problem)}. If it is cut short, copy it again or "
+                "write it anew"
+            ) from problem
+        self.columns = columns_of(schema.names, schema.metadata, self.path)
+        self.sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+
+    @property
+    def file(self) -> pq.ParquetFile:
+        """The file, opened: it is not kept, as workers that decode would share it."""
+        return pq.ParquetFile(self.path)
+
+    def labels(self) -> Cells | NDArray[Any]:
+        """Return the votes if the file has them, else its label column."""
+        columns = self.columns
+        if columns.votes:
+            table = self._read(columns.votes)
+            return np.stack([table[name].fill_null(0).to_numpy() for name in columns.votes], axis=1)
+        if columns.label is None:
+            raise InputError(f"{self.path} has neither the ten FER+ vote columns nor a label column")
+        cells = self._read([columns.label])[columns.label]
+        plain = pa.types.is_integer(cells.type) and not cells.null_count
+        values = cells.to_numpy() if plain else cells.to_pylist()
+        return Cells(values, self.path.name, columns.names, columns.several, columns.distinct)
+
+    def column(self, kind: str) -> Sequence[Any] | None:
+        """Return a column as Python values."""
+        name = getattr(self.columns, kind)
+        return None if name is None else self._read([name])[name].to_pylist()
+
+    def without_picture(self) -> NDArray[np.bool_]:
+        """Return which cells are null and name no file that is there; groups that cannot have any are not read."""
+        missing = np.zeros(sum(self.sizes), dtype=bool)
+        first = 0
+        for group, size in enumerate(self.sizes):
+            if self._may_lack(group):
+                cells = read_pictures(self.path, group, self.columns.image, self.stamp)
+                for row in range(size):
+                    missing[first + row] = not holds_picture(cells[row].as_py(), self.path.parent)
+            first += size
+        return missing
+
+    def _may_lack(self, group: int) -> bool:
+        """Return whether a group may have rows without bytes, by the file's statistics."""
+        metadata, image = self.file.metadata.row_group(group), self.columns.image
+        chunks = [metadata.column(index) for index in range(metadata.num_columns)]
+        chunk = next((one for one in chunks if one.path_in_schema == f"{image}.bytes"), None)
+        if chunk is None and pa.types.is_binary(self.file.schema_arrow.field(image).type):
+            chunk = next((one for one in chunks if one.path_in_schema == image), None)
+        statistics = None if chunk is None else chunk.statistics
+        return statistics is None or not statistics.has_null_count or statistics.null_count > 0
+
+    def picture(self, group: int, row: int) -> bytes | Pixels:
+        """Return a row's picture."""
+        cell = read_pictures(self.path, group, self.columns.image, self.stamp)[row].as_py()
+        return cell if type(cell) is bytes else picture_in(cell, self.path.parent, self.name(group, row))
+
+    def name(self, group: int, row: int) -> str:
+        """Return file#group:row."""
+        return f"{self.path.name}#{group}:{row}"
+
+    def content(self) -> bytes:
+        """Return a digest of the file's end, which describes every column chunk, and of pieces of it."""
+        size = self.path.stat().st_size
+        digest = blake2b(str(size).encode(), digest_size=16)
+        with self.path.open("rb") as file:
+            for place in (*range(0, size, max(1, size // 8)), max(0, size - SAMPLE_BYTES)):
+                file.seek(place)
+                digest.update(file.read(SAMPLE_BYTES))
+        return digest.digest()
+
+    def size_in_bytes(self) -> int:
+        """Return the size of the file."""
+        return self.path.stat().st_size
+
+    def _read(self, names: Sequence[str]) -> pa.Table:
+        try:
+            return self.file.read(columns=list(names))
+        except Exception as problem:
+            raise InputError(f"{self.path} cannot be read: {_first_line(problem)}") from problem
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return a file's size and the time of its last change, which tell whether it is still the same."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=2 * GROUPS_MIXED)
+def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int]) -> pa.Array:
+    """Return the pictures of one row group as they are in the file; the last few groups are remembered.
+
+    InputError if the file cannot be read, or is no longer the one with this `stamp`.
+    """
+    try:
+        if stamp_of(path) != stamp:
+            raise OSError("it is not the file that was opened")
+        cells = pq.ParquetFile(path).read_row_group(index, columns=[column])[column].combine_chunks()
+    except Exception as problem:
+        raise InputError(
+            f"{path}, row group {index}, cannot be read: {_first_line(problem)}. The file is damaged or has changed "
+            "since the run began: copy it again or write it anew, then --resume"
+        ) from problem
+    # One flat byte column; a row becomes a Python object only when its turn comes.
+    if pa.types.is_struct(cells.type) and cells.null_count == 0:
+        inner = cells.field("bytes")
+        return inner if inner.null_count == 0 else cells
+    return cells
+
+
+class ListTable(Table):
+    """Pictures in files of their own, in an order that mixes the classes."""
+
+    def __init__(self, found: Found):
+        self.path, self.part = found.path, found.part
+        listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
+        self.rows, self.names, self.labelled = list(listing.rows), listing.names, listing.labelled
+        # Training mixes rows that lie near each other: class by class would be a poor order.
+        random.Random(0).shuffle(self.rows)
+        full, rest = divmod(len(self.rows), ROWS_PER_GROUP)
+        self.sizes = [ROWS_PER_GROUP] * full + ([rest] if rest else [])
+
+    def labels(self) -> Cells:
+        """Return the names of the folders, or the list's labels."""
+        if not self.labelled:
+            raise InputError(
+                f"{self.path} holds pictures without labels: put them in one folder for each class, or name a CSV list "
+                "of files and labels (pfvit pretrain needs no labels)"
+            )
+        return Cells([row.label for row in self.rows], str(self.path), self.names, bare=False)
+
+    def column(self, kind: str) -> Sequence[Any] | None:
+        """Return the people that a list names; nothing says which pictures are also in another part."""
+        people = [row.person for row in self.rows]
+        return people if kind == "person" and any(people) else None
+
+    @cached_property
+    def bytes_of(self) -> list[int]:
+        """The size of each picture; -1 if it is absent."""
+        return [_size(row.picture) for row in self.rows]
+
+    def without_picture(self) -> NDArray[np.bool_]:
+        """Return which files are absent or empty."""
+        return np.array(self.bytes_of, dtype=np.int64) <= 0
+
+    def picture(self, group: int, row: int) -> bytes | Pixels:
+        """Read a picture."""
+        one = self.rows[group * ROWS_PER_GROUP + row]
+        return lists.picture_of(one, self.path, self.name(group, row))
+
+    def name(self, group: int, row: int) -> str:
+        """Return what the list calls it."""
+        name = self.rows[group * ROWS_PER_GROUP + row].name
+        return f"{self.path.name}, {name}" if self.path.is_file() else name
+
+    def content(self) -> bytes:
+        """Return a digest of names, labels and sizes."""
+        digest = blake2b(digest_size=16)
+        for row, size in zip(self.rows, self.bytes_of, strict=True):
+            digest.update(repr((row.name, row.label, size, row.box)).encode("utf-8", "backslashreplace"))
+        return digest.digest()
+
+    def size_in_bytes(self) -> int:
+        """Return the size of all pictures."""
+        return sum(max(0, size) for size in self.bytes_of)
+
+
+def _size(picture: Path | tuple[int, int]) -> int:
+    if isinstance(picture, tuple):
+        return picture[1]
+    try:
+        return picture.stat().st_size
+    except (OSError, ValueError):
+        return -1
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).partition("\n")[0].rstrip(".")

@@ -1,0 +1,228 @@
+"""Labels are read for what they are, by training and by measuring alike; what cannot be known is asked for."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers import flat_png
+
+from pfvit.data import labels
+from pfvit.data.dataset import FaceDataset
+from pfvit.data.labelled import Labelled
+from pfvit.data.labels import Cells, classes_of
+from pfvit.emotions import EIGHT, ORDERS, SEVEN, named
+from pfvit.errors import UsageError
+
+ALPHABET = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+OURS = tuple(named(name) for name in ALPHABET)
+#: Row -> the class that it shows; each form below says the same.
+SHOWN = (3, 0, 6, 4, 1)
+
+
+def write(path, column, feature=None, **more):
+    """A Parquet file as `datasets` writes it, with a label column and what the metadata say of it."""
+    pictures = [{"bytes": flat_png(20 * row), "path": None} for row in range(len(column))]
+    table = pa.table({"image": pictures, "label": column, **more})
+    features = {"image": {"_type": "Image"}} | ({} if feature is None else {"label": feature})
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
+    return path
+
+
+def class_label(names):
+    return {"names": list(names), "_type": "ClassLabel"}
+
+
+def onehot(count=7, on=1.0):
+    return pa.array([[on * (shown == place) for place in range(count)] for shown in SHOWN])
+
+
+FORMS = {
+    "names in the metadata": (pa.array(SHOWN), class_label(ALPHABET), ()),
+    "names in the metadata, whatever --order says": (pa.array(SHOWN), class_label(ALPHABET), ("rafdb",)),
+    "small unsigned numbers": (pa.array(SHOWN, pa.uint8()), class_label(ALPHABET), ()),
+    "text": (pa.array([ALPHABET[k] for k in SHOWN]), None, ()),
+    "text with capitals and spaces": (pa.array([f" {ALPHABET[k].title()} " for k in SHOWN]), None, ()),
+    "large text": (pa.array([ALPHABET[k] for k in SHOWN], pa.large_string()), None, ()),
+    "bytes": (pa.array([ALPHABET[k].encode() for k in SHOWN]), None, ()),
+    "a dictionary": (pa.array([ALPHABET[k] for k in SHOWN]).dictionary_encode(), None, ()),
+    "whole floats": (pa.array([float(k) for k in SHOWN]), class_label(ALPHABET), ()),
+    "numbers as text": (pa.array([str(k) for k in SHOWN]), None, ALPHABET),
+    "numbers, their names given": (pa.array(SHOWN), None, ALPHABET),
+    "numerals for names, so the order is given": (pa.array(SHOWN), class_label("0123456"), ALPHABET),
+    "one-hot, their names given": (onehot(), None, ALPHABET),
+    "one-hot of whole numbers": (onehot(on=1), None, ALPHABET),
+    "shares in percent": (onehot(on=100.0), None, ALPHABET),
+    "lists of class numbers": (
+        pa.array([[k] for k in SHOWN]),
+        {"feature": class_label(ALPHABET), "_type": "Sequence"},
+        (),
+    ),
+    "lists of names": (pa.array([[ALPHABET[k]] for k in SHOWN]), None, ()),
+    "names with shares": (pa.array([{n: float(n == ALPHABET[k]) for n in ALPHABET} for k in SHOWN]), None, ()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_label_is_read_for_what_it_is(form, tmp_path):
+    column, feature, order = FORMS[form]
+    path = write(tmp_path / "f.parquet", column, feature)
+    faces = FaceDataset([path], order=order)
+    (group,) = faces.groups
+    assert [faces.classes[k] for k in group.targets.argmax(1)] == [OURS[k] for k in SHOWN]
+    assert set(np.unique(group.targets)) == {0, 1}
+    assert [sample.truth for sample in Labelled([path], EIGHT, order, clean=True)] == [OURS[k] for k in SHOWN]
+
+
+def test_numbers_without_a_word_are_ferplus_s_and_that_is_told(tmp_path):
+    path = write(tmp_path / "f.parquet", pa.array([0, 1, 6]))
+    faces = FaceDataset([path])
+    assert faces.classes == EIGHT and faces.groups[0].targets.argmax(1).tolist() == [0, 1, 6]
+    said = " ".join(faces.index.lines())
+    assert "f.parquet: what its labels 0 to 6 mean is not said; taken as FER+'s (0 neutral, 1 happiness" in said
+    assert "none shows surprise, sadness, anger, disgust, contempt" in said
+
+
+@pytest.mark.parametrize(
+    ("column", "order", "what"),
+    [
+        (pa.array([1, 7, 3]), (), "RAF-DB counts so (--order rafdb: 1 surprise"),
+        (pa.array([0, 8]), (), "#1: labels of ferplus are 0 to 7, not 8: say with --order"),
+        (pa.array([0, 7]), ("rafdb",), "labels of rafdb are 0 to 6, not 7"),
+        (pa.array([0, 11]), ("affectnet7",), "labels of affectnet7 are 0 to 10, not 11"),
+        (pa.array([0, 2]), ("sad", "glad"), "labels of sad glad are 0 to 1, not 2"),
+        (pa.array([0.5, 1.0]), (), "a label of 0.5 is no class"),
+        (pa.array([0.25, 0.75]), (), "a label of 0.25 is no class"),
+        (pa.array([[0.1, 0.9, 0.0]] * 2), (), "lists of 3 shares, and their names are not said"),
+        (pa.array([[1.0, 0.0], [1.0]]), (), "differ in length"),
+        (pa.array([[0.5, -0.5]] * 2), ("no", "yes"), "shares are 0 or more"),
+        (pa.array(["3", "sad"]), (), "mixes kinds of labels"),
+    ],
+)
+def test_what_cannot_be_known_is_asked_for(column, order, what, tmp_path):
+    path = write(tmp_path / "f.parquet", column)
+    for reading in (
+        lambda: FaceDataset([path], order=order),
+        lambda: list(Labelled([path], EIGHT, order, clean=True)),
+    ):
+        with pytest.raises(UsageError) as said:
+            reading()
+        assert what in str(said.value) and "\n" not in str(said.value)
+
+
+def test_labels_of_each_data_set_are_put_in_our_order():
+    def classes(numbers, order):
+        read = labels.read(Cells(np.array(numbers), "f"), (order,))
+        return [read.names[code] if code >= 0 else "" for code in read.codes]
+
+    assert classes([0, 6, 3], "fer2013") == ["anger", "neutral", "happiness"]
+    assert classes([0, 6, 3], "rafdb") == ["surprise", "neutral", "happiness"]
+    assert classes([1, 7, 4], "rafdb") == ["surprise", "neutral", "happiness"], "as RAF-DB's own list counts"
+    assert classes([7, 8, 10, 0], "affectnet8") == ["contempt", "", "", "neutral"]
+    assert classes([7, 6], "affectnet7") == ["", "anger"]
+
+
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path):
+    for name, column in (
+        ("numbers", pa.array([3, None, -1, 1])),
+        ("floats", pa.array([3.0, None, float("nan"), 1.0])),
+        ("text", pa.array(["sad", None, " ", "happy"])),
+        ("dictionary", pa.array(["sad", None, "", "happy"]).dictionary_encode()),
+        ("lists", pa.array([[0, 0, 0, 1, 0, 0, 0, 0], None, [0] * 8, [0, 1, 0, 0, 0, 0, 0, 0]])),
+    ):
+        path = write(tmp_path / f"{name}.parquet", column)
+        faces = FaceDataset([path])
+        assert "left out: 2 without a label" in list(faces.index.lines())[-1], name
+        assert [faces.classes[k] for k in faces.groups[0].targets[[0, 3]].argmax(1)] == ["sadness", "happiness"]
+        measured = Labelled([path], EIGHT, (), clean=True)
+        assert [sample.truth for sample in measured] == ["sadness", "happiness"]
+        assert measured.left_out() == {"leaked": 0, "no_emotion": 0, "no_label": 2, "unreadable": 0}
+
+
+def test_votes_that_nobody_gave_are_no_label(tmp_path):
+    columns = {name: pa.array([0, None, 4 * (name == "fear")], pa.int8()) for name in (*EIGHT, "unknown", "NF")}
+    pq.write_table(pa.table({"image": [flat_png(k) for k in (1, 2, 3)], **columns}), tmp_path / "v.parquet")
+    faces = FaceDataset([tmp_path / "v.parquet"], hard=True)
+    assert len(faces) == 1 and faces.index.left_out == {labels.NO_LABEL: 2}
+    measured = Labelled([tmp_path / "v.parquet"], EIGHT, (), clean=True)
+    assert [sample.truth for sample in measured] == ["fear"] and measured.no_label == 2
+
+
+def test_shares_are_soft_targets(tmp_path):
+    path = write(tmp_path / "f.parquet", pa.array([[1.0, 3.0], [2.0, 2.0]]))
+    order = ("neutral", "smile")
+    assert FaceDataset([path], order=order).groups[0].targets.tolist() == [[0.25, 0.75], [0.5, 0.5]]
+    assert FaceDataset([path], order=order, hard=True).groups[0].targets.tolist() == [[0, 1], [1, 0]]
+    several = write(tmp_path / "s.parquet", pa.array([["sad", "angry"], ["sad"]]))
+    assert FaceDataset([several]).groups[0].targets.tolist() == [[0.5, 0.5], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("column", "feature", "classes"),
+    [
+        (pa.array([True, False, True]), None, ("no", "yes")),
+        (pa.array(["smile", "none", "Smile"]), None, ("none", "smile")),
+        (pa.array([0, 1, 2]), class_label(["Happily_Surprised", "neutral", "not_happy"]),
+         ("neutral", "Happily_Surprised", "not_happy")),
+        (pa.array(["sad", "neutral", "happy", "angry", "tired"]), None,
+         ("neutral", "happiness", "sadness", "anger", "tired")),
+    ],
+)  # fmt: skip
+def test_names_and_number_come_from_the_data(column, feature, classes, tmp_path):
+    path = write(tmp_path / "f.parquet", column, feature)
+    assert FaceDataset([path]).classes == classes
+    assert {sample.truth for sample in Labelled([path], classes, (), clean=True)} == set(classes)
+
+
+def test_the_number_of_classes_that_is_asked_for():
+    assert classes_of([EIGHT], None) == EIGHT and classes_of([EIGHT], 7) == SEVEN
+    assert classes_of([ORDERS["rafdb"]], None) == SEVEN and classes_of([SEVEN], 8) == EIGHT
+    assert classes_of([("sadness", "neutral"), ("neutral", "smile")], 3) == ("neutral", "sadness", "smile")
+    with pytest.raises(UsageError, match=r"--model.classes 5: .* 7 classes apart"):
+        classes_of([SEVEN], 5)
+    with pytest.raises(UsageError, match="two or more"):
+        classes_of([("smile",)], None)
+
+
+def test_files_that_label_differently_go_together(tmp_path):
+    """Votes, our numbers, names: each file is read by what it says, and --order is for the one that says nothing."""
+    paths = [
+        write(tmp_path / "a.parquet", pa.array([5, 3, 0])),  # RAF-DB's: anger, happiness, surprise
+        write(tmp_path / "b.parquet", pa.array([3, 0]), class_label(ALPHABET)),
+        write(tmp_path / "c.parquet", pa.array([2, 7]), feature=None, neutral=[0, 0]),
+    ]
+    schema = pq.read_schema(paths[2]).with_metadata({"pfvit.emotions": json.dumps(EIGHT)})
+    pq.write_table(pq.read_table(paths[2]).cast(schema), paths[2])
+    faces = FaceDataset(paths, order=("rafdb",))
+    shown = [[faces.classes[k] for k in group.targets.argmax(1)] for group in faces.groups]
+    assert shown == [["anger", "happiness", "surprise"], ["happiness", "anger"], ["surprise", "contempt"]]
+    measured = Labelled(paths, EIGHT, ("rafdb",), clean=True)
+    assert [sample.truth for sample in measured] == [name for names in shown for name in names]
+
+
+@pytest.mark.parametrize("column", ["labels", "Emotion", "expression", "what_it_shows"])
+def test_the_label_column_is_found_by_its_name_or_its_metadata(column, tmp_path):
+    pictures = [{"bytes": flat_png(k), "path": None} for k in (1, 2)]
+    features = {"img": {"_type": "Image"}, column: class_label(ALPHABET)}
+    table = pa.table({"id": [7, 8], "img": pictures, column: [3, 4]})
+    said = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(said), tmp_path / "f.parquet")
+    faces = FaceDataset([tmp_path / "f.parquet"])
+    assert [faces.classes[k] for k in faces.groups[0].targets.argmax(1)] == ["happiness", "neutral"]
+    assert [s.truth for s in Labelled([tmp_path / "f.parquet"], EIGHT, (), True)] == ["happiness", "neutral"]
+
+
+@pytest.mark.parametrize(
+    ("name", "emotion"),
+    [
+        ("Happy", "happiness"), ("AN_anger", "anger"), ("3_surprise", "surprise"), ("04 - Sad", "sadness"),
+        ("sur_surprised", "surprise"), ("neutral", "neutral"), ("FEAR", "fear"),
+        ("not_happy", None), ("non-neutral", None), ("Happily_Surprised", None), ("Sadly_Fearful", None),
+        ("contempt_or_disgust", None), ("happy or sad", None), ("un-surprised", None), ("no anger", None),
+        ("less_fear", None), ("unhappy", None), ("angrily disgusted", None), ("very happy", None), ("joyless", None),
+        ("sad/neutral", None), ("3", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_name_is_an_emotion_s_only_if_it_says_nothing_else(name, emotion):
+    assert named(name) == emotion
