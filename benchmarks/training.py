@@ -1,10 +1,13 @@
-"""How much do the training loops cost over a bare torch loop with the same model and batch?
+"""How fast do the training loops go: beside a bare loop, with either attention, and of the machine's rate?
 
-    python benchmarks/training.py FACES.parquet [--rounds 4] [--threads 2]
+    python benchmarks/training.py FACES.parquet [--preset small-conv] [--rounds 4] [--threads 2]
 
-Both run in turns in one process, so that a noisy machine disturbs them alike. The bare loop has its tensors in
-memory and does forward, backward, clipping and optimizer step; ours also reads, decodes, augments, checks that the
-losses are finite, averages the weights and logs.
+All run in turns in one process, so that a noisy machine disturbs them alike. The bare loop has its tensors in memory
+and does forward, backward, clipping and optimizer step; ours also reads, decodes, augments, checks that the losses are
+finite, averages the weights and logs. "Fused" is ours with torch's fused attention in place of the one written out.
+FLOP are counted (`pfvit.training.cost`); beside them stand the rates at which this machine multiplies matrices and
+convolves forward in bfloat16, measured in the same turns. With `--threads 1` processor time is measured, which others
+on the machine hardly disturb.
 """
 
 import argparse
@@ -14,16 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import nn
 
 from pfvit.config import Gan, Hardware, Pretrain, Train
 from pfvit.config.presets import architecture
 from pfvit.data.dataset import FaceDataset, Stream, loader
-from pfvit.model import Autoencoder, mask_patches
+from pfvit.model import Autoencoder, mask_patches, transformer
 from pfvit.model.transformer import patchify
 from pfvit.training import losses
 from pfvit.training.build import build_decoder, build_encoder
+from pfvit.training.cost import training_cost
 from pfvit.training.distributed import make_fabric
 from pfvit.training.gan import GeneratorSide, discriminator_losses, generator_losses
 from pfvit.training.initialise import both_sides
@@ -33,7 +38,9 @@ from pfvit.training.run import Run
 from pfvit.training.throughput import Throughput
 from pfvit.training.trainer import TrainStage
 
-STEPS = 6  # of each loop per round
+STEPS = 3  # of each loop per round
+WIDTH = 1024  # of the matrices whose product is measured
+CHANNELS, MAP = 96, 24  # of the convolution: as most of those in small-conv
 
 
 def update(loss: torch.Tensor, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -109,6 +116,39 @@ def loop(fabric: Fabric, config: Pretrain | Train, kind: type, faces: FaceDatase
     return step
 
 
+def fused(ours: Callable[[int], None]) -> Callable[[int], None]:
+    """Return our loop's step with torch's fused attention, as it was before."""
+
+    def step(number: int) -> None:
+        written_out, transformer.attend = transformer.attend, F.scaled_dot_product_attention
+        try:
+            ours(number)
+        finally:
+            transformer.attend = written_out
+
+    return step
+
+
+@torch.no_grad()
+def measure_rates(clock: Callable[[], float]) -> tuple[float, float]:
+    """Return the FLOP/s of a matrix product and of a 3 x 3 convolution in bfloat16."""
+    left, right = torch.randn(2, WIDTH, WIDTH, dtype=torch.bfloat16).unbind()
+    weight = torch.randn(CHANNELS, CHANNELS, 3, 3, dtype=torch.bfloat16)
+    maps = torch.randn(64, CHANNELS, MAP, MAP, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    works = (
+        (lambda: left @ right, 2 * WIDTH**3),
+        (lambda: F.conv2d(maps, weight, padding=1), 2 * 64 * MAP**2 * 9 * CHANNELS**2),
+    )
+    rates = []
+    for work, flop in works:
+        work()
+        began = clock()
+        for _ in range(5):
+            work()
+        rates.append(5 * flop / (clock() - began))
+    return rates[0], rates[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faces", type=Path)
@@ -117,7 +157,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=None)
     options = parser.parse_args()
+    clock = time.process_time if options.threads == 1 else time.perf_counter
     sizes, hardware = architecture(options.preset), Hardware(threads=options.threads)
+    flop = training_cost(options.preset, options.batch)
     with tempfile.TemporaryDirectory() as folder:
         common = {
             "data": (options.faces,),
@@ -129,18 +171,29 @@ def main() -> None:
             "stage one": stage_one(Pretrain(**common, out=Path(folder, "one"))),
             "stage two": stage_two(Train(**common, out=Path(folder, "two"), gan=Gan(discriminator_start=0.0))),
         }
-        for name, loops in stages.items():
-            spent = [0.0, 0.0]
+        for name, (bare, ours) in stages.items():
+            loops = {"bare": bare, "ours": ours, "fused": fused(ours)}
+            spent = dict.fromkeys(loops, 0.0)
+            rates = []
             for round_ in range(options.rounds + 1):
-                for i, loop in enumerate(loops):
-                    began = time.perf_counter()
+                for kind, loop_ in loops.items():
+                    began = clock()
                     for step in range(STEPS):
-                        loop(round_ * STEPS + step)
+                        loop_(round_ * STEPS + step)
                     if round_:  # the first round warms up
-                        spent[i] += time.perf_counter() - began
-            count = options.rounds * STEPS * options.batch
-            bare, ours = (count / s for s in spent)
-            print(f"{name}: bare loop {bare:.0f} faces/s, ours {ours:.0f} faces/s, ratio {ours / bare:.2f}")
+                        spent[kind] += clock() - began
+                rates.append(measure_rates(clock))
+            matrix, convolution = (sorted(column)[len(column) // 2] for column in zip(*rates, strict=True))
+            faces = {kind: options.rounds * STEPS * options.batch / time_ for kind, time_ in spent.items()}
+            print(f"{name}: " + ", ".join(f"{kind} {rate:.0f} faces/s" for kind, rate in faces.items()), end="; ")
+            print(f"ours / bare {faces['ours'] / faces['bare']:.2f}, ours / fused {faces['ours'] / faces['fused']:.2f}")
+            print(f"  bf16: matrix product {matrix / 1e9:.0f}, convolution {convolution / 1e9:.0f} GFLOP/s")
+            for kind in ("ours", "fused"):
+                rate = faces[kind] * flop[name]
+                shares = f"{rate / matrix:.2f} and {rate / convolution:.2f} of these"
+                print(
+                    f"  {kind}: {flop[name] / 1e9:.2f} GFLOP per face, {rate / 1e9:.0f} GFLOP/s: {shares}", flush=True
+                )
 
 
 if __name__ == "__main__":

@@ -38,12 +38,13 @@ def cost(preset: str) -> dict[str, dict[str, int]]:
     return table
 
 
-def training_cost(preset: str) -> dict[str, int]:
+def training_cost(preset: str, faces: int = Train.batch) -> dict[str, int]:
     """Return the FLOP of training on one face, forward and backward, in stage one and in stage two by its defaults.
 
-    Counted on the modules that train, as `cost` counts, with the discriminator and without the lazy R1 penalty.
+    Counted on the modules that train, as `cost` counts, with the discriminator and without the lazy R1 penalty. `faces`
+    are those of a step; the generator draws as many of them as by default.
     """
-    sizes, faces, gan = architecture(preset), Train.batch, Gan()
+    sizes, gan = architecture(preset), Gan()
     with FakeTensorMode():
         shape = (sizes.channels, sizes.image_size, sizes.image_size)
         autoencoder = Autoencoder(build_encoder(sizes), build_decoder(sizes))
