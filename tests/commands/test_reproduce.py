@@ -9,6 +9,7 @@ import pytest
 from conftest import inside, write_faces
 
 from pfvit.__main__ import main
+from pfvit.commands.reproduce import before
 from pfvit.config import Train
 from pfvit.config.presets import ARCHITECTURES
 from pfvit.config.recipe import Measurement
@@ -61,7 +62,8 @@ def test_every_run_of_a_recipe_has_its_place(name):
     names = [str(run.out) for run in recipe.runs]
     assert len(set(names)) == len(names) and {row.run for row in recipe.rows} <= set(names)
     for position, run in enumerate(recipe.runs):
-        assert run.start is None or str(run.start) in names[:position], "it starts from an earlier one"
+        earlier = {path.parts[0] for path in before(run)}
+        assert earlier <= {*names[:position]}, "it starts from earlier ones, and they teach it"
     assert recipe.preset in ARCHITECTURES and recipe.source and recipe.expected and recipe.hours > 0 and recipe.hardware
     assert len({row.label for row in recipe.rows}) == len(recipe.rows)
     assert {label for pair in recipe.compared for label in pair} <= {row.label for row in recipe.rows}
@@ -150,6 +152,34 @@ def test_what_ships_from_the_parquet_files_to_the_weights(made_up, tmp_path, cap
     assert checkpoint.load(folder / "pretrain")[1]["config"]["data"] == [str(made_up)]
 
 
+def test_a_student_of_three_teachers_and_going_on_where_time_was_up(made_up, tmp_path, capsys):
+    for part in ("train", "val"):
+        write_faces(tmp_path / f"ferplus_{part}.parquet", 120, seed=len(part))
+    other = write_faces(tmp_path / "faces_color_112.parquet", 40, seed=9)
+    words = ["reproduce", "distilled", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--preset", "nano"]
+    words += ["--scale", "try", "--faces", str(tmp_path / "ferplus_train.parquet"), str(other)]
+    assert main([*words, "--only", "teacher-2"]) == 0
+    folder = tmp_path / "run" / "seed-0"
+    assert {run.parent.name for run in folder.glob("*/last.safetensors")} == {"pretrain", "teacher-2"}
+    assert main([*words, "--minutes", "0.6"]) == 0
+    first = capsys.readouterr().err
+    assert "pretrain-wide" in first
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "3 teachers answer to" in first + said.err and "nano, student" in said.out and "nano, teacher-3" in said.out
+    _, student = checkpoint.load(folder / "recognition")
+    config = student["config"]
+    assert [Path(path).name for path in config["teacher"]] == ["teacher-1", "teacher-2", "teacher-3"]
+    assert [Path(path).name for path in config["unlabelled"]] == [other.name], "not the training part"
+    assert config["views"] == "wild" and config["window"] == ["faces_color_112=0.92,-0.08"]
+    assert checkpoint.load(folder / "refit")[1]["config"]["teacher"] == [
+        str(folder / "recognition/teachers.safetensors")
+    ]
+    assert [checkpoint.load(folder / f"teacher-{n}")[1]["config"]["seed"] for n in (1, 3)] == [0, 100]
+    assert main(words) == 0
+    assert "$ pfvit" not in capsys.readouterr().err, "done is done"
+
+
 def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, capsys):
     words = ["reproduce", "rafdb", "--data", str(prepared), "--out", str(tmp_path / "run"), "--print-only"]
     assert main([*words, "--resident", "--compile", "--faces", "a.parquet", "b.parquet"]) == 0
@@ -165,7 +195,7 @@ def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "status", "what"),
     [
-        (("imagenet",), 2, "there is no recipe 'imagenet'; choose from shipped, ablation, rafdb"),
+        (("imagenet",), 2, "there is no recipe 'imagenet'; choose from shipped, distilled, ablation, rafdb"),
         (("rafdb", "--only", "x"), 2, "--only x: this recipe has baseline, gan"),
         (("rafdb", "--preset", "huge"), 2, "there is no preset 'huge'"),
         (("ferplus",), 1, "holds rafdb, not ferplus"),

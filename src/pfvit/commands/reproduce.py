@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,10 @@ class Reproduction:
             raise InputError(f"{config.data} lacks a training or a test part; it has {', '.join(self.parts)}")
 
     def at_scale(self, run: Pretrain | Train) -> Pretrain | Train:
-        """Return a run's settings at the preset's sizes, with its share of the epochs."""
-        share, own = SCALES[self.config.scale], run.model
-        sizes = replace(architecture(self.preset), separator=own.separator, classes=own.classes)
+        """Return a run's settings, at another preset's sizes if one is asked for, with its share of the epochs."""
+        share, sizes = SCALES[self.config.scale], run.model
+        if self.preset != self.recipe.preset:
+            sizes = replace(architecture(self.preset), separator=sizes.separator, classes=sizes.classes)
         return replace(run, model=sizes, epochs=run.epochs * share, warmup=run.warmup_epochs * share)
 
     def run(self) -> dict[str, list[dict[str, Any]]] | None:
@@ -117,8 +118,8 @@ class Reproduction:
         """Return the names of the runs that the rows need, in the recipe's order."""
         names = {row.run for row in self.rows}
         for name, run in reversed(self.runs.items()):
-            if name in names and run.start is not None:
-                names.add(str(run.start))
+            if name in names:
+                names |= {path.parts[0] for path in before(run)}
         return [name for name in self.runs if name in names]
 
     def check_folder(self) -> None:
@@ -156,13 +157,19 @@ class Reproduction:
             data=seen,
             out=out,
             start=None if run.start is None else folder / run.start,
-            seed=seed,
+            seed=run.seed + seed,
             minutes=left,
             resume=(out / checkpoint.LAST).exists(),
             hardware=replace(run.hardware, resident=config.resident or run.hardware.resident, compile=config.compile),
         )
         if isinstance(run, Train) and self.recipe.calibrated:
             run = replace(run, validation=self.parts[self.test])
+        if isinstance(run, Train) and run.teacher:
+            known = {path.resolve() for path in self.parts["train"]}
+            others = tuple(path for path in config.faces if path.resolve() not in known)
+            run = replace(run, teacher=tuple(folder / path for path in run.teacher), unlabelled=others)
+        files = run.data + (run.unlabelled if isinstance(run, Train) else ())
+        run = replace(run, window=tuple(word for word in run.window if word.partition("=")[0] in stems_of(files)))
         plain = type(run)(data=(), out=Path(), model=architecture(self.preset))
         verb = type(run).__name__.lower()
         settings = ", ".join(f"{name} {value}" for name, value in _changed(run, plain))
@@ -219,6 +226,19 @@ class Reproduction:
         if self.recipe.published and not self.config.faces:
             notes.append("pre-trained on the training part alone, not on AffectNet")
         return notes + ([] if self.as_published else ["the counts of faces are not as published"])
+
+
+def before(run: Pretrain | Train) -> Iterator[Path]:
+    """Yield what a run starts from and learns from, by the names within its recipe."""
+    if run.start is not None:
+        yield run.start
+    if isinstance(run, Train):
+        yield from run.teacher
+
+
+def stems_of(paths: Iterable[Path]) -> set[str]:
+    """Return the names, without their endings, of Parquet files, or of those in folders."""
+    return {file.stem for path in paths for file in (path.glob("*.parquet") if path.is_dir() else [path])}
 
 
 def parts_of(folder: Path, data_set: str) -> tuple[dict[str, tuple[Path, ...]], bool]:

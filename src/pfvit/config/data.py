@@ -76,8 +76,8 @@ class Reproduce:
     """
 
     name: Positional[str]
-    """shipped: the weights in the wheel; photo: the photo model in the wheel; ablation: what each part adds; or one of
-    the paper's test sets: rafdb, affectnet7, affectnet8, ferplus."""
+    """shipped: the weights in the wheel; photo: the photo model in the wheel; distilled: a student of three teachers;
+    ablation: what each part adds; or one of the paper's test sets: rafdb, affectnet7, affectnet8, ferplus."""
     data: Path
     """Folder that `pfvit prepare` made of the data set, or one with NAME_train.parquet, NAME_val.parquet or
     NAME_test.parquet."""
@@ -85,7 +85,8 @@ class Reproduce:
     """Folder for the runs, the weights and the table."""
     faces: DataPaths = ()
     """Parquet files of faces for masked pre-training, whose labels are not looked at (the authors took AffectNet's);
-    the training part of --data if not given."""
+    the training part of --data if not given. A student also learns its teachers' answers to those that are not
+    in --data."""
     points: Path | None = None
     """photo: the file of mesh points of the faces in --data."""
     preset: str | None = None

@@ -39,8 +39,9 @@ class Recipe:
     """From the Parquet files of one data set to a table of results.
 
     A value: change it with `dataclasses.replace`, or write one of your own. In its training runs `out` is the run's
-    name within the recipe, and `start` the name of the run whose weights it starts from; `pfvit reproduce` fills in the
-    data and the folders.
+    name within the recipe, and `start` and `teacher` name the runs whose weights it starts from and that it learns
+    from. `pfvit reproduce` fills in the data and the folders, adds its seed to the run's, and leaves out windows of
+    files that are not there.
     """
 
     title: str
