@@ -43,7 +43,7 @@ class Named(Protocol):
 
     @property
     def unsure(self) -> bool:
-        """Whether the probabilities are too flat for a name."""
+        """Whether the answer is no name for the expression."""
         ...
 
     @property

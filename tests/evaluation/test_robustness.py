@@ -14,7 +14,6 @@ from pfvit.data.labels import agreed
 from pfvit.emotions import EIGHT
 from pfvit.evaluation import robustness
 from pfvit.evaluation.figures import selective_curve
-from pfvit.inference.unsure import UnsureRule
 from pfvit.rendering import ACCENT
 
 CENTRE = dict(zip(EIGHT, fake_weights.CENTRES.tolist(), strict=True))
@@ -105,11 +104,10 @@ def test_robustness_measures_each_view(disputed, weights, capsys):
 
 
 def test_what_is_gained_by_leaving_answers_out():
-    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.3, 0.7]])
-    truth = np.array([0, 1, 1, 1])  # by how sure: right, wrong, right, right
-    assert robustness.selective(shares, truth).tolist() == pytest.approx([1, 0.5, 2 / 3, 3 / 4])
-    rule = UnsureRule(below=0.75, gap=0.0)
-    assert robustness.unsure(shares, truth, rule) == {"unsure": 0.5, "right_if_sure": 0.5, "right_if_unsure": 1.0}
-    assert robustness.unsure(shares, truth, UnsureRule(below=1.0))["right_if_sure"] is None
-    picture = np.asarray(selective_curve(shares, truth, rule))
+    right, reliability = np.array([True, False, True, True]), np.array([0.9, 0.8, 0.6, 0.7])
+    assert robustness.selective(right, reliability).tolist() == pytest.approx([1, 0.5, 2 / 3, 3 / 4])
+    marked = np.array([False, False, True, True])
+    assert robustness.unsure_figures(right, marked) == {"unsure": 0.5, "right_if_sure": 0.5, "right_if_unsure": 1.0}
+    assert robustness.unsure_figures(right, np.ones(4, bool))["right_if_sure"] is None
+    picture = np.asarray(selective_curve(right, reliability, marked))
     assert (picture == ACCENT).all(2).any()

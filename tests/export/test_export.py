@@ -15,10 +15,12 @@ from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit
 from pfvit.export.graphs import FaceGraph, Preprocess, Recogniser
-from pfvit.export.onnx import checkpoint_path, data_seen, load_model
+from pfvit.export.onnx import _without_paths, checkpoint_path, data_seen, load_model
 from pfvit.inference.network import generator_path, int8_path, open_answering, open_recogniser, open_whole
 from pfvit.training import checkpoint
 from pfvit.training.initialise import both_sides
+
+OUTPUTS = ["logits", "probabilities", "emotion", "residue"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def both(nano):
 def test_the_files_do_what_torch_does(both, shape):
     recogniser, generator, reference, face_graph = both
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    answers = recogniser.run(None, {"image": image})
+    answers = recogniser.run(OUTPUTS, {"image": image})
     strength = np.linspace(0, 1, shape[0], dtype=np.float32)
     (face,) = generator.run(None, {"emotion": answers[2], "residue": answers[3], "strength": strength})
     with torch.no_grad():
@@ -58,7 +60,7 @@ def test_the_files_describe_themselves(both):
     assert json.loads(said[0]["pfvit.labels"])[0] == "neutral"
     assert said[0]["pfvit.format"] == "1" and said[0]["pfvit.size"] == "24"
     assert [i.name for i in recogniser.get_inputs()] == ["image"]
-    assert [o.name for o in recogniser.get_outputs()] == ["logits", "probabilities", "emotion", "residue"]
+    assert [o.name for o in recogniser.get_outputs()] == [*OUTPUTS, "reliability"]
 
 
 def test_the_files_do_not_tell_where_they_were_made(nano):
@@ -129,11 +131,11 @@ def test_a_recogniser_that_averages_over_the_mirror_image(nano, both, made_up, t
     assert done.returncode == 0, done.stderr
     image = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
     session = ort.InferenceSession(path)
-    logits, _, emotion, residue = session.run(None, {"image": image})
+    logits, _, emotion, residue = session.run(OUTPUTS, {"image": image})
     turned = session.run(None, {"image": image[:, :, ::-1].copy()})[0]
     np.testing.assert_allclose(logits, turned, atol=1e-4)  # the same answer for a face and its mirror image
     recogniser = both[0]
-    one, _, *parts = recogniser.run(None, {"image": image})
+    one, _, *parts = recogniser.run(OUTPUTS, {"image": image})
     other = recogniser.run(None, {"image": image[:, :, ::-1].copy()})[0]
     lift = logits - (one + other) / 2
     np.testing.assert_allclose(lift, np.broadcast_to(lift[0], lift.shape), atol=1e-4)
@@ -146,7 +148,7 @@ def test_eight_bits_answer_nearly_the_same(nano, both, made_up):
     path = int8_path(nano / "nano.onnx")
     assert path.stat().st_size < 0.6 * (nano / "nano.onnx").stat().st_size
     quick = open_answering(nano / "nano.onnx")
-    assert quick.path == path and quick.gives == {"logits", "probabilities"}
+    assert quick.path == path and quick.gives == {"logits", "probabilities", "reliability"}
     assert quick.pair == both[0].get_modelmeta().custom_metadata_map["pfvit.pair"]
     faces = as_bytes(read_all(FaceDataset([made_up]), 24, 1).image)
     eight, full = (
@@ -187,3 +189,7 @@ def test_a_file_names_all_data_that_its_weights_have_seen(nano, tmp_path):
     checkpoint.save(tmp_path / "one" / checkpoint.LAST, tensors, one)
     assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
     assert checkpoint.load(checkpoint_path(nano / "nano.onnx"))[1]["config"]["data"] == ["faces.parquet"]
+    two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"]}
+    kept = _without_paths(two)["config"]
+    assert kept["data"] == ["both.parquet", "labelled.parquet", "more.parquet", "unlabelled.parquet"]
+    assert kept["unlabelled"] == ["more.parquet"] and kept["teacher"] == ["teacher.onnx"]

@@ -6,7 +6,6 @@ from PIL import Image, ImageDraw
 
 from pfvit.evaluation.metrics import confidence_bins
 from pfvit.evaluation.robustness import selective
-from pfvit.inference.unsure import UnsureRule
 from pfvit.rendering import ACCENT, GAP, INK, PAPER, SIDE, SOFT, TEXT, font_of
 
 
@@ -38,12 +37,14 @@ def reliability(probabilities: NDArray[np.floating], truth: NDArray[np.integer],
     return sheet
 
 
-def selective_curve(probabilities: NDArray[np.floating], truth: NDArray[np.integer], rule: UnsureRule) -> Image.Image:
-    """Return the curve of selective prediction: accuracy among the surest of the answers [faces, classes].
+def selective_curve(
+    right: NDArray[np.bool_], reliability: NDArray[np.floating], marked: NDArray[np.bool_]
+) -> Image.Image:
+    """Return the curve of selective prediction: accuracy among the most reliable answers [faces].
 
-    The dot is where the rule for unsure answers stands.
+    The dot is where answers begin to be `marked` unsure.
     """
-    curve, sure = selective(probabilities, truth), ~rule.marks(probabilities)
+    curve, sure = selective(right, reliability), ~marked
     lowest = np.floor(min(curve[len(curve) // 20 :].min(), 0.95) * 10) / 10
     side, left, top = 2 * SIDE, 5 * GAP, 3 * GAP
     sheet = Image.new("RGB", (left + side + 2 * GAP, top + side + 4 * GAP), PAPER)
@@ -60,10 +61,16 @@ def selective_curve(probabilities: NDArray[np.floating], truth: NDArray[np.integ
     pen.rectangle((left, top, left + side, bottom), outline=SOFT)
     pen.line([at((place + 1) / len(curve), value) for place, value in enumerate(curve)], ACCENT, 2)
     if sure.any():
-        right = float((probabilities.argmax(1) == truth)[sure].mean())
-        x, y = at(float(sure.mean()), right)
+        share = float(right[sure].mean())
+        x, y = at(float(sure.mean()), share)
         pen.ellipse((x - 4, y - 4, x + 4, y + 4), INK)
-        pen.text((left + GAP, bottom - GAP), f"marked sure: {sure.mean():.0%}, of them right: {right:.1%}", INK, font)
+        pen.text(
+            (left + GAP, bottom - GAP),
+            f"marked sure: {sure.mean():.0%}, of them right: {share:.1%}",
+            INK,
+            font,
+            anchor="ls",
+        )
     for share in (0, 0.5, 1):
         pen.text((left + share * side, bottom + GAP), f"{share:.0%}", INK, font, anchor="mm")
     pen.text((left, top // 2), "right answers among the surest", INK, font, anchor="lm")

@@ -18,6 +18,7 @@ from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
 from pfvit.inference.generator import FaceGenerator, trust_of
+from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
@@ -41,6 +42,13 @@ class Tally:
         for name, values in figures.items():
             self.figures.setdefault(name, []).append(values)
 
+    def add_answers(self, name: str, recogniser: network.Network, images: Sequence[Pixels]) -> np.ndarray:
+        """Append what a recogniser answers to a view of some faces, and how reliable that is; return the former."""
+        shares, said = recogniser.answers(images)
+        reliability = shares.max(1) if said is None else said
+        self.add(**{name: shares, f"{name}, reliability": reliability, f"{name}, unsure": unsure(shares, said)})
+        return shares
+
     def __getitem__(self, name: str) -> np.ndarray:
         return np.concatenate(self.figures[name])
 
@@ -62,7 +70,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
             measure(batch, generator, judge, config.faces, tally, sheet)
             for name in robustness.VIEWS if config.robustness else ():
                 images = robustness.seen([sample.image for sample in batch], name)
-                tally.add(**{name: recogniser.probabilities(images)})
+                tally.add_answers(name, recogniser, images)
             progress.advance(task, len(batch))
     if not tally.truth:
         what = f"no labelled face in {', '.join(map(str, config.data))}"
@@ -84,7 +92,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         if kept.any():
             report["majority"] = recognition(tally, recogniser, known, kept)
     if config.robustness:
-        report["robustness"] = other_views(config, tally, recogniser, known)
+        report["robustness"] = other_views(config, tally, known)
         report["mean_of_framings"] = robustness.mean_of_framings(report["war"], report["robustness"])
     if config.faces:
         report["poker"] = poker(tally, generator, judge)
@@ -92,7 +100,9 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         sheet.save(config.figures)
         truth = np.array(tally.truth)
         reliability(tally["probabilities"], truth, report["ece"]).save(config.figures / "reliability.png")
-        selective_curve(tally["probabilities"], truth, recogniser.unsure).save(config.figures / "selective.png")
+        right = tally["probabilities"].argmax(1) == truth
+        curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
+        curve.save(config.figures / "selective.png")
     return report, faces.unreadable
 
 
@@ -101,15 +111,14 @@ def rows_of(config: Evaluate) -> str:
     return "clean" if config.clean else "official"
 
 
-def other_views(
-    config: Evaluate, tally: Tally, recogniser: network.Network, known: Sequence[int]
-) -> dict[str, dict[str, Any]]:
+def other_views(config: Evaluate, tally: Tally, known: Sequence[int]) -> dict[str, dict[str, Any]]:
     """Return the figures of recognition of each other view of the faces."""
     agreed = None
     if not config.majority_alone and any(votes is not None for votes in tally.votes):
         agreed = np.array(tally.agreed)
     return {
-        name: robustness.figures(*answers(tally, name, known), agreed, recogniser.unsure) for name in robustness.VIEWS
+        name: robustness.figures(*answers(tally, name, known), tally[f"{name}, unsure"], agreed)
+        for name in robustness.VIEWS
     }
 
 
@@ -134,8 +143,7 @@ def measure(
     tally.truth += [recogniser.labels.index(sample.truth) for sample in batch]
     tally.votes += [sample.votes for sample in batch]
     tally.agreed += [sample.agreed for sample in batch]
-    shares = recogniser.probabilities(images)
-    tally.add(probabilities=shares)
+    shares = tally.add_answers("probabilities", recogniser, images)
     if not faces and sheet is None:
         return
     emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
@@ -194,6 +202,7 @@ def recognition(
     probabilities, truth = answers(tally, "probabilities", known)
     kept = np.ones(len(truth), dtype=bool) if kept is None else kept
     probabilities, truth = probabilities[kept], truth[kept]
+    right = probabilities.argmax(1) == truth
     confusion = metrics.confusion_matrix(truth, probabilities.argmax(1), len(known))
     report: dict[str, Any] = {
         "n": len(truth),
@@ -205,8 +214,8 @@ def recognition(
         "confusion": confusion.tolist(),
         "recall": _named(names, metrics.recalls(confusion)),
         "f1": _named(names, metrics.f1_scores(confusion)),
-        **robustness.unsure(probabilities, truth, recogniser.unsure),
-        "selective": robustness.selective_figures(probabilities, truth),
+        **robustness.unsure_figures(right, tally["probabilities, unsure"][kept]),
+        "selective": robustness.selective_figures(right, tally["probabilities, reliability"][kept]),
     }
     report |= {f"{name}_ci": list(ends) for name, ends in metrics.bootstrap(truth, probabilities).items()}
     of_kept = [votes for votes, keep in zip(tally.votes, kept, strict=True) if keep]

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 from pfvit.data.images import Pixels
 from pfvit.data.views import PARTS, compress, cover, darken, reframe, shrink, turn
 from pfvit.evaluation import metrics
-from pfvit.inference.unsure import UnsureRule
 
 #: Framings, in percent of the crop's side that are shown in addition. Users' crops are within these.
 FRAMINGS = (-12, -6, 6, 12, 20, 30)
-#: Framings whose mean accuracy is reported, together with the crop as it is.
-AVERAGED = (-12, 12, 20, 30)
 #: Name -> a view of a face.
 VIEWS: Mapping[str, Callable[[Pixels], Pixels]] = {
     **{f"framed {percent:+d}%": partial(reframe, share=1 + percent / 100) for percent in FRAMINGS},
@@ -30,9 +27,12 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
 def figures(
-    probabilities: NDArray[np.floating], truth: NDArray[np.integer], agreed: NDArray[np.bool_] | None, rule: UnsureRule
+    probabilities: NDArray[np.floating],
+    truth: NDArray[np.integer],
+    marked: NDArray[np.bool_],
+    agreed: NDArray[np.bool_] | None,
 ) -> dict[str, Any]:
-    """Return accuracy, mean recall, calibration error, and how good the sure answers are.
+    """Return accuracy, mean recall, calibration error, and how good the answers are that are not marked unsure.
 
     `agreed` are the faces of the papers' protocol, whose figures stand under `majority`; None where it does not apply.
     """
@@ -42,22 +42,20 @@ def figures(
         "war": metrics.war(confusion),
         "uar": metrics.uar(confusion),
         "ece": metrics.calibration_error(probabilities, truth),
-        **unsure(probabilities, truth, rule),
+        **unsure_figures(probabilities.argmax(1) == truth, marked),
     }
     if agreed is not None and agreed.any():
-        report["majority"] = figures(probabilities[agreed], truth[agreed], None, rule)
+        report["majority"] = figures(probabilities[agreed], truth[agreed], marked[agreed], None)
     return report
 
 
 def mean_of_framings(plain: float, views: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return the mean accuracy over the crops as they are and the framings of AVERAGED."""
-    return float(np.mean([plain, *(views[f"framed {percent:+d}%"]["war"] for percent in AVERAGED)]))
+    """Return the mean accuracy over the crops as they are and all FRAMINGS."""
+    return float(np.mean([plain, *(views[f"framed {percent:+d}%"]["war"] for percent in FRAMINGS)]))
 
 
-def unsure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], rule: UnsureRule) -> dict[str, Any]:
+def unsure_figures(right: NDArray[np.bool_], marked: NDArray[np.bool_]) -> dict[str, Any]:
     """Return the share of answers that are marked unsure, and the shares of right ones among the others and these."""
-    marked = rule.marks(probabilities)
-    right = probabilities.argmax(1) == truth
     return {
         "unsure": float(marked.mean()),
         "right_if_sure": float(right[~marked].mean()) if not marked.all() else None,
@@ -65,16 +63,15 @@ def unsure(probabilities: NDArray[np.floating], truth: NDArray[np.integer], rule
     }
 
 
-def selective(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the accuracy of the 1, 2, ..., all answers with the highest probabilities (El-Yaniv and Wiener, 2010)."""
-    order = np.argsort(-probabilities.max(1), kind="stable")
-    right = (probabilities.argmax(1) == truth)[order]
-    return right.cumsum() / np.arange(1, len(right) + 1)
+def selective(right: NDArray[np.bool_], reliability: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the accuracy of the 1, 2, ..., all most reliable answers (El-Yaniv and Wiener, 2010)."""
+    order = np.argsort(-reliability, kind="stable")
+    return right[order].cumsum() / np.arange(1, len(right) + 1)
 
 
-def selective_figures(probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> dict[str, float]:
+def selective_figures(right: NDArray[np.bool_], reliability: NDArray[np.floating]) -> dict[str, float]:
     """Return the accuracy at each of COVERAGES."""
-    curve = selective(probabilities, truth)
+    curve = selective(right, reliability)
     return {f"{share:g}": float(curve[max(1, round(share * len(curve))) - 1]) for share in COVERAGES}
 
 

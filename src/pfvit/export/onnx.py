@@ -25,6 +25,7 @@ from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
 from pfvit.export.compact import store_in_8_bits
 from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
 from pfvit.export.quantize import quantize
+from pfvit.export.reliability import fit_reliability, write_reliability
 from pfvit.inference.network import FORMAT, drawing_path, generator_path, int8_path
 from pfvit.model import PFViT
 from pfvit.model.photo import SIDE as PATCHES
@@ -74,7 +75,11 @@ def export_run(export: Export) -> Path:
     int8_path(out).unlink(missing_ok=True)  # one of an earlier export would not fit
     if calibration.faces is not None:
         write_recogniser(Answers(recogniser), int8_path(out), about, ["logits", "probabilities"])
-        quantize(int8_path(out), as_bytes(calibration.faces.image))
+        faces, truth = as_bytes(calibration.faces.image), calibration.faces.target.argmax(1).numpy()
+        quantize(int8_path(out), faces)
+        reliability = fit_reliability(int8_path(out), faces, truth)
+        for path in (out, int8_path(out)):
+            write_reliability(path, reliability)
     tokens, free = torch.zeros(2, sizes.tokens + 1, sizes.width), {0: torch.export.Dim.DYNAMIC}
     write(
         FaceGraph(model.generator),
@@ -128,7 +133,7 @@ def data_seen(record: dict) -> list[str]:
     visited = set()
     while True:
         config = record["config"]
-        names += [Path(path).name for path in config["data"]]
+        names += [Path(path).name for path in (*config["data"], *config.get("unlabelled", ()))]
         before = Path(config.get("start") or "")
         if before in visited or not (before / checkpoint.LAST if before.is_dir() else before).is_file():
             return list(dict.fromkeys(names))
@@ -184,6 +189,8 @@ def _without_paths(record: dict) -> dict:
         config[name] = Path(config[name]).name if config.get(name) else None
     given = config.get("validation") or []
     config["validation"] = [Path(path).name for path in ([given] if isinstance(given, str) else given)]
+    for name in ("teacher", "unlabelled"):
+        config[name] = [Path(path).name for path in config.get(name, ())]
     return {**record, "config": {**config, "data": data_seen(record)}}
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pfvit.errors import InputError
 from pfvit.inference.providers import CPU, check_started, named
-from pfvit.inference.unsure import PLAIN_RULE, UnsureRule, rule_of
+from pfvit.inference.unsure import RELIABILITY
 from pfvit.utils.cores import cores
 from pfvit.weights import SHIPPED
 
@@ -66,8 +66,6 @@ class Network:
     """Processor threads; all cores if None."""
     providers: tuple[str, ...] = ()
     """What it runs on (`pfvit.inference.providers`)."""
-    unsure: UnsureRule = PLAIN_RULE
-    """When its answers are unsure."""
 
     @cached_property
     def session(self) -> Any:
@@ -122,8 +120,19 @@ class Network:
 
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return what a recogniser answers to each face, float32 [faces, labels]."""
-        answers = [answer for (answer,) in self.each(images, ("probabilities",))]
-        return np.stack(answers) if answers else np.zeros((0, len(self.labels)), np.float32)
+        return self.answers(images)[0]
+
+    def answers(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return what a recogniser answers to each face, and how probable it is that it is right, [faces].
+
+        The second is None for files that do not say it.
+        """
+        outputs = ("probabilities", RELIABILITY) if RELIABILITY in self.gives else ("probabilities",)
+        answers = self.each(images, outputs)
+        if not answers:
+            return np.zeros((0, len(self.labels)), np.float32), None
+        probabilities, *reliability = map(np.stack, zip(*answers, strict=True))
+        return probabilities, reliability[0] if reliability else None
 
 
 def open_recogniser(
@@ -233,7 +242,6 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
             about,
             threads,
             tuple(providers),
-            rule_of(about),
         )
         network.__dict__["session"] = session
     except (KeyError, ValueError, TypeError) as problem:

@@ -194,19 +194,19 @@ class Reader:
     def read_found(self, found: Sequence[Sequence[FaceCrop]], names: Sequence[str]) -> list[list[Reading]]:
         """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
         crops = [at_size(face.crop, self.recogniser.size) for faces in found for face in faces]
-        read = iter(self.recogniser.each(crops, ("probabilities",)))
+        answers, reliable = self.recogniser.answers(crops)
+        read = iter(zip(answers, [None] * len(crops) if reliable is None else reliable.tolist(), strict=True))
         labels = self.recogniser.labels
         readings = []
         for source, faces in zip(names, found, strict=True):
             source = utf8(source)
             readings.append([])
             for number, (box, score, landmarks, square, crop, size) in enumerate(faces):
-                (probabilities,) = next(read)
+                probabilities, reliability = next(read)
                 best = labels[int(probabilities.argmax())]
                 shares = dict(zip(labels, probabilities.tolist(), strict=True))
-                readings[-1].append(
-                    Reading(source, number, box, score, landmarks, square, best, shares, crop, self.generator, size)
-                )
+                known = (source, number, box, score, landmarks, square, best, shares, crop, self.generator, size)
+                readings[-1].append(Reading(*known, reliability=reliability))
         return readings
 
     def find(self, image: Pixels, whole: bool = False) -> list[FaceCrop]:

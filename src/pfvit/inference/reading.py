@@ -18,6 +18,7 @@ from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
 from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.movement import Movement, measure_movement
+from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, panels
 
 #: In the expression map a movement of so many eye distances, or so much light, counts as 1.
@@ -54,6 +55,9 @@ class Reading:
     """Width and height of the picture."""
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
+    reliability: float | None = field(default=None, kw_only=True)
+    """How probable it is that the emotion is right, from 0 to 1; low for unusual crops, as with a covered mouth. None
+    for weight files that do not say it."""
     maps: list[tuple[NDArray[np.float32], float]] = field(default_factory=list, repr=False)
     """The photo model's maps and how far they can be trusted, once they are known; an empty list before."""
 
@@ -70,8 +74,11 @@ class Reading:
 
     @property
     def unsure(self) -> bool:
-        """Whether the probabilities are too flat for a name, by the rule of the weights (`pfvit.inference.unsure`)."""
-        return bool(self.generator.recogniser.unsure.marks(np.array(list(self.probabilities.values()))))
+        """Whether the answer is no name for the expression: it is probably wrong once in four times or more often.
+
+        For weight files that do not say how reliable they are: the two best are nearly equal, or none reaches 40%.
+        """
+        return bool(unsure(np.array(list(self.probabilities.values())), self.reliability))
 
     @property
     def embedding(self) -> NDArray[np.float32]:

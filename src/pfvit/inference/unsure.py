@@ -1,38 +1,25 @@
-"""When an answer is no name for an expression: a rule on the probabilities, which a weight file may set."""
-
-import json
-from collections.abc import Mapping
-from typing import NamedTuple
+"""When an answer is no name for an expression."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Where a recogniser's file holds its rule, as JSON with the fields of `UnsureRule`.
-KEY = "pfvit.unsure"
+#: The output of a recogniser that says how probable it is that its answer is right (`pfvit.export.reliability`).
+RELIABILITY = "reliability"
+#: An answer is unsure that is right less often than this.
+LEAST_RELIABLE = 0.75
+#: Of files that do not say: an answer below this share, or with so little between the two best.
+FLAT, CLOSE = 0.4, 0.1
 
 
-class UnsureRule(NamedTuple):
-    """An answer is unsure if its probability is below `below`, or less than `gap` above the second best.
+def unsure(
+    probabilities: NDArray[np.floating], reliability: float | NDArray[np.floating] | None = None
+) -> NDArray[np.bool_]:
+    """Return which answers are unsure, bool [...], given probabilities [..., labels] and, if known, reliability [...].
 
-    The plain values are for files that do not say any.
+    With reliability, those that are probably wrong once in four times or more often; else those whose probabilities are
+    too flat: the two best nearly equal, or none above 40%.
     """
-
-    below: float = 0.4
-    gap: float = 0.1
-
-    def marks(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which answers are unsure, bool [...], given probabilities [..., labels]."""
-        second, best = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
-        return (best < self.below) | (best - second < self.gap)
-
-
-PLAIN_RULE = UnsureRule()
-
-
-def rule_of(about: Mapping[str, str]) -> UnsureRule:
-    """Return the rule that a file says of itself; ValueError or TypeError if it is none."""
-    said = json.loads(about.get(KEY, "{}"))
-    rule = UnsureRule(**said)
-    if not all(0 <= value <= 1 for value in rule):
-        raise ValueError(f"{KEY} is {said}")
-    return rule
+    if reliability is not None:
+        return np.asarray(reliability) < LEAST_RELIABLE
+    second, best = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
+    return (best < FLAT) | (best - second < CLOSE)

@@ -3,7 +3,8 @@
 import { nameOf, percent } from "./photo.js";
 
 const $ = (id) => document.getElementById(id);
-const FLAT = 0.4; // as in pfvit.reader: below this share no answer is a name
+const FLAT = 0.4; // below this share no answer is a name
+const CLOSE = 0.25; // with less between the two best, they are named both
 const CLEAR = 0.25; // entropy
 const MIXED = 0.5;
 
@@ -35,9 +36,10 @@ export class Words {
 }
 
 /** How sure the answer is, in a sentence. */
-function sureness(face, [first, share], [second]) {
+function sureness(face, [first, share], [second, next]) {
   if (face.unsure && share < FLAT) return "Unsure: no expression stands out.";
-  if (face.unsure) return `Unsure: too close to call between ${first} and ${second}.`;
+  if (face.unsure && share - next < CLOSE) return `Unsure: too close to call between ${first} and ${second}.`;
+  if (face.unsure) return "Unsure: answers on faces like this one are often wrong.";
   if (face.entropy < CLEAR) return "Clear: one expression stands out.";
   if (face.entropy < MIXED) return `Fairly clear, with a touch of ${second}.`;
   return `Mixed: ${second} is not far behind.`;
