@@ -201,6 +201,7 @@ def test_a_photo_is_read(visit):
     [
         ({"fear": 0.45, "surprise": 0.43, "neutral": 0.12}, "Fear?", "too close to call between fear and surprise"),
         ({"sadness": 0.3, "anger": 0.15, "neutral": 0.15}, "Sadness?", "no expression stands out"),
+        ({"neutral": 0.9, "sadness": 0.1}, "Neutral?", "answers on faces like this one are often wrong"),
         ({"happiness": 0.8, "surprise": 0.15, "neutral": 0.05}, "Happiness", "with a touch of surprise"),
     ],
 )

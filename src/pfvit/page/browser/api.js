@@ -13,7 +13,7 @@ export const SERVED = false;
 const FILES = { recogniser: "pfvit-int8", photo: "pfvit-photo", drawing: "pfvit-photo-drawing", detector: "libfacedetection" };
 const LABELS = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"];
 const SIDE = 112; // of what the photo model sees and draws
-const [FLAT, CLOSE] = [0.4, 0.1]; // as in pfvit.inference.reading
+const LEAST_RELIABLE = 0.75; // as in pfvit.inference.unsure
 const MOST_PIXELS = 50e6;
 const HEAT = [[20, 12, 60, 0], [120, 28, 109, 120], [229, 92, 48, 190], [252, 255, 164, 230]]; // as in pfvit.rendering
 const FAINT = 0.1;
@@ -70,8 +70,8 @@ export async function read(photo, { whole = false, signal } = {}) {
   const images = [{ source: "image", width: pixels.width, height: pixels.height, faces: [], problem: null }];
   for (const [face, one] of faces.entries()) {
     signal?.throwIfAborted();
-    const { probabilities } = await run("recogniser", rgb(one.crop), ["probabilities"]);
-    images[0].faces.push({ source: "image", face, ...one.told, ...named(Array.from(probabilities)) });
+    const { probabilities, reliability } = await run("recogniser", rgb(one.crop), ["probabilities", "reliability"]);
+    images[0].faces.push({ source: "image", face, ...one.told, ...named(Array.from(probabilities), reliability[0]) });
   }
   return { model: "pfvit", images };
 }
@@ -93,13 +93,12 @@ async function found(photo, whole, signal) {
   return { pixels, faces: faces.get(whole) };
 }
 
-function named(shares) {
-  const order = shares.map((_, n) => n).sort((one, other) => shares[other] - shares[one]);
-  const [best, second] = order.map((n) => shares[n]);
+function named(shares, reliability) {
+  const best = shares.indexOf(Math.max(...shares));
   const entropy = -shares.reduce((sum, share) => sum + (share > 0 ? share * Math.log(share) : 0), 0);
   return {
-    emotion: LABELS[order[0]],
-    unsure: best < FLAT || best - second < CLOSE,
+    emotion: LABELS[best],
+    unsure: reliability < LEAST_RELIABLE,
     entropy: round(entropy / Math.log(shares.length), 4),
     probabilities: Object.fromEntries(LABELS.map((name, n) => [name, round(shares[n], 6)])),
   };
