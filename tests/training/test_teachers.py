@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import fake_weights
 import numpy as np
@@ -196,8 +197,6 @@ def test_answers_of_other_faces_are_refused(config, tmp_path):
     ("words", "what"),
     [
         (("--unlabelled", "faces.parquet"), "name some with --teacher"),
-        (("--teacher", "a.onnx", "--teacher-share", "1.5"), "--teacher-share must be from 0 to 1"),
-        (("--teacher", "a.onnx", "--unlabelled", "f.parquet", "--unlabelled-share", "1"), "leaves one kind of faces"),
         (("--window", "faces.parquet=1.2"), "--window takes FILE=SIDE,DOWN"),
         (("--window", "nowhere=0.9,0"), "--window nowhere: no such file"),
         (("--teacher", "a.onnx", "--labels", "ml"), "needs other --labels than ml"),
@@ -206,6 +205,19 @@ def test_answers_of_other_faces_are_refused(config, tmp_path):
 def test_mistakes_are_explained(words, what, made_up, tmp_path, capsys):
     done = inside(capsys, "train", "nano", "--data", made_up, "--out", tmp_path / "run", *words)
     assert done.returncode == 2 and what in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"teacher_share": 1.5}, "teacher_share must be from 0 to 1"),
+        ({"unlabelled": (Path("f.parquet"),), "unlabelled_share": 1.0}, "leaves one kind of faces"),
+    ],
+)
+def test_mistakes_of_recipes_are_explained(settings, what, tmp_path):
+    """These settings have no flag."""
+    with pytest.raises(UsageError, match=what):
+        Train(data=(tmp_path,), out=tmp_path, teacher=(Path("a.onnx"),), **settings)
 
 
 def test_a_checkpoint_of_before_there_were_teachers_goes_on(made_up, tmp_path):

@@ -121,6 +121,14 @@ _learnt = partial(
     gan=Gan(every=0),
     **_MUON,
 )
+
+
+def _second_stage(number: int) -> Train:
+    run = SHIPPED.runs[number]
+    assert isinstance(run, Train)
+    return run
+
+
 _TEACHERS = tuple(Path(f"teacher-{number}") for number in (1, 2, 3))
 _ANSWERS = (Path("recognition", "teachers.safetensors"),)
 
@@ -137,7 +145,7 @@ DISTILLED = Recipe(
         _learnt(out=_TEACHERS[2], start=Path("pretrain-wide"), model=replace(_WIDE, separator="none"), seed=100),
         # What ships, taught: half by votes and half by the teachers' mean answer, a third of each step unlabelled.
         replace(
-            SHIPPED.runs[1],
+            _second_stage(1),
             teacher=_TEACHERS,
             views="wild",
             window=_WINDOWS,
@@ -145,7 +153,7 @@ DISTILLED = Recipe(
             cutmix=0.0,
             random_erasing=0.0,
         ),
-        replace(SHIPPED.runs[2], teacher=_ANSWERS, views="wild", window=_WINDOWS, random_erasing=0.0),
+        replace(_second_stage(2), teacher=_ANSWERS, views="wild", window=_WINDOWS, random_erasing=0.0),
         SHIPPED.runs[3],
     ),
     rows=(

@@ -47,7 +47,8 @@ def store_in_8_bits(path: Path) -> None:
             helper.make_node("Mul", [f"{tensor.name}.levels", f"{tensor.name}.scale"], [tensor.name]),
         ]
     nodes = [*added, *graph.node]
-    del graph.initializer[:], graph.node[:]
+    # Shapes of what lies between the nodes: onnxruntime infers them anyway.
+    del graph.initializer[:], graph.node[:], graph.value_info[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
     onnx.checker.check_model(model)

@@ -99,7 +99,9 @@ def write_reliability(path: Path, fitted: Reliability) -> None:
     )
     for operation, inputs, output, settings in steps:
         named = [RELIABILITY + name if name.startswith("/") else name for name in inputs]
-        model.graph.node.append(helper.make_node(operation, named, [f"{RELIABILITY}/{output}"], **settings))
+        node = helper.make_node(operation, named, [f"{RELIABILITY}/{output}"])
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in settings.items())
+        model.graph.node.append(node)
     model.graph.node.append(helper.make_node("Sigmoid", [f"{RELIABILITY}/all"], [RELIABILITY]))
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(value, f"{RELIABILITY}/{name}"))

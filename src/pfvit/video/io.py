@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -244,8 +245,11 @@ def _open_file(source: str) -> InputContainer:
 
 def _is_picture(path: Path, container: InputContainer) -> bool:
     """Return whether a file holds one picture. FFmpeg opens those as videos of one frame."""
-    if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+    if container.format.name == "image2":
         return True
+    if container.format.name.endswith("_pipe"):  # a picture, or several one after the other: motion JPEG
+        with av.open(str(path)) as again:
+            return len(list(islice((packet for packet in again.demux(video=0) if packet.size), 2))) < 2
     with path.open("rb") as file:
         return container.duration is None and kind_of(file.read(HEAD)) in ("AVIF", "HEIF")
 
