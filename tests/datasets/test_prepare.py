@@ -144,12 +144,47 @@ def test_affectnet_tables(tmp_path, out):
     assert "9/none.jpg is listed but absent" in reasons[3]
 
 
+def test_lists_name_nothing_outside_the_source(tmp_path, out, photo):
+    """A name with `../` or from the root is a row in bad.jsonl, as is one that no file can have."""
+    secret = tmp_path / "secret.jpg"
+    Image.fromarray(photo).save(secret)
+    source = layouts.affectnet_tables(tmp_path / "a")
+    names = [
+        "../../secret.jpg",
+        f"0/../../../{secret.name}",
+        str(secret),
+        "0/a\0b.jpg",
+        "..\\..\\secret.jpg",
+        "C:/x.jpg",
+    ]
+    with (source / "training.csv").open("a") as file:
+        file.writelines(f"{name},20,10,60,60,1,1,0,0\n" for name in names)
+        file.write("0/training0.jpg,20,10,1e9,1e9,1,1,0,0\n0/training1.jpg,nan,10,60,inf,1,1,0,0\n")
+        file.write(f"0/{'x' * 200_000}.jpg,20,10,60,60,1,1,0,0\n")
+    before = len(layouts.ORDERS["affectnet8"]) * 2
+    assert prepare("affectnet8", source, out) == 1
+    reasons = [row["reason"] for row in bad(out)]
+    assert len(rows(out, "train")) == before and len(reasons) == len(names) + 3
+    assert sum("is outside the folder" in reason for reason in reasons) == 5
+    assert sum("a NUL in it" in reason for reason in reasons) == 1
+    assert sum("0 to 10, not ''" in reason for reason in reasons) == 1  # csv takes no field of that length
+
+    source = layouts.expw(tmp_path / "e")
+    with (source / "label" / "label.lst").open("a") as file:
+        file.writelines(f"{name} 0 20 10 70 80 60 1\n" for name in ("../../../secret.jpg", str(secret)))
+        file.write("p0.jpg 9 20 10 inf 80 60 1\np0.jpg \u00b2 20 10 70 80 60 1\n")
+    assert prepare("expw", source, tmp_path / "two") == 1
+    reasons = [row["reason"] for row in bad(tmp_path / "two")]
+    assert len(reasons) == 4 and sum("is outside the folder" in reason for reason in reasons) == 2
+
+
 def test_affectnet_folders_with_seven_classes(tmp_path, out):
     source = layouts.affectnet_folders(tmp_path / "a")
     (source / "train_set" / "images" / "3.jpg").unlink()
     (source / "train_set" / "annotations" / "4_exp.npy").unlink()
     np.save(source / "train_set" / "annotations" / "5_exp.npy", np.array("9"))
     (source / "train_set" / "annotations" / "6_exp.npy").write_bytes(b"\x93NUMPY")
+    (source / "train_set" / "annotations" / "7_exp.npy").write_bytes(b"\x93NUMPY\x01\0\x10\0{'descr': (((((((\n")
     np.save(source / "val_set" / "annotations" / "2_exp.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert prepare("affectnet7", source, out) == 1
     reasons = {row["file"]: row["reason"] for row in bad(out)}
@@ -157,7 +192,7 @@ def test_affectnet_folders_with_seven_classes(tmp_path, out):
     assert "images/4.jpg has no label file" in reasons["train_set/annotations/4_exp.npy"]
     assert "it is no label" in reasons["train_set/annotations/6_exp.npy"]
     assert "it is no label" in reasons["val_set/annotations/2_exp.npy"], "nothing is ever unpickled"
-    assert len(reasons) == 4, "9 is uncertain: no emotion, and no mistake"
+    assert len(reasons) == 5, "9 is uncertain: no emotion, and no mistake"
     assert "contempt" not in {row["emotion"] for row in rows(out, "train")}
     assert len(rows(out, "test")) == 6 and manifest(out)["emotions"] == list(SEVEN)
 
@@ -186,12 +221,14 @@ def test_bad_rows_of_ferplus(tmp_path, out, capsys):
     made[1] = (made[1][0][:47], *made[1][1:])  # a row of pixels is missing
     made[2] = (made[2][0], 7, *made[2][2:])
     made[6] = (*made[6][:4], ["x"] + [0] * 9)
+    made[4] = (*made[4][:4], ["\u00b2"] + [1] * 9)  # a digit, and no number
     source = layouts.ferplus(tmp_path / "f", made)
     assert prepare("ferplus", source, out) == 1
     found = {(row["file"], row["row"]): row["reason"] for row in bad(out)}
     assert "it has 2256 pixel values, not 2304" in found["fer2013.csv", 3]
     assert "emotions are 0 to 6, not '7'" in found["fer2013.csv", 4]
-    assert "are no ten counts" in found["fer2013new.csv", 8] and len(found) == 3
+    assert "are no ten counts" in found["fer2013new.csv", 8] and len(found) == 4
+    assert "are no ten counts" in found["fer2013new.csv", 6]
     text = (source / "fer2013new.csv").read_text().splitlines()
     (source / "fer2013new.csv").write_text("\n".join([*text[:4], *text[5:], text[4]]) + "\n")
     assert prepare("ferplus", source, tmp_path / "two") == 1

@@ -4,14 +4,16 @@ Its test part was never published, so the field tests on the validation part, an
 """
 
 import csv
+import math
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from pfvit.config import Prepare
-from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, need
+from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, leaves, need
 from pfvit.datasets.manifest import Counts
 from pfvit.emotions import ORDERS, label_set
 
@@ -52,7 +54,7 @@ def _emotion(label: str, names: tuple[str, ...]) -> str | None:
     if label in NO_EMOTION:
         return ""
     eight = ORDERS["affectnet8"]
-    if not label.isdigit() or int(label) >= len(eight):
+    if not label.isdecimal() or int(label) >= len(eight):
         return None
     return eight[int(label)] if eight[int(label)] in names else ""
 
@@ -67,12 +69,15 @@ def _table(file: Path, photos: Path, split: str, names: tuple[str, ...]) -> List
             continue
         if not emotion:
             continue
+        if outside := leaves(name):
+            yield Bad(file.name, number, outside)
+            continue
         try:
             x, y, wide, high = (float(row[column] or "") for column in COLUMNS[1:5])
         except ValueError:
             yield Bad(file.name, number, f"{name} has no box (face_x ... face_height); --crop align finds the face")
             continue
-        if min(wide, high) <= 0:
+        if not 0 < min(wide, high) < math.inf or not math.isfinite(x + y + wide + high):
             yield Bad(file.name, number, f"the box of {name} is {wide:.0f} x {high:.0f}; correct it")
             continue
         if twice := listed.again(name, emotion, file.name, number):
@@ -84,8 +89,14 @@ def _table(file: Path, photos: Path, split: str, names: tuple[str, ...]) -> List
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     with file.open(encoding="utf-8", errors="backslashreplace", newline="") as opened:
-        columns = COLUMNS
-        for number, values in enumerate(csv.reader(opened), 1):
+        columns, reader = COLUMNS, csv.reader(opened)
+        for number in count(1):
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:  # a row that is none, which the next one may still be
+                values = [""]
             if number == 1 and values and values[0].lstrip("\ufeff") == COLUMNS[0]:
                 columns = tuple(value.lstrip("\ufeff") for value in values)
             elif values:
@@ -107,8 +118,8 @@ def _crops(folder: Path, split: str, names: tuple[str, ...]) -> Listing:
         else:
             try:
                 label = str(np.load(annotations / f"{stem}_exp.npy", allow_pickle=False)).strip()
-            except (ValueError, OSError, EOFError) as problem:
-                yield Bad(file, None, f"it is no label ({problem}); unpack the annotations again")
+            except Exception as problem:  # numpy's reader raises nearly every built-in kind on damaged files
+                yield Bad(file, None, f"it is no label ({str(problem)[:80]!r}); unpack the annotations again")
                 continue
             emotion = _emotion(label, names)
             if emotion is None:

@@ -1,5 +1,6 @@
 """What a data set's official download looks like: which faces it lists, in which split and under which emotion."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -77,6 +78,19 @@ def need(source: Path, choices: tuple[str, ...], what: str) -> Path:
         if (source / choice).exists():
             return source / choice
     raise InputError(f"{source} has no {' or '.join(choices)}: {what}")
+
+
+def leaves(name: str) -> str:
+    """Return why a name in a list may not be followed: it could be of any file of this machine; "" if it may.
+
+    Links are followed: people keep pictures on other disks.
+    """
+    parts = re.split(r"[/\\]", name)
+    if "\0" in name:
+        return "a name with a NUL in it; take the row from the original file"
+    if ".." in parts or parts[0] == "" or re.fullmatch("[A-Za-z]:", parts[0]):
+        return f"{name} is outside the folder of the pictures; take the row from the original file"
+    return ""
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

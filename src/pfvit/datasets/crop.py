@@ -20,6 +20,7 @@ from pfvit.errors import InputError, UsageError
 
 QUALITY = 95  # of JPEG: below it blocks begin to show at 224 px
 FER2013_SIDE = 48
+LARGEST_BOX = 2.0  # boxes: most of the photo's longer side; what is cut out is as large
 AROUND = 1.0  # boxes: how much of their side is looked at around them when the face is aligned
 SHARPNESS_SIDE = 96
 #: Formats that every reader of ours takes as they are.
@@ -62,6 +63,8 @@ class Cutter:
         if crop == "given":
             kept = content if _is_plain(content) else _encode(pixels, "PNG")
             return [_portrait(pixels, kept)], Counter()
+        if item.box is not None and max(item.box[2:]) > LARGEST_BOX * max(pixels.shape[:2]):
+            raise InputError(f"the box of {item.path.name} is far larger than the photo; correct it")
         if self.every_face:
             return self._all(pixels)
         face = Face(item.box, 1.0) if item.box else None

@@ -1,9 +1,10 @@
 """ExpW, Expression in the Wild: `label/label.lst` with boxes, and `image/origin/*.jpg`. It has no official split."""
 
+import math
 from pathlib import Path
 
 from pfvit.config import Prepare
-from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, lines, need, share
+from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, leaves, lines, need, share
 from pfvit.emotions import ORDERS, SEVEN
 
 LABELS = {str(number): name for number, name in enumerate(ORDERS["expw"])}
@@ -25,7 +26,9 @@ def listing(source: Path, config: Prepare) -> Listing:
             continue
         if label not in LABELS:
             yield Bad(file.name, number, f"labels are 0 to 6, not {label!r}; take the row from the original file")
-        elif right <= left or bottom <= top:
+        elif outside := leaves(name):
+            yield Bad(file.name, number, outside)
+        elif not (0 < right - left < math.inf and 0 < bottom - top < math.inf):
             yield Bad(file.name, number, f"the box of {name} is empty; correct it")
         elif twice := listed.again(f"{name}#{face}", LABELS[label], file.name, number):
             yield twice

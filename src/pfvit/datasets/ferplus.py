@@ -1,6 +1,7 @@
 """FER+: the pixels of `fer2013.csv` (Kaggle) joined, row by row, with the ten votes of `fer2013new.csv` (Microsoft)."""
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +15,7 @@ SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 #: FER+'s own spelling of our ten columns.
 VOTE_COLUMNS = FERPLUS_VOTES
 SIDE = 48
+COUNT = re.compile("[0-9]{1,2}")
 HINT = (
     "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+; without the "
     "second, pfvit prepare fer2013 takes Kaggle's own labels"
@@ -48,7 +50,7 @@ def listing(source: Path, config: Prepare) -> Listing:
             yield Bad(faces.name, line, f"emotions are 0 to 6, not {label!r}; take the row from the original file")
             continue
         counts = [vote.get(column) or "" for column in VOTE_COLUMNS]
-        if not all(count.strip().isdigit() for count in counts) or not sum(map(int, counts)):
+        if not all(COUNT.fullmatch(count.strip()) for count in counts) or not sum(map(int, counts)):
             yield Bad(
                 votes.name, line, f"the votes {','.join(counts)} are no ten counts; take the row from the original"
             )
@@ -73,10 +75,14 @@ def _faces(file: Path) -> Iterator[tuple[str, str, tuple[int, int]]]:
             if len(words) == len(header):
                 before = sum(len(word) + 1 for word in words[:pixels])
                 span = start + before, len(words[pixels])
-                yield words[emotion].decode().strip(), words[usage].decode().strip(), span
+                yield _text(words[emotion]), _text(words[usage]), span
             elif any(words):
                 yield "", "?", (start, 0)
             start += len(line)
+
+
+def _text(word: bytes) -> str:
+    return word.decode(errors="backslashreplace").strip()
 
 
 def _votes(file: Path) -> Iterator[dict[str, str]]:
@@ -85,7 +91,12 @@ def _votes(file: Path) -> Iterator[dict[str, str]]:
         missing = {"Usage", "Image name", *VOTE_COLUMNS} - set(reader.fieldnames or ())
         if missing:
             raise InputError(f"{file} lacks the columns {', '.join(sorted(missing))}: {HINT}")
-        yield from reader
+        try:
+            yield from reader
+        except csv.Error as problem:
+            raise InputError(
+                f"{file} is no CSV from row {reader.line_num} on ({problem}): download it again"
+            ) from problem
 
 
 SET = Layout(

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.errors import InputError
-from pfvit.inference.providers import CPU, check_started, named
+from pfvit.inference.providers import CPU
+from pfvit.inference.session import open_session
 from pfvit.inference.unsure import RELIABILITY
-from pfvit.utils.cores import cores
 from pfvit.weights import SHIPPED
 
 FORMAT = "1"
@@ -40,6 +40,8 @@ OUTPUTS = {
 }
 #: Faces that go through a recogniser together: more are no faster on a processor, and take memory.
 AT_ONCE = 32
+#: Largest side of a face that a model sees, and how many times a change may be applied.
+MOST_SIDE, MOST_EMPHASIS = 2048, 100.0
 
 
 @dataclass(frozen=True)
@@ -217,8 +219,13 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
         if path.is_dir():
             raise InputError(f"{path} is a folder; `pfvit export {path} --out NAME.onnx` makes a weight file of a run")
         raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
-    session = _session(path, threads, providers)
-    about = session.get_modelmeta().custom_metadata_map
+    session = open_session(path, threads, providers)
+    try:
+        about = session.get_modelmeta().custom_metadata_map
+        ins = {value.name for value in session.get_inputs()}
+        outs = {value.name for value in session.get_outputs()}
+    except UnicodeDecodeError as problem:
+        raise InputError(f"{path} is damaged: its names are no text; export it anew") from problem
     form = about.get("pfvit.format")
     if form is None:
         raise InputError(f"{path} is an ONNX file of something else: give one that `pfvit export` wrote")
@@ -227,7 +234,6 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
     said = about.get("pfvit.kind")
     if said != kind:
         raise InputError(f"{path} is a {said}, not a {kind}")
-    ins = {value.name for value in session.get_inputs()}
     try:
         labels = tuple(map(str, json.loads(about["pfvit.labels"])))
         network = Network(
@@ -246,9 +252,39 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
         network.__dict__["session"] = session
     except (KeyError, ValueError, TypeError) as problem:
         raise InputError(f"{path} does not say all that it should of itself ({problem}): export it anew") from problem
-    if ins != INPUTS[kind] or not network.gives >= wanted or not labels or network.channels not in (1, 3):
+    if ins != INPUTS[kind] or not outs >= wanted or not labels or network.channels not in (1, 3):
         raise InputError(f"{path} is not a {kind} that this pfvit can use: export it anew")
+    _check_said(network)
+    if wanted and path.parent != SHIPPED.parent:
+        _check_answer(network)
     return network
+
+
+def _check_said(network: Network) -> None:
+    """Refuse what no file says that `pfvit export` wrote."""
+    wrong = ""
+    if not 1 <= network.size <= MOST_SIDE:
+        wrong = f"a size of {network.size}"
+    elif len(set(network.labels)) < len(network.labels):
+        wrong = "a label twice"
+    elif not 0 < network.emphasis <= MOST_EMPHASIS:  # which NaN is not either
+        wrong = f"an emphasis of {network.emphasis}"
+    if wrong:
+        raise InputError(f"{network.path} says {wrong}: export it anew")
+
+
+def _check_answer(network: Network) -> None:
+    """Refuse a recogniser that does not answer, or whose answers are no probabilities: tried with a gray face."""
+    if network.kind != "recogniser":
+        return
+    face = np.full((network.size, network.size, 3), 128, np.uint8)
+    try:
+        (answer,) = network.probabilities([face])
+    except Exception as problem:  # as below
+        said = str(problem).partition(chr(10))[0]
+        raise InputError(f"{network.path} cannot be run: {said}; export it anew") from problem
+    if answer.shape != (len(network.labels),) or not np.isfinite(answer).all():
+        raise InputError(f"{network.path} does not answer with a probability for each label: export it anew")
 
 
 #: Sessions of networks that were pickled, by file and how they run: a thousand readings open it once.
@@ -264,20 +300,4 @@ def _reopened(network: Network) -> Any:
         if there.pair != network.pair:
             raise InputError(f"{network.path} has changed since this face was read: read it again")
         session = _REOPENED[how] = there.session
-    return session
-
-
-def _session(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
-    import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
-
-    names = named(providers)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised, and said in our words
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=names)
-    except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
-        raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
-    check_started(names, session.get_providers())
     return session
