@@ -165,3 +165,9 @@ def test_the_table_sees_what_it_should():
     ]
     assert refused("detection.base", {"rendering"}) and not refused("commands.train", {"training.trainer"})
     assert refused("", {"commands.predict"}) and len(FILES) > 100
+
+
+def test_the_weights_of_the_wheel_stay_small():
+    """Everything in weights/ but what training can start from, which pyproject.toml leaves out of the wheel."""
+    files = [path for path in (SOURCE / "weights").iterdir() if path.suffix == ".onnx"]
+    assert len(files) > 4 and sum(path.stat().st_size for path in files) <= 20_000_000
