@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fake_weights
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import png
@@ -18,7 +19,7 @@ from helpers import PHOTO
 
 from pfvit import Reader
 from pfvit.__main__ import main
-from pfvit.commands.result_table import MOVEMENT
+from pfvit.commands.result_table import MOVEMENT, Records
 from pfvit.emotions import EIGHT
 
 
@@ -104,6 +105,32 @@ def test_a_run_that_was_cut_goes_on_and_reads_nothing_twice(photos, weights, tmp
     predict(capsys, weights, photos, "--output", cut, "--resume")
     assert cut.read_text() == whole.read_text() and not part.exists()
     assert read == [Path(json.loads(line)["source"]).stem for line in lines[4:]]
+
+
+def test_what_could_not_be_read_is_not_tried_again(photos, weights, tmp_path, capsys, monkeypatch):
+    """Killed three times, a missing file, a table that is none and a broken row have one row each, and status 1."""
+    (tmp_path / "none.parquet").write_bytes(b"PAR1")
+    images = pa.array([png(np.full((20, 20, 3), 90, np.uint8)), b"text", png(np.full((20, 20, 3), 200, np.uint8))])
+    pq.write_table(pa.table({"image": images}), tmp_path / "rows.parquet")
+    paths = [tmp_path / "none.jpg", tmp_path / "none.parquet", tmp_path / "rows.parquet", photos]
+    out = tmp_path / "o.jsonl"
+    add, left = Records.write, []
+
+    def killed(self, rows):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        add(self, rows)
+
+    monkeypatch.setattr(Records, "write", killed)
+    for count in (4, 3, 5):  # with the settings that the first one writes
+        left[:] = [None] * count
+        assert predict(capsys, weights, *paths, "--output", out, *(["--resume"] if count != 4 else []))[0] == 130
+    monkeypatch.undo()
+    assert predict(capsys, weights, *paths, "--output", out, "--resume")[0] == 1
+    sources = [row["source"] for row in rows_of(out)]
+    assert len(sources) == len(set(sources)) == 2 + 3 + 9
+    assert sum("error" in row for row in rows_of(out)) == 4
 
 
 def test_names_that_repeat_are_counted(weights, tmp_path, capsys):

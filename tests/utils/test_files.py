@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pfvit.errors import InputError, OutputError
-from pfvit.utils.files import atomic_write, lock, unfinished
+from pfvit.utils.files import atomic_write, held, lock, unfinished
 
 
 def test_what_is_written_takes_the_place_of_what_was_there(tmp_path):
@@ -68,3 +68,17 @@ def test_one_lock_at_a_time(tmp_path):
         lock(one, tmp_path)
         with pytest.raises(InputError, match="by another process"):
             lock(other, tmp_path)
+
+
+def test_what_several_files_belong_to_is_written_by_one(tmp_path):
+    pytest.importorskip("fcntl")
+    path = tmp_path / "new" / "a.onnx"
+    with held(path):
+        with pytest.raises(InputError, match=r"a\.onnx is being written by another process"), held(path):
+            pass
+        path.write_text("")
+    with held(path):
+        pass
+    assert [file.name for file in path.parent.iterdir()] == ["a.onnx"]
+    with pytest.raises(OutputError, match=r"b\.onnx cannot be written"), held(path / "b.onnx"):
+        pass

@@ -74,7 +74,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     for namer in (faces_namer, photo_namer):
         if namer is not None:
             namer.report()
-    return inputs.status
+    return 1 if records is not None and records.failed else inputs.status
 
 
 def table_of(lines: list[tuple[str, ...]], width: int | None) -> Table:

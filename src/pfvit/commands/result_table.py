@@ -10,6 +10,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -72,15 +73,18 @@ class Table:
         try:
             lock(self.file, self.part)
             self._continue()
+        except OSError as problem:
+            self._close()
+            raise cannot_write(self.part, problem, self.remedy) from problem
         except InputError:
-            self.file.close()
+            self._close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self.file.close()
+        self._close()
 
     def write(self, rows: Sequence[dict]) -> None:
         """Write some rows, so that a kill now loses none of them."""
@@ -92,8 +96,12 @@ class Table:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        self.file.close()
+        self._close()
         remove(self.part)
+
+    def _close(self) -> None:
+        with suppress(OSError):  # what a full disk did not take is tried once more, and was told already
+            self.file.close()
 
     def finish(self) -> None:
         """Turn the rows into the file that was asked for."""
@@ -158,6 +166,8 @@ class Records(Table):
 
     def __init__(self, path: Path, columns: dict[str, str], resume: bool, settings: Mapping[str, object]):
         self.done: Counter[str] = Counter()
+        self.failed = 0
+        """Pictures that an earlier run could not read: they are not tried again, and count for the exit status."""
         self.settings = dict(settings)
         super().__init__(path, COLUMNS | columns, resume)
 
@@ -170,7 +180,7 @@ class Records(Table):
 
     def _continue(self) -> None:
         """Count what is done. The last picture is done anew: some of its rows may not have come through."""
-        begun: list[tuple[str, int]] = []  # source of each picture, and where its first row stands
+        begun: list[tuple[str, int, bool]] = []  # source of each picture, where its first row stands, if it failed
         last = ("", -1)  # source and face
         place = 0
         try:
@@ -182,19 +192,20 @@ class Records(Table):
                 else:
                     this = row["source"], row.get("face") or 0
                     if this[0] != last[0] or this[1] <= last[1]:  # not a further face of the same picture
-                        begun.append((row["source"], place))
+                        begun.append((row["source"], place, row.get("error") is not None))
                     last = this
                 place = self.file.tell()
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"{self.part} is not what an earlier run left; delete it to start anew") from problem
         if begun:
-            _, end = begun.pop()
+            _, end, _ = begun.pop()
             self.file.seek(end)
             self.file.truncate()
         elif not place:
             self.write([{SETTINGS: self.settings}])
             self.start = self.file.tell()
-        self.done.update(source for source, _ in begun)
+        self.done.update(source for source, *_ in begun)
+        self.failed = sum(failed for *_, failed in begun)
 
     def _check(self, before: Mapping[str, object]) -> None:
         # What an earlier version could not set is not in there.

@@ -78,9 +78,11 @@ def items(files: Sequence[Path | Missing], skip: Callable[[str], bool] = lambda 
             else:
                 yield Item(source, file)
         except InputError as problem:
-            yield Item(source, PictureError(str(problem)))
+            if not skip(source):
+                yield Item(source, PictureError(str(problem)))
         except OSError as problem:
-            yield Item(source, PictureError(f"{file} cannot be opened: {problem.strerror}"))
+            if not skip(source):
+                yield Item(source, PictureError(f"{file} cannot be opened: {problem.strerror}"))
 
 
 def _rows(path: Path, skip: Callable[[str], bool]) -> Iterator[Item]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import rmtree
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,6 +13,7 @@ from pfvit.config import Architecture
 from pfvit.errors import InputError, OutputError
 from pfvit.model import Autoencoder
 from pfvit.model.transformer import LAYER_NORM_EPS, MLP_RATIO
+from pfvit.utils.files import sync
 
 #: Our names in a block, in the encoder, and theirs.
 BLOCK = {
@@ -43,13 +45,18 @@ def write(autoencoder: Autoencoder, sizes: Architecture, norm_pix_loss: bool, fo
         tensors |= {_their_name(part, name): tensor for name, tensor in _split_qkv(state).items()}
     unfinished = folder.with_name(folder.name + ".part")
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
+        rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+        unfinished.mkdir(parents=True)
         whole = {name: tensor.detach().float().contiguous().clone() for name, tensor in tensors.items()}
         save_file(whole, unfinished / "model.safetensors", {"format": "pt"})
         (unfinished / "config.json").write_text(json.dumps(_config(sizes, norm_pix_loss), indent=2))
         (unfinished / "preprocessor_config.json").write_text(json.dumps(_preprocessor(sizes), indent=2))
+        for file in unfinished.iterdir():
+            sync(file)
         unfinished.replace(folder)
+        sync(folder.parent)
     except Exception as problem:  # safetensors raises its own error type on a full disk
+        rmtree(unfinished, ignore_errors=True)
         raise OutputError(f"{folder} could not be written: {problem}") from problem
 
 

@@ -33,7 +33,7 @@ from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT
 from pfvit.training import checkpoint
 from pfvit.training.initialise import load_model
 from pfvit.training.pretrained import is_public
-from pfvit.utils.files import atomic_write
+from pfvit.utils.files import atomic_write, held
 
 OPSET = 20
 PHOTO_OUTPUTS = ("maps", "probabilities", "emotion", "residue")
@@ -49,6 +49,11 @@ class Calibration(NamedTuple):
 
 def export_run(export: Export) -> Path:
     """Write all files of a run of stage two, or of the photo model, and return the first one's path."""
+    with held(export.out):
+        return _export(export)
+
+
+def _export(export: Export) -> Path:
     out = export.out
     tensors, record = checkpoint.load(export.run)
     if record["stage"] == "photo":
@@ -57,7 +62,6 @@ def export_run(export: Export) -> Path:
     sizes = checkpoint.architecture_of(record)
     calibration = _calibrate(export, model, record, sizes)
     about = _about(export, model, record, sizes, calibration)
-    out.parent.mkdir(parents=True, exist_ok=True)
     # Rounded to half precision, which a run that starts from it does not notice.
     halves = {name: t.half() if t.is_floating_point() else t for name, t in model.state_dict().items()}
     checkpoint.save(checkpoint_path(out), checkpoint.prefixed("average.module", halves), _without_paths(record))

@@ -33,6 +33,26 @@ def atomic_write(path: Path, durable: bool = False, remedy: str = "") -> Iterato
         raise
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes off `path` while the block writes it and what belongs to it; makes its folder.
+
+    InputError if another process has it, OutputError if nothing can be written there.
+    """
+    beside = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = beside.open("a")
+    except OSError as problem:
+        raise cannot_write(path, problem) from problem
+    with file:
+        lock(file, path)
+        try:
+            yield
+        finally:
+            remove(beside)
+
+
 def unfinished(path: Path) -> Path:
     """Return where a file is written before it is whole: hidden, in the same folder, with the same ending."""
     return path.with_name(f".{path.stem}.part{path.suffix}")
