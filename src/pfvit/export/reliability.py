@@ -78,7 +78,7 @@ def write_reliability(path: Path, fitted: Reliability) -> None:
         "one": np.array(1 + TINY, np.float32),
         "tiny": np.array(TINY, np.float32),
     }
-    steps = (
+    steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
         # A recogniser that looks at the mirror image too has its tokens behind the face's own.
         ("Shape", ["probabilities"], "count", {"start": 0, "end": 1}),
         ("Slice", [_tokens_of(model), "/first", "/count", "/first"], "tokens", {}),
