@@ -1,6 +1,6 @@
 """Labelled faces for measuring: decoded as any picture is, one truth each, without torch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ class Sample:
     """float64 [8]: the annotators' distribution over EIGHT, or None."""
     agreed: bool = True
     """Whether the papers' protocol, `majority`, keeps the face (`labels.agreed`)."""
+    place: str = ""
+    """Where it stands: file#row."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """What the other columns that were asked for say of it; empty text for nothing."""
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Labelled:
     `paths` are Parquet files, class folders or lists, as `pfvit.data.locate` finds them; `names` are the classes that
     the reader of the faces knows, and `order` says what numbers mean where a file does not. With `clean`, rows that are
     also in another split are left out; with `majority`, those on which annotators do not agree.
+    `columns` are further columns of tables to read.
     """
 
     paths: Sequence[Path | Found]
@@ -43,6 +48,7 @@ class Labelled:
     order: Sequence[str]
     clean: bool
     majority: bool = False
+    columns: Sequence[str] = ()
     leaked: int = 0
     unlabelled: int = 0
     """Rows whose label is none of `names`: most annotators saw no emotion, say."""
@@ -80,6 +86,7 @@ class Labelled:
         if self.majority and not columns.votes:
             raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
         wanted = [columns.image, *columns.votes, *([columns.also_in] if columns.also_in else [])]
+        wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):
             if self.clean and columns.also_in and row[columns.also_in]:
                 self.leaked += 1
@@ -97,7 +104,9 @@ class Labelled:
             except InputError as problem:
                 self._fail(problem)
                 continue
-            yield Sample(image, truth, _votes(row) if read is None else _shares(read, number), kept)
+            others = {name: "" if row[name] is None else str(row[name]) for name in self.columns}
+            votes = _votes(row) if read is None else _shares(read, number)
+            yield Sample(image, truth, votes, kept, f"{path.name}#{number}", others)
 
     def _in_list(self, found: Found) -> Iterator[Sample]:
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
@@ -112,7 +121,8 @@ class Labelled:
             except InputError as problem:
                 self._fail(problem)
                 continue
-            yield Sample(image, truth, _shares(read, number))
+            others = dict.fromkeys(self.columns, "")
+            yield Sample(image, truth, _shares(read, number), place=row.name, others=others)
 
     def _read(self, cells: Cells) -> Labels:
         read = labels.read(cells, self.order)

@@ -35,10 +35,15 @@ def reframe(pixels: Pixels, share: float, down: float = 0.0, side: int | None = 
     return _resized(padded, size, (left + room, top + room, right + room, bottom + room))
 
 
-def cover(pixels: Pixels, part: str) -> Pixels:
-    """Return a copy of a picture with one of PARTS hidden behind a plain gray."""
+def cover(pixels: Pixels, part: str, share: float = 1.0) -> Pixels:
+    """Return a copy of a picture with one of PARTS hidden behind a plain gray.
+
+    `share` makes what hides it smaller, about its middle: of the part's width and height, from 0 to 1.
+    """
     height, width = pixels.shape[:2]
     left, right, top, bottom = PARTS[part]
+    left, right = ((left + right + side * share * (right - left)) / 2 for side in (-1, 1))
+    top, bottom = ((top + bottom + side * share * (bottom - top)) / 2 for side in (-1, 1))
     columns = slice(round(width * (1 + left) / 2), round(width * (1 + right) / 2))
     rows = slice(round(height * (1 + top) / 2), round(height * (1 + bottom) / 2))
     covered = pixels.copy()
