@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "pfvit"
 ORDER = (
     {"__main__", "commands"},
     {"export"},
-    {"training", "service"},
+    {"report", "training", "service"},
     {"evaluation", "batch"},
     {"inference"},
     {"datasets", "video"},
@@ -29,7 +29,7 @@ PACKAGE = {"data", "detection", "errors", "inference"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {
     *("batch", "config", "datasets", "detection", "emotions", "errors", "evaluation", "inference", "rendering"),
-    *("service", "utils", "video", "weights"),
+    *("report", "service", "utils", "video", "weights"),
     *(
         f"data.{name}"
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
@@ -37,7 +37,7 @@ TORCH_FREE = {
     *("data.columns", "data.decode", "data.lists", "data.locate"),
     *("data.headers", "data.parquet", "data.parquet_process", "data.picture_cost", "data.sources", "data.views"),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
-    *(f"commands.{verb}" for verb in ("prepare", "result_table", "serve", "video")),
+    *(f"commands.{verb}" for verb in ("prepare", "report", "result_table", "serve", "video")),
 }
 HEAVY = {"torch", "onnx", "onnxscript", "lightning_fabric", "jaxtyping", "safetensors", "tensorboard"}
 NEVER = {"torchvision", "timm", "litdata"}

@@ -70,6 +70,13 @@ VERBS = {
         "pfvit.commands.evaluate:evaluate",
         ("pfvit evaluate --data ferplus_val.parquet --json",),
     ),
+    "report": Verb(
+        "write the figures and pictures that a paper would print",
+        "Report",
+        "pfvit.commands.report:report",
+        ("pfvit report --data ferplus_val.parquet --out report",),
+        extra="report",
+    ),
     "prepare": Verb(
         "turn a data set's official download into checked Parquet files",
         "Prepare",
@@ -136,6 +143,7 @@ EXTRAS = {
     "batch": {"pyarrow", "fsspec"},
     "cluster": {"ray"},
     "serve": {"fastapi", "starlette", "pydantic", "uvicorn", "httptools", "uvloop", "multipart", "prometheus_client"},
+    "report": {"matplotlib", "sklearn", "scipy", "onnx"},
     "video": {"av", "lap"},
     "train": {"torch", "lightning_fabric", "pyarrow", "safetensors", "tensorboard", "onnx", "onnxscript", "jaxtyping"},
 }

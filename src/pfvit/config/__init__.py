@@ -6,6 +6,7 @@ from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.export import Export
 from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
 from pfvit.config.photo import PhotoWeights, TrainPhoto
+from pfvit.config.report import Report
 from pfvit.config.serving import Limits, Serve
 from pfvit.config.training import Gan, Hardware, Precision, Pretrain, Train
 
@@ -25,6 +26,7 @@ __all__ = [
     "Predict",
     "Prepare",
     "Pretrain",
+    "Report",
     "Reproduce",
     "Serve",
     "Train",

@@ -1,0 +1,43 @@
+"""Settings of `pfvit report`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pfvit.config.checks import at_least, check_order
+from pfvit.config.training import DataPaths
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the figures, tables and pictures that a paper would print: one page, and files of each."""
+
+    data: DataPaths
+    """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
+    test part, or else the validation part."""
+    out: Path
+    """Folder for report.html (which needs no other file), figures/ (SVG, PNG), numbers/ (CSV), report.json, and
+    model-card.md."""
+    weights: tuple[Path, ...] = ()
+    """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given. Further ones are
+    compared with the first on the same faces."""
+    judge: Path | None = None
+    """A separately trained recogniser .onnx that says how neutral the poker faces look."""
+    groups: tuple[str, ...] = ()
+    """Columns of the data that say which group a person belongs to; age, gender, race and the like, where there are
+    such columns, if not given."""
+    order: tuple[str, ...] = ()
+    """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus; or the names of the classes. FER+'s if not given."""
+    protocol: Literal["clean", "official"] = "clean"
+    """clean leaves out rows whose pixels are also in another split (`also_in`), official keeps them."""
+    shown: int = 6
+    """How many faces of each emotion the sheets show: the first, unpicked."""
+    sample: int = 200
+    """How many faces, drawn at random, are changed to see how robust the model is."""
+    batch: int = 64
+    """Faces at a time."""
+
+    def __post_init__(self) -> None:
+        check_order(self)
+        at_least(1, self, "shown", "sample", "batch")

@@ -1,0 +1,143 @@
+"""Poker faces: sheets of faces that nobody picked, the dial as film strips, and the figures of drawn faces."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pfvit.data.images import Pixels
+from pfvit.emotions import NEUTRAL
+from pfvit.errors import InputError
+from pfvit.evaluation import measure, metrics
+from pfvit.inference.reader import Reader
+from pfvit.inference.reading import Reading
+from pfvit.rendering import heat_over
+from pfvit.report import style
+from pfvit.report.collect import Faces
+from pfvit.report.recognition import intervals
+from pfvit.report.section import Section
+from pfvit.report.sheets import grid
+
+VIEWS: dict[str, Callable[[Reading], Pixels]] = {
+    "face": lambda reading: reading.crop,
+    "reconstruction": lambda reading: reading.reconstruction,
+    "poker face": lambda reading: reading.poker_face(),
+    "movement": lambda reading: np.asarray(heat_over(reading.crop, reading.expression_map)),
+}
+STRENGTHS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
+STRIPS = 2  # faces of each emotion
+#: What `measure.poker` calls its figures; the probes have their own section.
+FIGURES = {
+    "own_neutral_before": "expressive faces that the recogniser itself calls neutral, before",
+    "own_neutral_after": "the same faces after `pfvit poker`",
+    "judge_neutral_before": "expressive faces that the judge calls neutral, before",
+    "judge_neutral_carried": "the same faces after `pfvit poker`",
+    "judge_neutral_drawn": "as the generator draws them",
+    "judge_neutral_reconstructed": "control: only reconstructed, with their expression",
+    "judge_neutral_gain": "gain, judge",
+    "judge_war": "accuracy of the judge",
+    "reconstruction_l1": "reconstruction: mean absolute difference of pixels in [0, 1]",
+    "reconstruction_ssim": "reconstruction: structural similarity",
+    "neutral_change_l1": "mean change of a neutral face, which should be small",
+    "expression_change_l1": "mean change of an expressive face",
+}
+
+
+def generation(faces: Faces, reader: Reader) -> Section:
+    """Return sheets and figures of poker faces."""
+    section = Section(
+        "generation",
+        "Poker faces",
+        "The first faces of each emotion, none picked. Reconstruction: the face as the model draws it with its "
+        "expression. Poker face: the crop without its expression. Movement: where the crop changes to become it.",
+    )
+    for name, found in faces.first.items():
+        rows = list(enumerate(found))
+        try:
+            sheet = grid(
+                list(VIEWS), [(name if not place else "", _views(read(reader, faces, face))) for place, face in rows]
+            )
+        except InputError as problem:
+            section.note(f"Poker faces cannot be shown: {problem}")
+            return section
+        section.show(name, f"{name}: the first {len(found)} faces, unpicked.", sheet)
+    _strips(section, faces, reader)
+    _figures(section, faces)
+    return section
+
+
+def read(reader: Reader, faces: Faces, face: int) -> Reading:
+    """Return what is read in a face that is kept as it is."""
+    return reader.read(faces.pixels[face], whole=True, source=faces.places[face])[0]
+
+
+def _views(reading: Reading) -> list[Pixels]:
+    return [view(reading) for view in VIEWS.values()]
+
+
+def _strips(section: Section, faces: Faces, reader: Reader) -> None:
+    rows = []
+    for name, found in faces.first.items():
+        for place, face in enumerate(found[:STRIPS]):
+            turned = map(partial(Reading.poker_face, read(reader, faces, face)), STRENGTHS)
+            rows.append(("" if place else name, list(turned)))
+    sheet = grid([f"{strength:+.2g}" if strength else "0 (face)" for strength in STRENGTHS], rows)
+    caption = (
+        f"The dial, from exaggerated (-1) to the poker face (1): the first {STRIPS} faces of each emotion, unpicked."
+    )
+    section.show("dial", caption, sheet)
+
+
+def _figures(section: Section, faces: Faces) -> None:
+    if faces.drawing:
+        section.note(f"Drawn faces cannot be measured: {faces.drawing}")
+        return
+    labels = faces.recogniser.labels
+    truth = np.array(faces.tally.truth)
+    neutral = NEUTRAL in labels and (truth == labels.index(NEUTRAL)).any()
+    if not neutral:
+        section.note("No face is neutral: how little a calm face changes cannot be computed.")
+    if (truth == labels.index(NEUTRAL)).all():
+        section.note("No face shows an expression: what a poker face takes off cannot be computed.")
+    if faces.judge is None:
+        section.note(
+            "No --judge was given: only the recogniser itself says how neutral the poker faces are. It was trained "
+            "with the generator, so that its word counts for little."
+        )
+    figures = measure.poker(faces.tally, faces.generator, faces.judge)
+    rows: list[list[Any]] = []
+    for key, name in FIGURES.items():
+        if key in figures:
+            value = figures[key]
+            low, high = figures.get(f"{key}_ci", (None, None))
+            rows.append([name, value, low, high])
+    caption = f"Poker faces of {figures['expressive']} expressive faces, and of the neutral ones."
+    section.tell("poker", caption, ("measure", "value", "low", "high"), rows)
+    _by_emotion(section, faces)
+
+
+def _by_emotion(section: Section, faces: Faces) -> None:
+    """Add how many faces of each emotion are called neutral before and after."""
+    labels, truth = faces.recogniser.labels, np.array(faces.tally.truth)
+    neutral = labels.index(NEUTRAL)
+    before, after = faces.tally["probabilities"].argmax(1) == neutral, faces.tally["own_after"] == neutral
+    said = "the recogniser itself"
+    if faces.judge is not None:
+        before, after = (faces.tally[f"judge_{key}"] == NEUTRAL for key in ("before", "carried"))
+        said = faces.judge.path.name
+    rows: list[list[Any]] = []
+    for name in (labels[index] for index in sorted(set(truth.tolist()))):
+        inside = truth == labels.index(name)
+        for when, told in (("before", before), ("after", after)):
+            share = told[inside].astype(float)
+            rows.append([name, int(inside.sum()), when, float(share.mean()), *metrics.bootstrap_mean(share)])
+    figure, panels = style.axes(2, height=0.8 + 0.28 * len(rows) / 2)
+    for axis, when in zip(panels, ("before", "after"), strict=True):
+        some = [row for row in rows if row[2] == when]
+        values = np.array([row[3:] for row in some], dtype=float)
+        intervals(axis, [str(row[0]) for row in some], values[:, 0], values[:, 1:])
+        axis.set_title(f"called neutral, {when}")
+    caption = f"Faces that {said} calls neutral, before and after `pfvit poker`, with 95% bootstrap intervals."
+    section.tell("neutral", caption, ("emotion", "faces", "when", "called neutral", "low", "high"), rows)
+    section.draw("neutral", caption, figure)

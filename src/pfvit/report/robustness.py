@@ -1,0 +1,98 @@
+"""Accuracy, and how neutral poker faces are, of the same faces changed more and more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pfvit.data.images import Pixels
+from pfvit.emotions import NEUTRAL
+from pfvit.inference.network import Network
+from pfvit.inference.reader import Reader
+from pfvit.inference.reading import prepare
+from pfvit.report import statistics, style
+from pfvit.report.changes import CHANGES
+from pfvit.report.collect import Faces
+from pfvit.report.section import Section
+
+#: Expressive faces whose poker faces are made at every strength: these take longer than answers.
+POKER_FACES = 40
+COLUMNS = 5  # panels to a line
+
+
+def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Section:
+    """Return figures at each strength of each change; `advance` is called after each change."""
+    judge = faces.judge or faces.recogniser
+    known = [faces.recogniser.labels.index(name) for name in faces.names]
+    neutral = faces.names.index(NEUTRAL) if NEUTRAL in faces.names else -1
+    expressive = [face for face in faces.sample if faces.truth[face] != neutral][:POKER_FACES]
+    section = Section(
+        "robustness",
+        "Robustness",
+        f"{len(faces.sample)} faces drawn at random, changed at five strengths. Poker faces are those of "
+        f"{len(expressive)} expressive ones of them; the figure is how many {judge.path.name} calls neutral.",
+    )
+    if faces.drawing:
+        section.note(f"Poker faces of changed faces cannot be made: {faces.drawing}")
+        expressive = []
+    elif not expressive:
+        section.note("No face of the sample shows an expression: poker faces of changed faces cannot be measured.")
+    if all(np.ptp(faces.pixels[face], axis=2).max() == 0 for face in faces.sample):
+        section.note("The faces are gray: with less colour they stay as they are.")
+    truth = faces.truth[faces.sample]
+
+    def figures(view: Callable[[Pixels], Pixels]) -> list[Any]:
+        answer = faces.recogniser.probabilities([view(faces.pixels[face]) for face in faces.sample])[:, known].argmax(1)
+        right = int((answer == truth).sum())
+        calm = _calm([view(faces.pixels[face]) for face in expressive], reader, judge)
+        low, high = statistics.wilson(calm, len(expressive))
+        share = calm / len(expressive) if expressive else None
+        return [right / len(truth), *statistics.wilson(right, len(truth)), share, low, high]
+
+    plain = figures(lambda pixels: pixels)
+    rows: list[list[Any]] = [["none", 0, None, "", *plain]]
+    for name, change in CHANGES.items():
+        for place, strength in enumerate(change.strengths):
+            drawn = np.random.default_rng(place)
+            found = figures(lambda pixels: change.apply(pixels, strength, drawn))  # noqa: B023
+            rows.append([name, place + 1, strength, change.unit, *found])
+        advance()
+    header = ["change", "strength", "is", "of", "accuracy", "low", "high"]
+    header += ["poker faces called neutral", "low", "high"]
+    section.tell("robustness", "Figures at each strength; Wilson intervals.", header, rows)
+    _draw(section, rows)
+    return section
+
+
+def _calm(images: list[Pixels], reader: Reader, judge: Network) -> int:
+    """Return how many of the pictures' poker faces are called neutral."""
+    if not images:
+        return 0
+    readings = [found[0] for found in reader.read_batch(images, whole=True)]
+    prepare(readings, 1.0)
+    answers = judge.probabilities([reading.poker_face() for reading in readings]).argmax(1)
+    return sum(judge.labels[answer] == NEUTRAL for answer in answers)
+
+
+def _draw(section: Section, rows: list[list[Any]]) -> None:
+    plain, lines = rows[0], -(-len(CHANGES) // COLUMNS)
+    figure, panels = style.axes(COLUMNS, lines, width=9.6, height=0.6 + 1.9 * lines)
+    for axis, name in zip(panels, CHANGES, strict=False):
+        some = [row for row in rows if row[0] == name]
+        x = range(len(some) + 1)
+        for place, (start, what) in enumerate(((4, "accuracy"), (7, "poker faces called neutral"))):
+            if plain[start] is None:
+                continue
+            values = np.array([row[start : start + 3] for row in [plain, *some]], dtype=float)
+            look = {"color": style.COLOURS[place], "linestyle": style.DASHES[place], "marker": style.MARKERS[place]}
+            axis.plot(x, values[:, 0], markersize=3, label=what, **look)
+            axis.fill_between(x, values[:, 1], values[:, 2], color=style.COLOURS[place], alpha=0.15, linewidth=0)
+        axis.set(title=name, ylim=(0, 1), xticks=x)
+        axis.set_xticklabels(["0", *(f"{row[2]:g}" for row in some)], fontsize=6)
+        axis.set_xlabel(some[0][3], fontsize=7)
+        style.percent(axis, y=True)
+    for axis in panels[len(CHANGES) :]:
+        axis.set_axis_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    caption = "Accuracy and poker faces of changed faces; 0 is the face as it is. Bands are 95% Wilson intervals."
+    section.draw("robustness", caption, figure)
