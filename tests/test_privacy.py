@@ -118,6 +118,7 @@ def test_the_service_asks_the_network_for_nothing(tmp_path):
         ["batch", PHOTO, PHOTO, "--out", "out"],
         ["video", "FILM", "--out", "out", "--poker"],
         ["evaluate", "--data", "FACES", "--figures", "out"],
+        ["report", "--data", "FACES", "--out", "out", "--sample", "2", "--shown", "1"],
         ["info", "nano"],
         ["pretrain", "nano", "--data", "UNLABELLED", "--out", "out", "--epochs", "1", "--batch", "16"],
     ],
