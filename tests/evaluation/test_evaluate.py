@@ -71,7 +71,7 @@ def test_poker_figures_by_hand(few, weights, capsys):
     # Neutral: centres 16, which is read as neutral and so due a part of the change only, and, of the face that shows
     # fear, 208, which can only be lifted to 255.
     shares = np.exp(-0.1 * np.abs(16 - fake_weights.CENTRES))
-    part = 2 * (1 - shares[0] / shares.sum())
+    part = (2 * (1 - shares[0] / shares.sum())) ** 3
     assert 0 < part < 0.7
     lifted = [part * fake_weights.CHANGE / 2, (255 - 208) / 255 / 2]
     assert poker["neutral_change_l1"] == pytest.approx(np.mean(lifted), abs=1e-3)
