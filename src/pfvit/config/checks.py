@@ -1,6 +1,7 @@
 """What settings check of themselves when they are made: UsageError says which one is wrong, and how it must be."""
 
 import math
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -54,6 +55,22 @@ def check_order(settings: Any) -> None:
         raise UsageError(f"--order names a class twice: {' '.join(order)}")
     if len(order) > 1 and (known := [name for name in order if name in ORDERS]):
         raise UsageError(f"--order {' '.join(order)}: {known[0]} is an order by itself; name it alone, or name classes")
+
+
+def check_folds(config: Any) -> None:
+    """Refuse settings of cross-validation that do not fit each other."""
+    at_least(1, config, "folds", "fold")
+    if (config.fold is not None or config.person) and config.folds == 1:
+        raise UsageError("--fold and --person say how --folds are made: give --folds 2 or more")
+    if config.folds > 1 and config.validation:
+        raise UsageError("--folds hold a part of --data out to validate on: leave --validation out")
+    if config.fold is not None and config.fold > config.folds:
+        raise UsageError(f"--fold {config.fold} is none of --folds {config.folds}")
+    if config.person and not config.person.isdecimal():
+        try:
+            re.compile(config.person)
+        except re.error as problem:
+            raise UsageError(f"--person {config.person} is no pattern: {problem}") from problem
 
 
 def flag(name: str, settings: Any = None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from pfvit.config.architecture import Architecture
-from pfvit.config.checks import at_least, below_one, check_order, positive, within
+from pfvit.config.checks import at_least, below_one, check_folds, check_order, positive, within
 from pfvit.errors import UsageError
 
 DataPaths = tuple[Path, ...]
@@ -220,6 +220,14 @@ class Train(Training):
     validation: DataPaths = ()
     """What to validate on while training, as --data names it: of a folder with parts the validation or test part. Each
     has figures of its own. Never trained on."""
+    folds: int = 1
+    """Cross-validation: train so many times, each time with another part of --data held out, and give the figures
+    together. Near duplicates stay in one part."""
+    fold: int | None = None
+    """Train this one of --folds alone, counted from 1."""
+    person: str = ""
+    """With --folds: whose pictures stay in one part. A column; the number of a folder in a picture's path, 1 being the
+    first; or a pattern to look for in it, as in S[0-9]+. A column called person or subject if not given."""
     batch: int = 64
     """Faces per step, over all processes."""
     lr: float = 2.0e-3
@@ -279,6 +287,7 @@ class Train(Training):
             object.__setattr__(self, "validation", () if self.validation is None else (Path(self.validation),))
         super().__post_init__()
         _check_views(self)
+        check_folds(self)
         within(0, 1, self, "mixup", "cutmix", "oversample", "random_erasing", "fit_emotion_subspace")
         below_one(self, "label_smoothing", "drop_path", "ema_decay")
         positive(self, "layer_decay")

@@ -57,8 +57,7 @@ class FaceDataset:
         self.teacher_share = 0.0
         self.kept: FaceBatch | None = None
         self.weights: np.ndarray | None = None
-        if oversample and labelled:
-            self._weigh()
+        self.reweigh()
 
     def teach(self, answers: Mapping[tuple[Path, int], np.ndarray], share: float) -> None:
         """Take teachers' answers into the targets: `share` of them, from 0 to 1, and the rest is the labels.
@@ -67,10 +66,12 @@ class FaceDataset:
         have no other targets.
         """
         self.answers, self.teacher_share = answers, share
-        if self.oversample and not self.labelled:
-            self._weigh()
+        self.reweigh()
 
-    def _weigh(self) -> None:
+    def reweigh(self) -> None:
+        """Count the classes for `oversample` anew, after rows or targets have changed."""
+        if not self.oversample or not (self.labelled or self.answers):
+            return
         shown = np.concatenate([self._emotions(group) for group in self.groups])
         self.weights = np.maximum(np.bincount(shown, minlength=self._targets(self.groups[0]).shape[1]), 1.0)
         self.weights **= -self.oversample

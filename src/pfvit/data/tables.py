@@ -40,7 +40,7 @@ class Table(ABC):
 
     @abstractmethod
     def column(self, kind: str) -> Sequence[Any] | None:
-        """Return `also_in` or `person` of each row; None if nothing says it."""
+        """Return `also_in`, `person` or another column, one cell for each row; None if there is none."""
 
     @abstractmethod
     def without_picture(self) -> NDArray[np.bool_]:
@@ -53,6 +53,10 @@ class Table(ABC):
     @abstractmethod
     def name(self, group: int, row: int) -> str:
         """Return what a row is called in messages."""
+
+    @abstractmethod
+    def picture_path(self, group: int, row: int) -> str:
+        """Return where a row's picture lay, as far as the table says: folders and file."""
 
     @abstractmethod
     def content(self) -> bytes:
@@ -103,7 +107,8 @@ class ParquetTable(Table):
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return a column as Python values."""
-        name = getattr(self.columns, kind)
+        known = {"also_in": self.columns.also_in, "person": self.columns.person}
+        name = known.get(kind, kind if kind in self.file.schema_arrow.names else None)
         return None if name is None else self._read([name])[name].to_pylist()
 
     def without_picture(self) -> NDArray[np.bool_]:
@@ -137,6 +142,21 @@ class ParquetTable(Table):
         """Return file#group:row."""
         return f"{self.path.name}#{group}:{row}"
 
+    def picture_path(self, group: int, row: int) -> str:
+        """Return the path in the picture's cell, or in a column called name or path."""
+        cell = read_pictures(self.path, group, self.columns.image, self.stamp, whole=True)[row].as_py()
+        if isinstance(cell, dict) and cell.get("path"):
+            return str(cell["path"])
+        if isinstance(cell, str) and "/" in cell:
+            return cell
+        first = sum(self.sizes[:group])
+        named = next((cells for name in ("name", "path", "file") if (cells := self._named(name)) is not None), None)
+        return "" if named is None else str(named[first + row])
+
+    @lru_cache(maxsize=4)  # noqa: B019 (a few tables, which live as long as their run)
+    def _named(self, name: str) -> Sequence[Any] | None:
+        return self.column(name)
+
     def content(self) -> bytes:
         """Return a digest of the file's end, which describes every column chunk, and of pieces of it."""
         size = self.path.stat().st_size
@@ -165,9 +185,10 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2 * GROUPS_MIXED)
-def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int]) -> pa.Array:
-    """Return the pictures of one row group as they are in the file; the last few groups are remembered.
+def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int], whole: bool = False) -> pa.Array:
+    """Return the pictures of one row group; the last few groups are remembered.
 
+    Of structs it is the bytes alone where all rows have them, unless they are wanted `whole`.
     InputError if the file cannot be read, or is no longer the one with this `stamp`.
     """
     try:
@@ -180,7 +201,7 @@ def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int]) -
             "since the run began: copy it again or write it anew, then --resume"
         ) from problem
     # One flat byte column; a row becomes a Python object only when its turn comes.
-    if pa.types.is_struct(cells.type) and cells.null_count == 0:
+    if pa.types.is_struct(cells.type) and cells.null_count == 0 and not whole:
         inner = cells.field("bytes")
         return inner if inner.null_count == 0 else cells
     return cells
@@ -230,6 +251,10 @@ class ListTable(Table):
         """Return what the list calls it."""
         name = self.rows[group * ROWS_PER_GROUP + row].name
         return f"{self.path.name}, {name}" if self.path.is_file() else name
+
+    def picture_path(self, group: int, row: int) -> str:
+        """Return the row's path as the list has it, or below the folder."""
+        return self.rows[group * ROWS_PER_GROUP + row].name
 
     def content(self) -> bytes:
         """Return a digest of names, labels and sizes."""

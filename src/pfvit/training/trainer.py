@@ -17,7 +17,7 @@ from pfvit.data.mixture import Mixture
 from pfvit.model import PFViT
 from pfvit.model.leace_axes import leace_axes
 from pfvit.model.separator import SubspaceSeparator
-from pfvit.training import checkpoint, distributed
+from pfvit.training import checkpoint, distributed, folds
 from pfvit.training import faces as training_faces
 from pfvit.training.build import build_pfvit
 from pfvit.training.ema import AveragedPFViT
@@ -31,13 +31,24 @@ from pfvit.training.run import Run, say_once
 from pfvit.training.teachers import teach
 from pfvit.training.validation import EVALUATION_BATCH, validate
 from pfvit.training.views import StepInputs, prepare
+from pfvit.utils import console
 
 DISCRIMINATOR_WARMUP = 50  # steps: its heads are fresh
+NEVER = (
+    "the discriminator never enters in this run (gan.discriminator_start 1, as in the first run of what ships): poker "
+    "faces are as blurred as reconstruction makes them; pfvit reproduce shipped trains the runs that follow"
+)
 SUBSPACE_FACES = 8192  # training faces that the emotion's subspace is fitted on, at most
 
 
-def train(config: Train) -> None:
-    """Train a PF-ViT; leaves its checkpoint in the run folder."""
+def train(config: Train, stage: type["TrainStage"] | None = None) -> None:
+    """Train a PF-ViT, or one for each of `folds`; leaves its checkpoint in the run folder.
+
+    `stage` is a class of your own, derived from TrainStage, that does a part of the training otherwise.
+    """
+    if config.folds > 1 and config.fold is None:
+        folds.train_folds(config, lambda one: train(one, stage), console.say)
+        return
     config = distributed.auto_resume(config)
     fabric = distributed.make_fabric(config.hardware)
     for share, what in ((config.batch, "--batch"), (config.gan_batch, "gan.batch")):
@@ -45,16 +56,21 @@ def train(config: Train) -> None:
     say = say_once(fabric)
     faces, unlabelled = training_faces.of_stage_two(config)
     validation = training_faces.held_out(config, faces.classes)
+    if config.fold is not None:
+        faces, held = folds.split(faces, config.folds, config.fold, config.person)
+        held.index.what, validation = "held out", {f"fold {config.fold}": held}
     training_faces.tell([faces, *unlabelled], validation, say)
     config = training_faces.with_classes(config, faces.classes, say)
+    if config.gan.every and config.gan.discriminator_start >= 1:
+        say(NEVER)
     run = Run(fabric, config, "train", faces)
     computed = teach(run, faces, *unlabelled)
     run.steps, warmup = steps_of(config, faces)
-    stage = TrainStage(run, config, faces, warmup, validation)
+    made = (stage or TrainStage)(run, config, faces, warmup, validation)
     if computed:  # from here on --resume goes on, and the teachers are not asked again
-        run.save(0, stage.state())
+        run.save(0, made.state())
     rest = [(some, config.batch - config.labelled_batch) for some in unlabelled]
-    fit(run, stage, Mixture((faces, config.labelled_batch), *rest) if rest else faces)
+    fit(run, made, Mixture((faces, config.labelled_batch), *rest) if rest else faces)
 
 
 class TrainStage(Stage):

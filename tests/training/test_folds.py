@@ -1,0 +1,103 @@
+"""Cross-validation: no person and no picture is on both sides of a fold."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import png
+from helpers import STAGES
+from PIL import Image, ImageFilter
+
+from pfvit.config import Train
+from pfvit.data.dataset import FaceDataset
+from pfvit.errors import UsageError
+from pfvit.training import folds
+from pfvit.training.trainer import train
+
+NAMES = ("neutral", "happiness", "anger")
+
+
+def face(seed: int) -> np.ndarray:
+    noise = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8))
+    return np.asarray(noise.filter(ImageFilter.GaussianBlur(3)))
+
+
+def table(path, count: int = 36, **columns):
+    """Faces of a person in three emotions each."""
+    cells = [{"bytes": png(face(row)), "path": f"set/S{row // 3:02}/{row}.png"} for row in range(count)]
+    labels = [NAMES[row % 3] for row in range(count)]
+    pq.write_table(pa.table({"image": cells, "label": labels, **columns}), path, row_group_size=10)
+    return path
+
+
+def rows(faces: FaceDataset) -> list[int]:
+    return sorted(10 * group.index + int(row) for group in faces.groups for row in group.rows)
+
+
+@pytest.mark.parametrize("person", ["", "who", "2", "S[0-9]+", "set/(S[0-9]+)/"])
+def test_no_person_is_on_both_sides(person, tmp_path):
+    who = [f"p{row // 3}" for row in range(36)]
+    faces = FaceDataset([table(tmp_path / "f.parquet", **({"subject": who} if not person else {"who": who}))])
+    held = []
+    for number in (1, 2, 3, 4):
+        kept, out = (rows(part) for part in folds.split(faces, 4, number, person))
+        assert sorted(kept + out) == list(range(36)) and len(out) == 9
+        assert not {row // 3 for row in kept} & {row // 3 for row in out}
+        held += out
+    assert sorted(held) == list(range(36)), "every face is held out once"
+
+
+def test_near_duplicates_stay_on_one_side(tmp_path):
+    picture = face(5)
+    copy = io.BytesIO()
+    Image.fromarray(picture).save(copy, "JPEG", quality=60)
+    pictures = [png(face(row)) for row in range(30)]
+    pictures[5], pictures[20] = png(picture), copy.getvalue()
+    cells = [{"bytes": one, "path": None} for one in pictures]
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"image": cells, "label": [NAMES[row % 3] for row in range(30)]}), path, row_group_size=10)
+    faces = FaceDataset([path])
+    leader = folds.together(folds.people(faces, ""), folds.codes(faces))
+    assert leader[5] == leader[20] and len(set(leader.tolist())) == 29
+    chained = folds.together(np.array([0, 0, 1, 1]), np.array([[0, 0, 1, 0], [0, 0, 0, 1 << 40], [0, 0, 0, 1 << 40]
+                             , [0, 0, 2**60 - 1, 2**60 - 1]], np.uint64))  # fmt: skip
+    assert len(set(chained.tolist())) == 1, "one person's picture is another's"
+
+
+def test_what_cannot_be_split_is_said(tmp_path):
+    faces = FaceDataset([table(tmp_path / "f.parquet", 9)])
+    with pytest.raises(UsageError, match=r"--folds 5: the faces are of 3 people or pictures; take fewer folds"):
+        folds.split(faces, 5, 1, "2")
+    with pytest.raises(UsageError, match=r"--person X: 9 of 9 faces have none"):
+        folds.split(faces, 2, 1, "X")
+    for wrong, what in (
+        ({"person": "x"}, "give --folds 2"),
+        ({"folds": 3, "validation": (tmp_path,)}, "leave --validation out"),
+        ({"folds": 3, "fold": 4}, "is none of --folds 3"),
+        ({"folds": 3, "person": "("}, "is no pattern"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            Train(data=(tmp_path,), out=tmp_path, **wrong)
+
+
+def test_the_mean_and_its_interval():
+    mean = folds.mean_of([0.7, 0.8, 0.9])
+    assert mean.mean == pytest.approx(0.8)
+    assert mean.high - mean.mean == pytest.approx(4.303 * 0.1 / 3**0.5)
+
+
+def test_folds_are_trained_and_their_figures_put_together(tmp_path, capsys):
+    path = table(tmp_path / "f.parquet", subject=[f"p{row // 3}" for row in range(36)])
+    config = replace(STAGES["train"], data=(path,), out=tmp_path / "run", epochs=1, folds=2)
+    train(config)
+    report = json.loads((tmp_path / "run" / folds.REPORT).read_text())
+    assert len(report["validation_war"]["folds"]) == 2
+    said = capsys.readouterr().err
+    assert "held out: 18 faces" in said and "validation_war over 2 folds: " in said
+    before = (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text()
+    train(config)
+    assert (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text() == before, "what is done is not done again"
