@@ -158,6 +158,10 @@ def test_hidden_and_foreign_files_are_passed_over(tmp_path):
         (lambda folder: None, "is not there; give Parquet files with an image column"),
         (lambda folder: folder.mkdir(), "holds neither Parquet files nor pictures"),
         (lambda folder: folder.write_text("a,b\n"), "is neither Parquet nor a list that ends in .csv"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "l.csv").write_text("file,label\n")),
+            "l.csv names no pictures: give lines of file,label",
+        ),
         (lambda folder: files("one/a.parquet", "two/b.parquet")(folder), "in several folders: name one of"),
     ],
 )

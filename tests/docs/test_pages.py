@@ -21,7 +21,8 @@ ELSEWHERE = ("docs/serving.md", "docs/extending.md")
 MOST_WORDS = 900
 #: Flags of other programs that the pages name.
 OTHERS_FLAGS = {"--constraint", "--editable", "--local-addr", "--max-restarts", "--requeue", "--standalone",
-                "--norm_pix_loss"}  # fmt: skip
+                "--norm_pix_loss", "--ntasks", "--ntasks-per-node",
+                "--signal"}  # fmt: skip
 
 
 @pytest.fixture

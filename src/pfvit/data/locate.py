@@ -165,6 +165,8 @@ def _holds_classes(folder: Path) -> bool:
 def _in_list(path: Path) -> list[Found]:
     """Return a list once for each part that it names."""
     listing = lists.read_list(path)
+    if not listing.rows:
+        raise InputError(f"{path} names no pictures: give lines of file,label[,person[,part]] below its heading")
     parts = list(dict.fromkeys(row.part for row in listing.rows))
     return [
         Found(path, part, "list", listing._replace(rows=[row for row in listing.rows if row.part == part]))

@@ -131,7 +131,7 @@ class _Reader:
     def ask(self, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
         """Yield what it answers up to the end, or to an error."""
         self.free = False
-        request = json.dumps({"path": str(path), "columns": columns})
+        request = json.dumps({"path": str(path.absolute()), "columns": columns})
         try:
             assert self.process.stdin is not None
             self.process.stdin.write(request.encode() + b"\n")

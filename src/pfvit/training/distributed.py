@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from pfvit.config import Hardware, Pretrain, Train
-from pfvit.errors import UsageError
+from pfvit.errors import InputError, UsageError
 from pfvit.model import PFViT
 from pfvit.model.transformer import Block
 from pfvit.training import checkpoint
@@ -206,9 +206,18 @@ def _leave() -> None:
 
 
 def auto_resume(config: Config) -> Config:
-    """Return the settings, with `resume` if this is a restart and there is a checkpoint to resume."""
-    there = (Path(config.out) / checkpoint.LAST).is_file()
-    return replace(config, resume=True) if restarted() and there else config
+    """Return the settings, with `resume` if this is a restart and there is a checkpoint to resume.
+
+    A run goes on in the precision that it began in, unless another one is asked for.
+    """
+    folder = Path(config.out)
+    there = (folder / checkpoint.LAST).is_file()
+    config = replace(config, resume=True) if restarted() and there else config
+    if config.resume and there and config.hardware.precision == "auto":
+        with suppress(InputError):  # said when it is loaded
+            precision = checkpoint.record_of(folder)["config"]["hardware"]["precision"]
+            return replace(config, hardware=replace(config.hardware, precision=precision))
+    return config
 
 
 def keep_memory() -> None:

@@ -23,7 +23,7 @@ from pfvit.errors import InputError
 from pfvit.training import checkpoint, resume, signals
 from pfvit.training.signals import Requests
 from pfvit.utils import console
-from pfvit.utils.files import atomic_write, cannot_write, lock
+from pfvit.utils.files import atomic_write, cannot_write, hold, let_go
 
 LOCK = ".lock"
 
@@ -64,10 +64,9 @@ class Run(Generic[Settings]):
             raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.folder / LOCK).open("w")
+            hold(self.folder, LOCK)
         except OSError as problem:
             raise cannot_write(self.folder, problem) from problem
-        lock(self.lock, self.folder)
         there = {path.name for path in self.folder.iterdir()}
         if checkpoint.LAST in there:
             if not self.config.resume:
@@ -145,12 +144,15 @@ class Run(Generic[Settings]):
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
-        """Note requests to end while the block runs (`decide`), and end as asked after it.
+        """Note requests to end while the block runs (`decide`), and end as asked after it; the folder is free again.
 
         KeyboardInterrupt after Ctrl-C, SystemExit with 128 and the signal's number after another one.
         """
-        with signals.noted() as self.requests:
-            yield
+        try:
+            with signals.noted() as self.requests:
+                yield
+        finally:
+            let_go(self.folder)
         if self.requests.number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.requests.number:

@@ -82,7 +82,7 @@ def cannot_write(path: Path | str, problem: Exception, remedy: str = "") -> Outp
     return OutputError(f"{path} cannot be written ({why}){remedy}" if remedy else f"{path} cannot be written: {why}")
 
 
-def lock(file: IO[str], path: Path) -> None:
+def lock(file: IO[str] | int, path: Path) -> None:
     """Keep a second process off; where the system has no such locks, trust. InputError if another one holds it."""
     with suppress(ImportError):
         import fcntl
@@ -91,3 +91,25 @@ def lock(file: IO[str], path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
             raise InputError(f"{path} is being written by another process") from problem
+
+
+_held: dict[Path, int] = {}
+
+
+def hold(folder: Path, name: str = ".lock") -> None:
+    """Keep other processes off a folder until `let_go` or the end of this one; InputError if one has it."""
+    let_go(folder)
+    file = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        lock(file, folder)
+    except InputError:
+        os.close(file)
+        raise
+    _held[folder.resolve()] = file
+
+
+def let_go(folder: Path) -> None:
+    """Let other processes have a folder that `hold` keeps them off; nothing if it does not."""
+    file = _held.pop(folder.resolve(), None)
+    if file is not None:
+        os.close(file)
