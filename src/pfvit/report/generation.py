@@ -93,10 +93,12 @@ def _figures(section: Section, faces: Faces) -> None:
     if faces.drawing:
         section.note(f"Drawn faces cannot be measured: {faces.drawing}")
         return
+    if len(faces.truth) < 2:
+        section.note("There is one face: figures of drawn faces need more.")
+        return
     labels = faces.recogniser.labels
     truth = np.array(faces.tally.truth)
-    neutral = NEUTRAL in labels and (truth == labels.index(NEUTRAL)).any()
-    if not neutral:
+    if not (truth == labels.index(NEUTRAL)).any():
         section.note("No face is neutral: how little a calm face changes cannot be computed.")
     if (truth == labels.index(NEUTRAL)).all():
         section.note("No face shows an expression: what a poker face takes off cannot be computed.")

@@ -54,7 +54,7 @@ def html(title: str, about: Sequence[tuple[str, str]], sections: Sequence[Sectio
 def _section(section: Section) -> str:
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in section.notes)
     pictures = "".join(map(_picture, section.pictures))
-    tables = "".join(map(_table, section.tables))
+    tables = "".join(_table(table) for table in section.tables if not table.hidden)
     return (
         f'<section id="{section.name}"><h2>{escape(section.title)}</h2><p>{escape(section.intro)}</p>'
         f"{notes}{pictures}{tables}</section>\n"

@@ -32,12 +32,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers with names: a CSV file, a part of the JSON file, and a table of the page."""
+    """Numbers with names: a CSV file, a part of the JSON file, and, unless it is `hidden`, a table of the page."""
 
     name: str
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    hidden: bool = False
 
 
 @dataclass
@@ -66,9 +67,12 @@ class Section:
         sheet.save(jpeg, "JPEG", quality=JPEG_QUALITY)
         self.pictures.append(Picture(name, caption, png.getvalue(), jpeg=jpeg.getvalue()))
 
-    def tell(self, name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def tell(
+        self, name: str, caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]], hidden: bool = False
+    ) -> None:
         """Add a table; numpy's numbers become plain ones, and what is no number (NaN) None."""
-        self.tables.append(Table(name, caption, list(header), [[plain(cell) for cell in row] for row in rows]))
+        cells = [[plain(cell) for cell in row] for row in rows]
+        self.tables.append(Table(name, caption, list(header), cells, hidden))
 
     def note(self, text: str) -> None:
         """Say what could not be computed, or what else a reader should know."""

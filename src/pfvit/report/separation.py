@@ -81,7 +81,7 @@ def _maps(section: Section, faces: Faces, parts: Mapping[str, Array]) -> None:
             "nothing; whether emotions lie apart is what to look at."
         )
         section.draw("tsne", caption, figure)
-        section.tell("tsne", "Where t-SNE puts each face.", ("face", "emotion", "of", "x", "y"), rows)
+        section.tell("tsne", "Where t-SNE puts each face.", ("face", "emotion", "of", "x", "y"), rows, hidden=True)
 
 
 def tsne(values: Array) -> Array | None:
