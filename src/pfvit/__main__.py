@@ -1,5 +1,6 @@
 """The command line: `pfvit VERB ...`. A verb's module is imported only when that verb runs, not for its help."""
 
+import errno
 import importlib
 import io
 import os
@@ -152,6 +153,10 @@ HELP, VERSION = ("-h", "--help"), ("-V", "--version")
 OWN_SIGNALS = ("serve", "train")
 
 
+#: A full or read-only disk, wherever it is noticed.
+NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EROFS}
+
+
 class Terminated(KeyboardInterrupt):
     """A request to end (SIGTERM): the process cleans up as after Ctrl-C."""
 
@@ -245,6 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'pfvit {name} needs {missing.name}: pip install "pfvit[{extra}]"', file=sys.stderr)  # noqa: T201
         return 1
     except BrokenPipeError:  # whoever read it has enough, as in `pfvit predict ... | head`
+        return 1
+    except OSError as problem:
+        if problem.errno not in NO_ROOM:
+            raise
+        what = problem.filename or "what it writes"
+        print(f"pfvit {name}: {what} cannot be written: {problem.strerror}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)  # noqa: T201

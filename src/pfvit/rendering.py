@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pfvit.data.images import Pixels
+from pfvit.utils.files import atomic_write, cannot_write
 
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
@@ -154,6 +155,15 @@ def save_sheet(path: Path, columns: Sequence[NDArray[np.uint8]], wide: int = 4, 
         top, left = i // wide * (height + SHEET_GAP), i % wide * cell_width
         for k, column in enumerate(columns):
             sheet[top : top + height, left + k * width : left + (k + 1) * width] = column[i]
-    path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(sheet)
-    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(path)
+    save_whole(picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST), path)
+
+
+def save_whole(picture: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all, and its folder; OutputError if it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise cannot_write(path, problem) from problem
+    with atomic_write(path) as new:
+        picture.save(new)

@@ -73,7 +73,7 @@ def _table(file: Path, photos: Path, split: str, names: tuple[str, ...]) -> List
             yield Bad(file.name, number, outside)
             continue
         try:
-            x, y, wide, high = (float(row[column] or "") for column in COLUMNS[1:5])
+            x, y, wide, high = (float(row.get(column) or "") for column in COLUMNS[1:5])
         except ValueError:
             yield Bad(file.name, number, f"{name} has no box (face_x ... face_height); --crop align finds the face")
             continue

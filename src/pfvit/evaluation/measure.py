@@ -19,7 +19,7 @@ from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
 from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.unsure import unsure
-from pfvit.rendering import heat_over, save_sheet
+from pfvit.rendering import heat_over, save_sheet, save_whole
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
 from pfvit.utils.text import utf8
@@ -99,10 +99,10 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
         truth = np.array(tally.truth)
-        reliability(tally["probabilities"], truth, report["ece"]).save(config.figures / "reliability.png")
+        save_whole(reliability(tally["probabilities"], truth, report["ece"]), config.figures / "reliability.png")
         right = tally["probabilities"].argmax(1) == truth
         curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
-        curve.save(config.figures / "selective.png")
+        save_whole(curve, config.figures / "selective.png")
     return report, faces.unreadable
 
 

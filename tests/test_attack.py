@@ -1,0 +1,23 @@
+"""The attack of `benchmarks/attack.py`, for some seconds: a new seed each day, which failures name."""
+
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import attack
+
+COUNTS = {"pictures": 150, "parquet": 25, "weights": 40, "lists": 100}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", COUNTS)
+def test_damaged_inputs_are_read_or_refused(part, tmp_path):
+    seed = f"{date.today():%Y%m%d}"
+    counts = attack.some(part, seed, COUNTS[part], tmp_path)
+    found = {file.name: file.read_text() for file in tmp_path.glob("*.txt")}
+    assert not found, f"seed {seed}: {found}"
+    assert counts["read"] + counts["refused"] == COUNTS[part] and counts["refused"] > 0
