@@ -150,9 +150,9 @@ def test_resume_is_bitwise_and_asks_nobody_again(config, teacher, tmp_path):
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
 
 
-def test_a_run_that_was_stopped_before_its_first_step_goes_on(config):
+def test_a_run_that_was_stopped_after_its_first_step_goes_on(config):
     done = run_training(replace(config, minutes=1e-9))
-    assert done.returncode == 0 and "0 of" in done.stderr
+    assert done.returncode == 0 and "1 of" in done.stderr
     done = run_training(replace(config, resume=True))
     assert done.returncode == 0 and "teachers answer" not in done.stderr, done.stderr
 

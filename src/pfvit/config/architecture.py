@@ -20,17 +20,17 @@ class Architecture:
     """Side of the square face in pixels."""
     channels: int = 1
     """3 for colour, 1 for gray: other pictures are converted on the way in."""
-    patch_size: int = 6
+    patch_size: Annotated[int, Suppress] = 6
     """Side of a patch in pixels."""
     stem: Annotated[tuple[int, ...], Suppress] = ()
     """Channels of a convolutional stem's stages (a patch is then 2 ** stages pixels); none: the vanilla projection."""
     stem_residual: Annotated[int, Suppress] = 1
     """Residual layers in each later stage of a convolutional stem."""
-    width: int = 192
+    width: Annotated[int, Suppress] = 192
     """Width of the encoder's tokens."""
-    depth: int = 6
+    depth: Annotated[int, Suppress] = 6
     """Blocks in the encoder."""
-    heads: int = 3
+    heads: Annotated[int, Suppress] = 3
     """Attention heads in the encoder."""
     separator: Literal["projection", "subspace", "soft", "none"] = "projection"
     """How emotion and residue are separated: per-token projection, shared subspace, free, not at all."""

@@ -146,7 +146,7 @@ class Pretrain(Training):
     """Largest random shift, as a share of the side."""
     max_grad_norm: Annotated[float, Suppress] = 3.0
     """Gradients are clipped to this norm."""
-    evaluate_every: int = 500
+    evaluate_every: Annotated[int, Suppress] = 500
     """Write a sample sheet every so many steps."""
 
     def __post_init__(self) -> None:
@@ -232,7 +232,7 @@ class Train(Training):
     """Faces per step, over all processes."""
     lr: float = 2.0e-3
     """Peak learning rate per 256 faces."""
-    layer_decay: float = 0.75
+    layer_decay: Annotated[float, Suppress] = 0.75
     """Learning-rate factor per encoder layer below the top."""
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
     """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
@@ -251,7 +251,7 @@ class Train(Training):
     to this at its last (stochastic depth)."""
     oversample: float = 0.0
     """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
-    random_erasing: float = 0.3
+    random_erasing: Annotated[float, Suppress] = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
     zoom: Annotated[tuple[float, float], Suppress] = (0.95, 1.25)
     """Range of the random zoom."""
@@ -278,7 +278,7 @@ class Train(Training):
     """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
     unlabelled_share: Annotated[float, Suppress] = 1 / 3
     """Share of each step's faces that comes from --unlabelled."""
-    evaluate_every: int = 400
+    evaluate_every: Annotated[int, Suppress] = 400
     """Validate and write a sample sheet every so many steps."""
     gan: Gan = field(default_factory=Gan)
 
