@@ -259,8 +259,8 @@ def test_after_a_kill_it_goes_on_and_the_rest_is_not_read_again(weights, tmp_pat
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end_it_ends_at_once_and_goes_on_later(number, weights, tmp_path):
-    path, out = tmp_path / "in.parquet", tmp_path / "out"
-    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(4000)]}), path, row_group_size=100)
+    path, out = tmp_path / "in.parquet", tmp_path / "out"  # long enough not to be done when the signal comes
+    pq.write_table(pa.table({"image": [flat(row % 256) for row in range(12_000)]}), path, row_group_size=100)
     words = [sys.executable, "-m", "pfvit", "batch", path, "--whole", "--weights", weights, "--out", out]
     words = [str(word) for word in (*words, "--rows", 400, "--processes", 2)]
     child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -271,7 +271,7 @@ def test_told_to_end_it_ends_at_once_and_goes_on_later(number, weights, tmp_path
     _, said = child.communicate(timeout=60)
     assert child.returncode == 128 + number and said.splitlines()[-1] == "stopped" and "Traceback" not in said
     assert subprocess.run([*words, "--resume"], capture_output=True).returncode == 0
-    assert [row["row"] for row in rows(out / "faces")] == list(range(4000))
+    assert [row["row"] for row in rows(out / "faces")] == list(range(12_000))
 
 
 def test_it_does_not_go_on_with_something_else(table, weights, tmp_path, capsys):
