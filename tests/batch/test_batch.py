@@ -263,7 +263,14 @@ def test_told_to_end_it_ends_at_once_and_goes_on_later(number, weights, tmp_path
     pq.write_table(pa.table({"image": [flat(row % 256) for row in range(12_000)]}), path, row_group_size=100)
     words = [sys.executable, "-m", "pfvit", "batch", path, "--whole", "--weights", weights, "--out", out]
     words = [str(word) for word in (*words, "--rows", 400, "--processes", 2)]
-    child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    child = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored, and so it would be in the child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     end = time.monotonic() + 60
     while not list(out.glob("faces/part-*")) and child.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
