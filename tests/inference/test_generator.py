@@ -5,7 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pfvit.inference.generator import AGREE, DISAGREE, SMALL_SIDE, FaceGenerator, trust_of
+from pfvit.inference.generator import (
+    AGREE,
+    DISAGREE,
+    MOVING,
+    SMALL_SIDE,
+    STILL,
+    FaceGenerator,
+    together,
+    trust_of,
+)
 
 GRAY = np.full((SMALL_SIDE, SMALL_SIDE, 3), 90, np.uint8)
 COLOUR = GRAY + np.array([0, 1, 2], np.uint8)
@@ -52,6 +61,17 @@ def test_what_disagrees_under_mirroring_is_not():
     assert agreement == 0 and not maps[0].any()
     ((_, still),) = generator(lambda crop: np.zeros((9, 56, 56), np.float32)).careful_maps([COLOUR])
     assert still == 1, "where nothing moves nothing disagrees"
+
+
+@pytest.mark.parametrize(("size", "share"), [(STILL / 2, 0), ((STILL + MOVING) / 2, 0.5), (MOVING, 1)])
+def test_a_calm_face_stays_as_it_is_and_is_not_distrusted(size, share):
+    maps = np.full((9, 56, 56), size, np.float32)
+    found, agreement = together(maps, maps)
+    assert found[:4] == pytest.approx(share * size) and found[6:] == pytest.approx(share * size)
+    assert found[4:6] == pytest.approx(size), "the lip line stays"
+    assert agreement == pytest.approx(1)
+    noise = np.random.default_rng(0).normal(0, size, (2, 9, 56, 56)).astype(np.float32)
+    assert (together(*noise)[1] == 1) == (size < MOVING), "noise that moves nothing cannot disagree"
 
 
 def test_trust_grows_smoothly():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pfvit.inference.generator import agreement_of, mirrored
+from pfvit.inference.generator import faded, mirrored, together
 from pfvit.inference.reading import Reading
 
 Maps = NDArray[np.float32]
@@ -93,8 +93,8 @@ class SteadyMovement:
                 person.turned = (person.turned + new * (turned - person.turned)).astype(np.float32, copy=False)
         person.time, person.next_is_turned = time, plain is not None
         share *= min(1.0, (time - person.since) / FADE_IN)
-        maps = np.float32(0.5) * (person.plain + person.turned)
-        reading.maps[:] = [(_faded(maps, share), agreement_of(person.plain, person.turned))]
+        maps, agreement = together(person.plain, person.turned)
+        reading.maps[:] = [(faded(maps, share), agreement)]
 
 
 def _frames_left(frames: Sequence[tuple[float, Sequence[Reading], Sequence[int]]]) -> dict[int, dict[int, float]]:
@@ -105,13 +105,3 @@ def _frames_left(frames: Sequence[tuple[float, Sequence[Reading], Sequence[int]]
         there = [place for place, (_, _, persons) in enumerate(frames) if number in persons]
         left[number] = {place: 1 - (k + 1) / (len(there) + 1) for k, place in enumerate(there)}
     return left
-
-
-def _faded(maps: Maps, share: float) -> Maps:
-    """Return maps with a share of their flow, split and light; the lip line stays."""
-    if share == 1:
-        return maps
-    maps = maps.copy()
-    maps[:4] *= np.float32(share)
-    maps[6:] *= np.float32(share)
-    return maps

@@ -7,7 +7,7 @@ const EDGE = 0.6; // pixels: how wide the cut along the lip line is
 const KNOTS = 112;
 const SMALL_SIDE = 48;
 const LEAST_FLOW = 0.02;
-const [DISAGREE, AGREE, STILL] = [0.8, 0.92, 1e-3];
+const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
@@ -16,17 +16,27 @@ const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 export function changeOf(plain, mirrored, size) {
   const other = mirrorImage(mirrored, size);
   const maps = plain.map((value, n) => (value + other[n]) / 2);
-  const flows = SPLIT * size * size + 2 * size * size;
-  let [both, one, two] = [0, 0, 0];
+  const flows = HEIGHT * size * size;
+  let [both, one, two, mean] = [0, 0, 0, 0];
   for (let n = 0; n < flows; n++) {
     both += plain[n] * other[n];
     one += plain[n] ** 2;
     two += other[n] ** 2;
+    mean += maps[n] ** 2;
   }
   const energy = Math.sqrt(one) * Math.sqrt(two);
-  const agreement = energy < STILL ? 1 : Math.max(0, both / energy);
-  const share = Math.min(Math.max((agreement - DISAGREE) / (AGREE - DISAGREE), 0), 1);
-  return { maps, size, trust: share * share * (3 - 2 * share) };
+  const agreement = energy < MOVING ** 2 * flows ? 1 : Math.max(0, both / energy);
+  const moving = rising(Math.sqrt(mean / flows), STILL, MOVING); // what is less is noise: a calm face stays as it is
+  for (let n = 0; n < maps.length; n++) {
+    if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
+  }
+  return { maps, size, trust: rising(agreement, DISAGREE, AGREE) };
+}
+
+/** 0 below `start`, 1 above `end`, smoothly between them. */
+function rising(value, start, end) {
+  const share = Math.min(Math.max((value - start) / (end - start), 0), 1);
+  return share * share * (3 - 2 * share);
 }
 
 function mirrorImage(maps, size) {
