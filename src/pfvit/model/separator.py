@@ -21,7 +21,10 @@ class Separated(NamedTuple):
 
 
 class Separator(nn.Module):
-    """Split a representation into an emotional component and the residue."""
+    """Split a representation into an emotional component and the residue.
+
+    As it is, everything is emotion and the residue is 0: the plain classifier to compare with.
+    """
 
     def __init__(self, width: int):
         super().__init__()
@@ -34,19 +37,11 @@ class Separator(nn.Module):
             return Separated(emotion, residue=tokens - emotion)
 
     def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Return the emotional component."""
-        raise NotImplementedError
+        """Return the emotional component: here the whole representation."""
+        return tokens
 
     def prepare_export(self) -> None:
         """Get ready for export, after which the separator is not trained again."""
-
-
-class NoSeparator(Separator):
-    """Everything is emotion and the residue is 0: the plain classifier to compare with."""
-
-    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Return the representation."""
-        return tokens
 
 
 class SoftSeparator(Separator):
@@ -98,5 +93,5 @@ SEPARATORS: dict[str, type[Separator]] = {
     "projection": ProjectionSeparator,
     "subspace": SubspaceSeparator,
     "soft": SoftSeparator,
-    "none": NoSeparator,
+    "none": Separator,
 }

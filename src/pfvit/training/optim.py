@@ -1,4 +1,4 @@
-"""Optimizers, parameter groups and learning-rate schedules of both stages."""
+"""Optimizers, parameter groups and learning-rate schedules of all stages."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from pfvit.training.muon import Muon
 BETAS = (0.9, 0.95)  # MAE
 DISCRIMINATOR_BETAS = (0.0, 0.99)  # docs/paper.md, section 4.3
 HEADS = ("head.weight", "pred.weight")  # the last layers, whose rows stand for classes and pixels: AdamW's (Jordan)
+PHOTO_GRAD_NORM = 3.0  # of the photo model's training
 REFERENCE_BATCH = 256  # learning rates are given per 256 images (Goyal et al., 2017; MAE)
 
 #: From a parameter's name to the scale of its learning rate.
@@ -24,17 +25,25 @@ def _alike(_: str) -> float:
     return 1.0
 
 
-def cosine(step: int, total: int, warmup: int) -> float:
-    """Return the share of the peak learning rate: linear warm-up from 0, then half a cosine to 0."""
+def cosine(step: int, total: int, warmup: int, end: float = 0.0) -> float:
+    """Return the share of the peak learning rate: linear warm-up from 0, then half a cosine down to `end`."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
 def set_lr(optimizer: Any, lr: float) -> None:
     """Set the learning rate of every group to `lr` times its own `scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("scale", 1.0)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Take one step down a loss, with all gradients together no longer than `PHOTO_GRAD_NORM`."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], PHOTO_GRAD_NORM)
+    optimizer.step()
 
 
 def groups(

@@ -4,7 +4,6 @@ The step number decides all random numbers, so a run that was stopped goes on as
 """
 
 import copy
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,24 +15,25 @@ from torch import Tensor, nn
 from pfvit.config.photo import TrainPhoto
 from pfvit.data import augment
 from pfvit.errors import InputError
-from pfvit.model.movement import apply_movement, enlarge, identity_grid
-from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoDiscriminator, PhotoPFViT
+from pfvit.model.movement import apply_movement, enlarge
+from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
 from pfvit.training.loop import stop_if_not_finite
-from pfvit.training.movement_losses import face_regions, light_losses, mouth_crops, movement_losses
+from pfvit.training.movement_losses import face_regions, light_losses, movement_losses
+from pfvit.training.optim import cosine, descend, set_lr
 from pfvit.training.photo_data import PhotoFaces, Views
+from pfvit.training.photo_discriminators import PhotoDiscriminators
 from pfvit.training.run import Run
 
 PHASES = ("masked", "movement", "adversarial")
 VISIBLE = SIDE * SIDE // 4
-BETAS, DISCRIMINATOR_BETAS = (0.9, 0.99), (0.0, 0.99)
-MAX_GRAD_NORM = 3.0
+BETAS = (0.9, 0.99)
+#: Of each phase: the share of it that the rate rises in, and where it ends, as a share of the peak.
+WARMUP, END = 0.03, {"masked": 0.03, "movement": 0.3, "adversarial": 0.03}
 #: A part of each batch is drawn as well: drawing is not what the photo's poker face is made of.
 DRAWN = 6
-#: Mean shares of the emotions in the training faces, which a probe that knows nothing would answer.
-MEAN_SHARES = (0.36, 0.27, 0.13, 0.12, 0.085, 0.007, 0.023, 0.006)
 SHEET_FACES = 24
 
 
@@ -80,9 +80,7 @@ class PhotoTrainer:
         self.decoder = PhotoDecoder().to(device)
         self.probe = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 8)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        face_widths, mouth_widths = config.discriminator_widths, _narrower(config.discriminator_widths)
-        self.discriminators = nn.ModuleList([PhotoDiscriminator(face_widths), PhotoDiscriminator(mouth_widths)])
-        self.discriminators.to(device)
+        self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self._autocast)
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
         batch = config.batch + 2 * (config.batch // 4)
         self.lengths = (
@@ -98,34 +96,33 @@ class PhotoTrainer:
         self.optimizers = {
             "masked": torch.optim.AdamW(masked, betas=(0.9, 0.95), weight_decay=0.05),
             "generator": torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.02),
-            "discriminator": torch.optim.AdamW(
-                self.discriminators.parameters(), betas=DISCRIMINATOR_BETAS, weight_decay=1e-4
-            ),
+            "discriminator": self.opponent.optimizer,
         }
-        self.mean_shares = torch.tensor(MEAN_SHARES, device=device)
+        #: What a probe would answer that knows nothing of a face.
+        self.mean_shares = torch.cat([one.shares for one in self.faces.sets]).mean(0)
 
-    def phase(self, step: int) -> tuple[str, float, int]:
-        """Return the phase of a step, how much of it is done, and its step within the phase."""
+    def phase(self, step: int) -> tuple[str, int, int]:
+        """Return the phase of a step, its step within the phase, and how long the phase is."""
         for name, length in zip(PHASES, self.lengths, strict=True):
             if step < length:
-                return name, step / length, step
+                return name, step, length
             step -= length
         raise ValueError("the run has ended")
 
     def step(self, number: int) -> dict[str, Tensor]:
         """Take one step and return the loss terms."""
-        name, done, within = self.phase(number)
+        name, within, length = self.phase(number)
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
         if name == "masked":
-            return self._masked(done, generator)
+            set_lr(self.optimizers["masked"], self.config.masked_lr * _rate(name, within, length))
+            return self._masked(generator)
         if within == 0:
             self.average.load_state_dict(self.model.state_dict())
-        return self._movement(done, within, generator, adversarial=name == "adversarial")
+        set_lr(self.optimizers["generator"], self.config.lr * _rate(name, within, length))
+        return self._movement(within, length, generator, adversarial=name == "adversarial")
 
-    def _masked(self, done: float, generator: torch.Generator) -> dict[str, Tensor]:
+    def _masked(self, generator: torch.Generator) -> dict[str, Tensor]:
         config = self.config
-        optimizer = self.optimizers["masked"]
-        _set_lr(optimizer, config.masked_lr, done)
         faces = self.faces.everything(config.masked_batch, generator)
         face = self.faces.views(faces, generator, degrade=False).face
         kept = torch.rand(len(face), SIDE * SIDE, generator=generator).argsort(1)[:, :VISIBLE].to(self.device)
@@ -135,13 +132,11 @@ class PhotoTrainer:
         wanted = (wanted - wanted.mean(2, keepdim=True)) / (wanted.var(2, keepdim=True) + 1e-4).sqrt()
         hidden = torch.ones(drawn.shape[:2], device=self.device).scatter(1, kept, 0.0)
         loss = (((drawn - wanted) ** 2).mean(2) * hidden).sum() / hidden.sum()
-        self._learn(optimizer, loss)
+        descend(self.optimizers["masked"], loss)
         return {"loss": loss.detach()}
 
-    def _movement(self, done: float, within: int, generator: torch.Generator, adversarial: bool) -> dict[str, Tensor]:
-        config, weights = self.config, self.config.weights
-        optimizer = self.optimizers["generator"]
-        _set_lr(optimizer, config.lr, done, end=0.03 if adversarial else 0.3)
+    def _movement(self, within: int, length: int, generator: torch.Generator, adversarial: bool) -> dict[str, Tensor]:
+        config, weights, done = self.config, self.config.weights, within / length
         count, few = config.batch, config.batch // 4
         expressive = self.faces.group("expressive", count, config.small_faces, generator)
         others = [
@@ -171,14 +166,17 @@ class PhotoTrainer:
         scale = {name: getattr(weights, name) for name in terms if hasattr(weights, name)} | {"probe": 1.0}
         if adversarial:
             scale["flow"] *= max(weights.flow_end, 1 - 1.3 * max(0.0, done - 0.05))
-            terms |= self._adversarial(views, poker[:count], expressive, done, within, generator)
+            real = self.faces.views(self.faces.alike(expressive, generator), generator)
+            rate = config.discriminator_lr * cosine(within, length, round(0.02 * length), end=0.1)
+            terms["discriminator"] = self.opponent.learn(real, views, poker[:count].detach(), rate, generator)
+            terms |= self.opponent.judge(poker[:count], views.q[:count], generator)
             scale |= {
                 name: getattr(weights, name) * min(1.0, done / 0.1) for name in ("realism", "mouth_realism", "neutral")
             }
         else:  # nothing to answer to: light must not drift
             scale["light"] *= 2
         loss = torch.stack([scale[name] * terms[name] for name in scale]).sum()
-        self._learn(optimizer, loss)
+        descend(self.optimizers["generator"], loss)
         decay = min(config.ema_decay, 0.99 if within < 200 else 1.0)
         with torch.no_grad():
             averaged: list[Tensor] = list(self.average.parameters())
@@ -213,54 +211,13 @@ class PhotoTrainer:
         again, calm = both.chunk(2)
         return {"again": again, "calm": calm}
 
-    def _adversarial(
-        self, views: Views, poker: Tensor, expressive: list[tuple[int, Tensor]], done: float, within: int,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:  # fmt: skip
-        """Teach the discriminators, and return what they say of the poker faces."""
-        count = len(poker)
-        real = self.faces.views(self.faces.alike(expressive, generator), generator)
-        optimizer = self.optimizers["discriminator"]
-        _set_lr(optimizer, self.config.discriminator_lr, done, warmup=0.02, end=0.1)
-        made, q = poker.detach(), views.q[:count]
-        faces = [_disturbed(one, generator, holes=True) for one in (real.face, made, views.face[:count])]
-        mouths = [
-            _disturbed(mouth_crops(one, points), generator)
-            for one, points in ((real.face, real.q), (made, q), (views.face[:count], q))
-        ]
-        loss = torch.zeros((), device=self.device)
-        for judge, (truth, fake, smile) in zip(self.discriminators, (faces, mouths), strict=True):
-            with self._autocast():
-                patches, whole, neutral = judge(torch.cat([truth, fake, smile]))
-            for score in (patches, whole):
-                loss = loss + F.relu(1 - score[:count]).mean() + F.relu(1 + score[count : 2 * count]).mean()
-            loss = loss + F.softplus(-neutral[:count]).mean() + F.softplus(neutral[2 * count :]).mean()
-        self._learn(optimizer, loss)
-        self.discriminators.requires_grad_(False)
-        with self._autocast():
-            face = self.discriminators[0](_disturbed(poker, generator, holes=True))
-            mouth = self.discriminators[1](_disturbed(mouth_crops(poker, q), generator))
-        self.discriminators.requires_grad_(True)
-        return {
-            "realism": -(face.patch_realism.mean() + face.realism.mean()),
-            "mouth_realism": -(mouth.patch_realism.mean() + mouth.realism.mean()),
-            "neutral": F.softplus(-face.neutral_logit).mean() + F.softplus(-mouth.neutral_logit).mean(),
-            "discriminator": loss.detach(),
-        }
-
-    def _learn(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], MAX_GRAD_NORM)
-        optimizer.step()
-
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {
             "model": self.model, "average": self.average, "decoder": self.decoder, "probe": self.probe,
-            "discriminators": self.discriminators,
+            "discriminators": self.opponent.discriminators,
         }  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
@@ -287,7 +244,7 @@ class PhotoTrainer:
                 raise InputError(f"{path} is a run of stage {record['stage']!r}, not of the photo model")
             weights = checkpoint.part_of(tensors, "average")
             checkpoint.load_into(
-                self.discriminators, checkpoint.part_of(tensors, "discriminators"), "discriminators", path
+                self.opponent.discriminators, checkpoint.part_of(tensors, "discriminators"), "discriminators", path
             )
         else:
             weights = load_file(path)
@@ -314,42 +271,5 @@ class PhotoTrainer:
         save_sheet(path, columns, wide=3, zoom=1)
 
 
-def _narrower(widths: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Return the widths of the mouth's discriminator: two thirds where the picture is smallest."""
-    first, second, third, last = widths
-    return first, second, third * 3 // 4, last * 2 // 3
-
-
-def _set_lr(optimizer: torch.optim.Optimizer, lr: float, done: float, warmup: float = 0.03, end: float = 0.03) -> None:
-    """Set the rate: linear warm-up, then half a cosine down to `end` of the peak."""
-    share = (
-        done / warmup
-        if done < warmup
-        else end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = lr * share * group.get("scale", 1.0)
-
-
-def _disturbed(face: Tensor, generator: torch.Generator, holes: bool = False) -> Tensor:
-    """Disturb real and made faces alike before they are judged (DiffAugment, Zhao et al., arXiv 2006.10738)."""
-    batch, device = len(face), face.device
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(batch, *shape, generator=generator).to(device)
-
-    face = face + (draw(1, 1, 1) - 0.5) * 0.4
-    mean = face.mean(1, keepdim=True)
-    face = (face - mean) * (0.5 + draw(1, 1, 1)) + mean
-    mean = face.mean((1, 2, 3), keepdim=True)
-    face = (face - mean) * (0.7 + 0.6 * draw(1, 1, 1)) + mean
-    shift = torch.zeros(batch, 2, 3, device=device)
-    shift[:, 0, 0] = torch.where(draw() < 0.5, -1.0, 1.0)
-    shift[:, 1, 1] = 1.0
-    shift[:, :, 2] = (draw(2) - 0.5) * 0.2
-    grid = F.affine_grid(shift, list(face.shape), align_corners=False)
-    face = F.grid_sample(face, grid, padding_mode="reflection", align_corners=False)
-    if holes:
-        away = (identity_grid(face.shape[-1], device) - (draw(1, 1, 2) * 2 - 1)).abs().amax(3)[:, None]
-        face = torch.where((away < 0.25) & (draw(1, 1, 1) < 0.3), torch.zeros(1, device=device), face)
-    return face
+def _rate(phase: str, step: int, length: int) -> float:
+    return cosine(step, length, round(WARMUP * length), END[phase])
