@@ -13,8 +13,8 @@ const CATCH = 3; // a pointer this near to "as is" means it
 const GLIDE = 500; // milliseconds
 const EXPLAIN = {
   face: "The face as it was cut out of the photo, upright.",
-  reconstruction: "What the model drew from what it kept of the face: 48 × 48 pixels.",
-  poker: "The face with its expression taken off: a change of 48 × 48 pixels, carried over to your photo.",
+  reconstruction: "What the model draws from what it keeps of the face: a small picture.",
+  poker: "The face with its expression taken off: your photo's own pixels, moved. Small gray faces are drawn.",
   map: "Where taking the expression off changes the face, from dark (little) to light (most).",
   calm: "This face looks neutral already, so there is little to take off.",
   between: "The face with part of its expression taken off.",
