@@ -1,16 +1,20 @@
 """What several test files share: made-up pictures, and short runs of training."""
 
 import json
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from conftest import png
+from conftest import command, png
 
 from pfvit.config import Gan, Hardware, Pretrain, Train
 from pfvit.config.presets import NANO
+from pfvit.datasets import mesh_points as mesh
 from pfvit.emotions import FERPLUS_VOTES
 
 PHOTO = Path(__file__).parents[1] / "assets" / "astronaut.jpg"
@@ -62,3 +66,29 @@ def voted(path, rows: list[tuple[bytes, dict[str, int], str]], also_in: bool = T
         columns["also_in"] = pa.array([other for _, _, other in rows])
     pq.write_table(pa.table(columns), path)
     return path
+
+
+def plain_face() -> np.ndarray:
+    """478 points with the eyes, lips and nose where they belong, in face units."""
+    rng = np.random.default_rng(5)
+    points = rng.uniform(-0.6, 0.9, (mesh.POINTS, 2))
+    points[list(mesh.EYES)] = [[-0.5, 0], [0.5, 0]]
+    points[1] = [0, 0.45]
+    x = np.linspace(-0.26, 0.26, 11)
+    for line, height in ((mesh.OUTER_UPPER, 0.78), (mesh.INNER_UPPER, 0.83), (mesh.INNER_LOWER, 0.83)):
+        points[line] = np.stack([x, np.full(11, height)], 1)
+    points[mesh.OUTER_LOWER] = np.stack([x[1:-1], np.full(9, 0.92)], 1)
+    points[list(mesh.CORNERS)] = [[-0.28, 0.84], [0.28, 0.84]]
+    return points
+
+
+def kill_after(count: int, config: Pretrain | Train) -> None:
+    """Train in a process of its own, and kill it when its log has so many lines."""
+    child = subprocess.Popen(command(config), stderr=subprocess.DEVNULL)
+    log = config.out / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= count) and child.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()

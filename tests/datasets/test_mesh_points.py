@@ -2,25 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers import plain_face
 
 from pfvit.datasets import mesh_points as mesh
 from pfvit.errors import InputError
 
 HAPPY, SURPRISED = 1, 2
-
-
-def plain_face() -> np.ndarray:
-    """478 points with the eyes, lips and nose where they belong, in face units."""
-    rng = np.random.default_rng(5)
-    points = rng.uniform(-0.6, 0.9, (mesh.POINTS, 2))
-    points[list(mesh.EYES)] = [[-0.5, 0], [0.5, 0]]
-    points[1] = [0, 0.45]
-    x = np.linspace(-0.26, 0.26, 11)
-    for line, height in ((mesh.OUTER_UPPER, 0.78), (mesh.INNER_UPPER, 0.83), (mesh.INNER_LOWER, 0.83)):
-        points[line] = np.stack([x, np.full(11, height)], 1)
-    points[mesh.OUTER_LOWER] = np.stack([x[1:-1], np.full(9, 0.92)], 1)
-    points[list(mesh.CORNERS)] = [[-0.28, 0.84], [0.28, 0.84]]
-    return points
 
 
 def people(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import inside, pfvit, png
+from helpers import plain_face
 
 from pfvit.config import TrainPhoto
 from pfvit.datasets import mesh_points as mesh
@@ -26,27 +27,13 @@ QUICK = (
 )  # fmt: skip
 
 
-def plain_points() -> np.ndarray:
-    """Points of a face in face units; eyes, lips and the tip of the nose are where they belong."""
-    rng = np.random.default_rng(5)
-    points = rng.uniform(-0.6, 0.9, (mesh.POINTS, 2))
-    points[list(mesh.EYES)] = [[-0.5, 0], [0.5, 0]]
-    points[1] = [0, 0.45]
-    x = np.linspace(-0.26, 0.26, 11)
-    for line, height in ((mesh.OUTER_UPPER, 0.78), (mesh.INNER_UPPER, 0.83), (mesh.INNER_LOWER, 0.83)):
-        points[line] = np.stack([x, np.full(11, height)], 1)
-    points[mesh.OUTER_LOWER] = np.stack([x[1:-1], np.full(9, 0.92)], 1)
-    points[list(mesh.CORNERS)] = [[-0.28, 0.84], [0.28, 0.84]]
-    return points
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Faces of 48 px whose mouth is a bar as wide as their points say, and the points."""
     folder = tmp_path_factory.mktemp("photo")
     rng = np.random.default_rng(0)
     smiling = np.arange(FACES) % 2 == 1
-    points = np.repeat(plain_points()[None], FACES, 0) + rng.normal(0, 0.003, (FACES, mesh.POINTS, 2))
+    points = np.repeat(plain_face()[None], FACES, 0) + rng.normal(0, 0.003, (FACES, mesh.POINTS, 2))
     points[:, 14] = points[:, 13]
     lips = [*mesh.OUTER_UPPER, *mesh.INNER_UPPER, *mesh.INNER_LOWER, *mesh.OUTER_LOWER]
     points[np.ix_(smiling, lips, [0])] *= 1.5
@@ -116,7 +103,7 @@ def test_what_is_wrong_is_said(folder, tmp_path, capsys):
 
 def square_points(count: int = 2) -> torch.Tensor:
     """Points of plain faces in pictures: eyes at (0.25, 0.4) and (0.75, 0.4)."""
-    place = plain_points() * 0.5 + [0.5, 0.4]
+    place = plain_face() * 0.5 + [0.5, 0.4]
     return torch.from_numpy(place.astype(np.float32))[None].repeat(count, 1, 1)
 
 

@@ -1,9 +1,6 @@
 """Distillation: teachers are asked once, rightly, by any number of processes; and students learn from them."""
 
 import json
-import signal
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import command, faces_table, inside, run_training, write_faces
-from helpers import EXACT, STAGES, lines
+from helpers import EXACT, STAGES, kill_after, lines
 from PIL import Image
 from safetensors.torch import load_file
 from test_distributed import finish, start, torchrun
@@ -134,14 +131,7 @@ def test_resume_is_bitwise_and_asks_nobody_again(config, teacher, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "1 teachers answer to 260 faces" in done.stderr
     config = replace(config, out=tmp_path / "cut", checkpoint_minutes=1e-5)
-    child = subprocess.Popen(command(config), stderr=subprocess.DEVNULL)
-    log = tmp_path / "cut" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= 5) and child.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    kill_after(5, config)
     own.unlink()
     done = run_training(replace(config, resume=True))
     assert done.returncode == 0 and "teachers answer" not in done.stderr, done.stderr

@@ -2,17 +2,14 @@
 
 import json
 import os
-import signal
-import subprocess
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import command, inside, run_training, write_faces
-from helpers import EXACT, STAGES, lines
+from conftest import inside, run_training, write_faces
+from helpers import EXACT, STAGES, kill_after, lines
 from safetensors.torch import load_file
 
 from pfvit.config import Gan, Train
@@ -56,14 +53,7 @@ def test_golden_losses_of_twenty_steps(stage, made_up, tmp_path):
 def test_resume_after_kill_is_bitwise_the_unbroken_run(stage, made_up, tmp_path):
     start(stage, made_up, tmp_path / "whole")
     config = replace(RUNS[stage], data=(made_up,), out=tmp_path / "cut", checkpoint_minutes=1e-5)
-    child = subprocess.Popen(command(config), stderr=subprocess.DEVNULL)
-    log = tmp_path / "cut" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= 7) and child.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    kill_after(7, config)
     _, record = checkpoint.load(tmp_path / "cut")
     assert 0 < record["step"] < 20, "killed too late to test anything"
     done = run_training(replace(config, resume=True))

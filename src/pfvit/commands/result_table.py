@@ -25,10 +25,8 @@ from pfvit.utils.files import atomic_write, cannot_write, lock, remove
 from pfvit.utils.text import utf8
 
 ROWS_AT_A_TIME = 4096
-#: Columns before the probabilities, with their Parquet type.
-COLUMNS = {
-    "source": "utf8",
-    "face": "int32",
+#: What every table of faces says of a face, with the columns' Parquet types.
+OF_A_FACE = {
     "left": "int32",
     "top": "int32",
     "width": "int32",
@@ -37,8 +35,9 @@ COLUMNS = {
     "emotion": "utf8",
     "unsure": "bool",
     "entropy": "float32",
-    "error": "utf8",
 }
+#: Columns before the probabilities.
+COLUMNS = {"source": "utf8", "face": "int32", **OF_A_FACE, "error": "utf8"}
 
 
 #: Columns of `pfvit predict --movement`: see `pfvit.inference.movement.Movement`.

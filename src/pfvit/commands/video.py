@@ -15,7 +15,7 @@ from av.packet import Packet
 from rich.progress import TextColumn
 
 from pfvit.commands.output_files import make_folder, save, stem_of
-from pfvit.commands.result_table import Table
+from pfvit.commands.result_table import OF_A_FACE, Table
 from pfvit.config import Video
 from pfvit.detection.base import Face
 from pfvit.errors import InputError
@@ -29,19 +29,7 @@ from pfvit.video.io import VideoFrame, VideoReader, VideoWriter, suffix_for
 from pfvit.video.timeline import COLOURS, Timeline
 from pfvit.video.tracking import Tracker, between
 
-COLUMNS = {
-    "frame": "int64",
-    "time": "float64",
-    "person": "int32",
-    "left": "int32",
-    "top": "int32",
-    "width": "int32",
-    "height": "int32",
-    "score": "float32",
-    "emotion": "utf8",
-    "unsure": "bool",
-    "entropy": "float32",
-}
+COLUMNS = {"frame": "int64", "time": "float64", "person": "int32", **OF_A_FACE}
 #: Frames decoded in a thread while the model works.
 DECODED_AHEAD = 4
 #: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for.
