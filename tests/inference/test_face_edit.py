@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pfvit.detection.alignment import Frame, cut
 from pfvit.inference.drawn_change import TAKE_OVER, drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
+from pfvit.inference.face_edit import NEARLY, FaceChange, apply_change, movement_change, paste_back, squares_over
 from pfvit.inference.optical_flow import bend, flow_between
 
 
@@ -22,6 +22,24 @@ def change_of(flow: np.ndarray | None = None, light: np.ndarray | None = None) -
     dark = np.zeros((size, size, 1), np.float32)
     light = dark if light is None else light.astype(np.float32)
     return FaceChange(still if flow is None else flow, still, np.ones((size, size), np.float32), light)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 17), (40, 33)])
+def test_squares_cover_every_cell_once_and_stay_close_to_the_flow(rows: int, columns: int):
+    y, x = np.mgrid[: rows + 1, : columns + 1].astype(np.float32)
+    bump = 6 * np.exp(-((y - 12) ** 2 + (x - 9) ** 2) / 8)  # steep in the middle, nearly straight outside
+    flow = np.stack([0.3 * x + bump, 0.1 * y - bump], axis=2)
+    covered, used = np.zeros((rows, columns), int), 0
+    for side, tops, lefts in squares_over(flow):
+        used += len(tops)
+        for top, left in zip(tops, lefts, strict=True):
+            covered[top : top + side, left : left + side] += 1
+            middle = top + side // 2, left + side // 2
+            ends = flow[[top, top, top + side, top + side], [left, left + side, left, left + side]]
+            if side > 1:
+                assert np.abs(flow[middle] - ends.mean(0)).max() < NEARLY
+    assert (covered == 1).all()
+    assert used <= rows * columns * (0.6 if rows > 1 else 1)
 
 
 def test_light_by_hand():

@@ -1,5 +1,6 @@
 """Pictures and tables out: names that overwrite nothing they should not, and files that are whole or not there."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,7 @@ def save(picture: Image.Image | np.ndarray, path: Path, metadata: Metadata | Non
 
     EXIF loses its orientation, as pixels are upright. A mark says that it was made here (`sources.is_output`).
     """
+    # Photos have few repetitions to search for: a third of the time for files 3 to 20% larger (Z_RLE).
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     kept = metadata or Metadata()
     if (alpha := kept.alpha) is not None and alpha.shape == (image.height, image.width):
@@ -107,7 +109,7 @@ def save(picture: Image.Image | np.ndarray, path: Path, metadata: Metadata | Non
     mark = PngInfo()
     mark.add_text(*OUTPUT_MARK)
     with atomic_write(path) as new:
-        image.save(new, "PNG", pnginfo=mark, **kept.save_options())
+        image.save(new, "PNG", pnginfo=mark, compress_type=zlib.Z_RLE, **kept.save_options())
 
 
 def with_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:

@@ -11,6 +11,7 @@ could not close an open mouth: between the lips it would read the teeth.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +32,12 @@ KNOTS = 112
 SMALL_SIDE = 48  # pixels: smaller faces have a knot at every pixel, larger ones at least at every second
 #: Flows below so many pixels move nothing that could be seen.
 LEAST_FLOW = 0.02
+#: Sides, in cells between knots, of the squares that are read at once.
+SQUARES = (8, 4, 2, 1)
+#: A square of several cells may read so many pixels beside the flow.
+NEARLY = 0.15
+#: So many widths of the cut from the lip line, only one of the two flows shows.
+CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
 #: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
@@ -113,12 +120,13 @@ def _applied(
     if window.empty:
         return out
     moved = window.pixels()
-    upper, lower = base + split, base - split
-    _move(moved, window.source, knots, upper, window.reach)
-    box = _cells_that_move(split)
-    if box is not None:
-        mouth = _mouth(window, moved, knots, lower, at_knots(change.height), box, float(np.hypot(*axes[:, 1])))
-        moved.paste(mouth, (box[0] * knots.step, box[1] * knots.step))
+    # How far above the lip line, in widths of the cut.
+    above = at_knots(change.height) * np.float32(float(np.hypot(*axes[:, 1])) / EDGE)
+    parted = _cells_with(_moves(split))
+    upper = _cells_with(_moves(base + split)) & ~(parted & ~_cells_with(above > -CLEAR))
+    lower = parted & _cells_with(above < CLEAR)
+    _move(moved, window, base + split, upper)
+    _move(moved, window, base - split, lower, above)
     window.write(out, _lit(np.asarray(moved), _light(change.light, knots, axes, origin, fade)))
     return out
 
@@ -202,65 +210,87 @@ def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knot
     return _Knots(int(left), int(top), step, max(1, -(-(right - left) // step)), max(1, -(-(bottom - top) // step)))
 
 
-def _cells_that_move(flow: Array) -> tuple[int, int, int, int] | None:
-    """Return the box of cells (left, top, right, bottom) at whose corners a flow [rows + 1, columns + 1, 2] moves."""
-    moving = np.abs(flow).max(2) > LEAST_FLOW
-    if not moving.any():
+def _moves(flow: Array) -> NDArray[np.bool_]:
+    """Say for each knot whether a flow [rows + 1, columns + 1, 2] moves it."""
+    return np.abs(flow).max(2) > LEAST_FLOW
+
+
+def _cells_with(knots: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Say for each cell, [rows, columns], whether one of the knots at its corners is true."""
+    return knots[:-1, :-1] | knots[1:, :-1] | knots[1:, 1:] | knots[:-1, 1:]
+
+
+def _box_of(cells: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """Return the box (left, top, right, bottom) around the cells that are true; None if there are none."""
+    if not cells.any():
         return None
-    rows, columns = np.flatnonzero(moving.any(1)), np.flatnonzero(moving.any(0))
-    high, wide = moving.shape
-    return (
-        max(0, int(columns[0]) - 1), max(0, int(rows[0]) - 1),
-        min(wide - 1, int(columns[-1]) + 1), min(high - 1, int(rows[-1]) + 1),
-    )  # fmt: skip
+    rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _move(target: Image.Image, source: Image.Image, knots: _Knots, flow: Array, reach: int) -> None:
-    """Write into `target` what a flow [rows + 1, columns + 1, 2], in pixels, reads from `source`; still cells stay."""
-    box = _cells_that_move(flow)
+def _move(
+    target: Image.Image, window: _Window, flow: Array, cells: NDArray[np.bool_], above: Array | None = None
+) -> None:
+    """Write into `target` what a flow [rows + 1, columns + 1, 2], in pixels, reads in these cells and those among them.
+
+    With `above`, [rows + 1, columns + 1], what lies above the lip line stays as it is in `target`.
+    """
+    box = _box_of(cells)
     if box is None:
         return
-    moved = _read(source, knots, flow, reach, box)
-    target.paste(moved, (box[0] * knots.step, box[1] * knots.step))
+    left, top, right, bottom = (value * window.knots.step for value in box)
+    read = _read(window, flow, box)
+    if above is not None:
+        there = _between_knots(above[box[1] : box[3] + 1, box[0] : box[2] + 1], read.size)
+        share = (np.float32(1) / (np.float32(1) + np.exp(-there.clip(-20, 20))))[..., None]
+        stays = np.asarray(target.crop((left, top, right, bottom))).astype(np.float32)
+        below = np.asarray(read)
+        read = Image.fromarray(np.rint(below + share * (stays - below)).astype(np.uint8))
+    target.paste(read, (left, top))
 
 
-def _read(source: Image.Image, knots: _Knots, flow: Array, reach: int, box: tuple[int, int, int, int]) -> Image.Image:
-    """Return the cells of `box` as a flow reads them from a source that starts `reach` pixels before the knots."""
+def _read(window: _Window, flow: Array, box: tuple[int, int, int, int]) -> Image.Image:
+    """Return the cells of `box` as a flow [rows + 1, columns + 1, 2], in pixels, reads them."""
     left, top, right, bottom = box
-    step = knots.step
-    flow = np.where(np.abs(flow).max(2, keepdims=True) > LEAST_FLOW, flow, 0)
-    x = np.arange(left, right + 1) * step + flow[top : bottom + 1, left : right + 1, 0] + reach
-    y = np.arange(top, bottom + 1)[:, None] * step + flow[top : bottom + 1, left : right + 1, 1] + reach
-    places = np.stack([x, y], axis=2)
-    # Each cell is read from a quadrilateral, given by its corners: upper left, lower left, lower right, upper right.
-    corners = [places[:-1, :-1], places[1:, :-1], places[1:, 1:], places[:-1, 1:]]
-    quads = np.concatenate(corners, axis=2).reshape(-1, 8).tolist()
-    columns = right - left
-    cells = [
-        ((k % columns * step, k // columns * step, (k % columns + 1) * step, (k // columns + 1) * step), quad)
-        for k, quad in enumerate(quads)
-    ]
-    size = columns * step, (bottom - top) * step
-    return source.transform(size, Image.Transform.MESH, cells, Image.Resampling.BICUBIC)
+    step = window.knots.step
+    flow = flow[top : bottom + 1, left : right + 1]
+    flow = np.where(_moves(flow)[..., None], flow, 0)
+    y, x = np.mgrid[: bottom - top + 1, : right - left + 1]
+    places = np.stack([x + left, y + top], axis=2) * step + flow + window.reach
+    # Each square is read from a quadrilateral, given by its corners: upper left, lower left, lower right, upper right.
+    squares = []
+    for side, rows, columns in squares_over(flow):
+        corners = [(rows, columns), (rows + side, columns), (rows + side, columns + side), (rows, columns + side)]
+        quads = np.concatenate([places[corner] for corner in corners], axis=1).tolist()
+        start = np.stack([columns, rows], axis=1) * step
+        squares += list(zip(np.concatenate([start, start + side * step], axis=1).tolist(), quads, strict=True))
+    size = (right - left) * step, (bottom - top) * step
+    return window.source.transform(size, Image.Transform.MESH, squares, Image.Resampling.BICUBIC)
 
 
-def _mouth(
-    window: _Window,
-    moved: Image.Image,
-    knots: _Knots,
-    lower: Array,
-    height: Array,
-    box: tuple[int, int, int, int],
-    side: float,
-) -> Image.Image:
-    """Return the cells around the mouth: above the lip line as moved already, below it as the lower flow reads them."""
-    left, top, right, bottom = (value * knots.step for value in box)
-    upper = np.asarray(moved.crop((left, top, right, bottom)))
-    below = np.asarray(_read(window.source, knots, lower, window.reach, box))
-    near = height[box[1] : box[3] + 1, box[0] : box[2] + 1]
-    above = _between_knots(near, (right - left, bottom - top)) * np.float32(side / EDGE)
-    share = (np.float32(1) / (np.float32(1) + np.exp(-above.clip(-20, 20))))[..., None]
-    return Image.fromarray(np.rint(below + share * (upper.astype(np.float32) - below)).astype(np.uint8))
+def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+    """Cover the cells of a flow [rows + 1, columns + 1, 2] by squares: their side in cells, first rows and columns.
+
+    Squares of several cells save most of the time, and are taken where the flow inside is close to what lies between
+    their corners.
+    """
+    rows, columns = flow.shape[0] - 1, flow.shape[1] - 1
+    free = np.ones((rows, columns), bool)
+    for side in SQUARES:
+        down, across = rows // side, columns // side
+        if not down or not across:
+            continue
+        inside = np.lib.stride_tricks.sliding_window_view(flow, (side + 1, side + 1), (0, 1))[::side, ::side]
+        whole = free[: down * side, : across * side].reshape(down, side, across, side).all((1, 3))
+        if side > 1:
+            share = np.linspace(0, 1, side + 1, dtype=np.float32)
+            edges = inside[..., 0, :], inside[..., -1, :]
+            ends = [edge[..., :1] * (1 - share) + edge[..., -1:] * share for edge in edges]
+            between = ends[0][..., None, :] * (1 - share[:, None]) + ends[1][..., None, :] * share[:, None]
+            whole &= np.abs(inside - between).max((2, 3, 4)) < NEARLY
+        row, column = np.nonzero(whole)
+        free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
+        yield side, row * side, column * side
 
 
 def _between_knots(values: Array, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC) -> Array:
