@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTO  ?= assets/astronaut.jpg
 
-.PHONY: demo test check attack docs install install-dev clean
+.PHONY: demo test check coverage attack docs install install-dev clean
 
 demo: $(VENV)/light
 	$(BIN)/pfvit predict $(PHOTO) --picture out
@@ -20,6 +20,10 @@ test: $(VENV)/dev
 
 check: $(VENV)/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+coverage: $(VENV)/dev
+	scripts/browser
+	PATH="$(CURDIR)/$(BIN):$$PATH" pytest --numprocesses 2 --dist loadscope --cov --cov-report=term
 
 attack: $(VENV)/dev
 	$(BIN)/python benchmarks/attack.py
