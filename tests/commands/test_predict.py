@@ -22,6 +22,7 @@ from pfvit import InputError, Reader
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
+from pfvit.inference.affect import affect_of
 
 HAPPY = fake_weights.CENTRES[EIGHT.index("happiness")]
 
@@ -47,6 +48,20 @@ def predict(capsys, *words, whole: bool = True) -> tuple[int, list[dict], str]:
     status = main(["predict", *map(str, words), "--json", *(["--whole"] if whole else [])])
     said = capsys.readouterr()
     return status, [json.loads(line) for line in said.out.splitlines()], said.err
+
+
+def test_valence_and_arousal_are_written_where_they_are_asked_for(faces, weights, tmp_path, capsys):
+    status, found, _ = predict(capsys, faces, "--weights", weights, "--affect")
+    assert status == 0
+    for face in found:
+        assert (face["valence"], face["arousal"]) == pytest.approx(affect_of(face["probabilities"]), abs=1e-3)
+    happy = next(face for face in found if face["emotion"] == "happiness")
+    assert happy["valence"] > 0.3
+    table = tmp_path / "table.parquet"
+    words = ["predict", str(faces), "--whole", "--affect", "--output", str(table), "--weights", str(weights)]
+    assert main(words) == 0
+    assert pq.read_table(table)["valence"].to_pylist() == pytest.approx([face["valence"] for face in found])
+    assert "valence" not in predict(capsys, faces, "--weights", weights)[1][0]
 
 
 def test_one_json_object_per_face_and_line(faces, weights, capsys):

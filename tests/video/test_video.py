@@ -22,7 +22,10 @@ from PIL import Image
 
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
+from pfvit.emotions import EIGHT
+from pfvit.inference.affect import affect_of
 from pfvit.inference.reader import Reader
+from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader
 from pfvit.video.timeline import BINS, Timeline
 from pfvit.video.tracking import MEMORY, Tracker, between
@@ -115,6 +118,27 @@ def test_a_face_is_followed_in_every_frame(astronaut, weights, tmp_path):
     assert not np.allclose(drawn[3], frame_of(astronaut, 6), atol=40), "a box is drawn"
 
 
+def test_with_a_baseline_the_film_is_read_twice_and_written_once(astronaut, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("pfvit.video.baseline.LEAST_NEUTRAL", 0)  # these weights do not find this face calm
+    source = film(tmp_path / "walk.mp4", moving(astronaut, 14), sound=True)
+    assert video(source, tmp_path / "plain", weights, "--smoothing", 0) == 0
+    assert video(source, tmp_path / "out", weights, "--baseline", "--affect", "--smoothing", 0) == 0
+    plain, rows = rows_of(tmp_path / "plain"), rows_of(tmp_path / "out")
+    assert [row["frame"] for row in rows] == [row["frame"] for row in plain]
+    shares = [np.array([float(row[name]) for name in EIGHT]) for row in plain]
+    baseline = Baseline(EIGHT)
+    for share in shares:
+        baseline.add(1, share)
+    for row, share in zip(rows, shares, strict=True):
+        written = [float(row[name]) for name in EIGHT]
+        assert written == pytest.approx(baseline.correct(1, share), abs=0.02)  # tables are rounded
+        assert float(row["valence"]) == pytest.approx(
+            affect_of(dict(zip(EIGHT, written, strict=True))).valence, abs=1e-3
+        )
+    assert baseline.of(1).any()
+    assert video("webcam", tmp_path / "live", weights, "--baseline") == 2
+
+
 def test_uneven_times_are_kept(astronaut, weights, tmp_path):
     times = [0, 0.05, 0.3, 0.31, 0.9, 1.0, 1.6]
     source = film(tmp_path / "v.mkv", [frame_of(astronaut, 30)] * 7, times)
@@ -150,7 +174,7 @@ def test_few_frames_a_second_and_pauses_are_one_person_in_every_frame(times, eve
 
 
 def test_frames_between_two_detections_stay_few_in_memory(astronaut, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfvit.commands.video.WAITING", 2 * WIDE * HIGH * 3)
+    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", 2 * WIDE * HIGH * 3)
     detected = []
     detect = Reader(weights).detector.detect
 

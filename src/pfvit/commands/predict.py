@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
-from pfvit.commands.result_table import MOVEMENT, Records, rows_of
+from pfvit.commands.result_table import AFFECT, MOVEMENT, Records, rows_of
 from pfvit.config import Predict
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading, prepare
@@ -37,8 +37,13 @@ def predict(config: Predict) -> int:
         "whole": config.whole,
         "min_score": config.min_score,
         "movement": config.movement,
+        "affect": config.affect,
     }
-    columns = dict.fromkeys(reader.recogniser.labels, "float32") | (MOVEMENT if config.movement else {})
+    columns = (
+        dict.fromkeys(reader.recogniser.labels, "float32")
+        | (AFFECT if config.affect else {})
+        | (MOVEMENT if config.movement else {})
+    )
     with Records(config.output, columns, config.resume, settings) as records:
         return answer(config, inputs, reader, records)
 
@@ -52,7 +57,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
         if config.movement:
             prepare(faces, strength=0)  # all faces of the picture at once
-        rows = rows_of(result, faces, config.movement) if config.json or records is not None else []
+        rows = rows_of(result, faces, config.movement, config.affect) if config.json or records is not None else []
         if records is not None:
             records.write(rows)
         if config.json:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from pfvit.config.checks import flag
 from pfvit.data import parquet
 from pfvit.errors import InputError
+from pfvit.inference.affect import Affect
 from pfvit.inference.movement import Movement
 from pfvit.inference.reader import Result
 from pfvit.inference.reading import Reading
@@ -40,6 +41,8 @@ OF_A_FACE = {
 COLUMNS = {"source": "utf8", "face": "int32", **OF_A_FACE, "error": "utf8"}
 
 
+#: Columns of `--affect`: see `pfvit.inference.affect.Affect`.
+AFFECT = dict.fromkeys(Affect._fields, "float32")
 #: Columns of `pfvit predict --movement`: see `pfvit.inference.movement.Movement`.
 MOVEMENT = {f"movement_{name}": "float32" for name in Movement._fields}
 #: Spreadsheets take a text that begins so for a formula.
@@ -213,8 +216,10 @@ class Records(Table):
             raise InputError(f"{self.part} was begun with another {', '.join(differ)}: give the same, or delete it")
 
 
-def rows_of(result: Result, faces: Sequence[Reading], movement: bool = False) -> list[dict[str, object]]:
+def rows_of(
+    result: Result, faces: Sequence[Reading], movement: bool = False, affect: bool = False
+) -> list[dict[str, object]]:
     """Return what is said of a picture: an object per face, or one that names a picture without, or what is wrong."""
     if result.problem is not None:
         return [{"source": result.source, "error": utf8(str(result.problem))}]
-    return [face.to_dict(movement) for face in faces] or [{"source": result.source}]
+    return [face.to_dict(movement, affect) for face in faces] or [{"source": result.source}]

@@ -116,6 +116,8 @@ class Predict:
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
     movement: bool = False
     """Also say how far brows, lids and mouth are from where they are in the face's own poker face."""
+    affect: bool = False
+    """Also write an index of valence and arousal, computed from the probabilities."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
     look: Look = "normal"
@@ -197,6 +199,10 @@ class Video:
     """Seconds over which a person's probabilities are smoothed; 0: not at all."""
     min_score: float = 0.7
     """Leave out faces that the detector is less sure of, from 0 to 1."""
+    affect: bool = False
+    """Also write an index of valence and arousal, computed from the probabilities."""
+    baseline: bool = False
+    """Read the video twice, and take each person's calmest frames for neutral: some faces look sad or angry at rest."""
     seconds: float | None = None
     """Stop after so many seconds of video."""
     weights: Path | None = None

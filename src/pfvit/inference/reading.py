@@ -14,6 +14,7 @@ from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
+from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
 from pfvit.inference.generator import FaceGenerator, trust_of
@@ -168,12 +169,26 @@ class Reading:
             corners = np.stack([place.real, place.imag], axis=1) + 0.5
         return measure_movement(movement_change(self._maps[0]), corners)
 
-    def to_dict(self, movement: bool = False) -> dict[str, object]:
-        """Return what `pfvit predict --json` prints, as plain numbers and text; with `movement`, `movement` too.
+    @property
+    def affect(self) -> Affect | None:
+        """An index of valence and arousal, -1 to 1 each, from the probabilities; None for other names than the eight.
 
-        It is {region: shares of the distance between the eyes}, or None for faces that the photo model does not see.
+        It is not a measurement: see `pfvit.inference.affect`.
         """
-        regions = self.movement._asdict() if movement and self.movement is not None else None
+        return affect_of(self.probabilities)
+
+    def to_dict(self, movement: bool = False, affect: bool = False) -> dict[str, object]:
+        """Return what `pfvit predict --json` prints, as plain numbers and text.
+
+        With `movement`, `movement` too: {region: shares of the distance between the eyes}, or None for faces that the
+        photo model does not see. With `affect`, `valence` and `arousal` too, from -1 to 1; None for other emotions.
+        """
+        more: dict[str, object] = {}
+        if affect:
+            index = self.affect
+            more |= dict.fromkeys(Affect._fields) if index is None else _rounded(index._asdict())
+        if movement:
+            more["movement"] = None if self.movement is None else _rounded(self.movement._asdict())
         return {
             "source": self.source,
             "face": self.face,
@@ -184,9 +199,7 @@ class Reading:
             "unsure": self.unsure,
             "entropy": round(self.entropy, 4),
             "probabilities": {name: round(share, 6) for name, share in self.probabilities.items()},
-            **(
-                {"movement": regions and {name: round(share, 4) for name, share in regions.items()}} if movement else {}
-            ),
+            **more,
         }
 
     def to_pil(self) -> Image.Image:
@@ -256,6 +269,10 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
         for share in (0.0, float(strength)):
             for reading, face in zip(drawn, generator.generate(emotion, residue, share), strict=True):
                 reading.drawings[share] = face
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
 
 
 def _check_strength(strength: float) -> None:

@@ -47,13 +47,18 @@ class VideoFrame(NamedTuple):
     """uint8 [height, width, 3], RGB, upright, of square pixels."""
 
 
+def is_live(source: str) -> bool:
+    """Say whether a source is a webcam rather than a file."""
+    return source == WEBCAM or source.startswith(f"{WEBCAM}:")
+
+
 class VideoReader:
     """A video file or a webcam, open; `frames` yields its frames, and its sound if asked to."""
 
     def __init__(self, source: str):
         """Open a file, or `webcam`, `webcam:NUMBER`, `webcam:NAME`; InputError if it cannot be, or has no video."""
         self.source = source
-        self.live = source == WEBCAM or source.startswith(f"{WEBCAM}:")
+        self.live = is_live(source)
         self.container = _open_webcam(source) if self.live else _open_file(source)
         streams = [s for s in self.container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
         if not streams:

@@ -1,0 +1,104 @@
+"""The frames of a video with the faces in them, each with the number of its person.
+
+Faces are detected in every few frames; in between they are placed on the straight way from one detection to the next,
+so that a box never lags behind its face.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from av.packet import Packet
+
+from pfvit.config import Video
+from pfvit.detection.base import Face
+from pfvit.inference.reader import Reader, crop_faces
+from pfvit.inference.reading import Reading
+from pfvit.utils.prefetch import prefetch
+from pfvit.video.io import VideoFrame, VideoReader
+from pfvit.video.tracking import Tracker, between
+
+#: Frames decoded in a thread while the model works.
+DECODED_AHEAD = 4
+#: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for.
+WAITING = 256_000_000
+
+
+class TrackedFrame(NamedTuple):
+    """A frame, the faces in it, and the number of each face's person."""
+
+    frame: VideoFrame
+    faces: list[Face]
+    persons: list[int]
+
+
+class TrackedFrames:
+    """One video, to be gone through once."""
+
+    def __init__(self, config: Video, source: VideoReader, reader: Reader, tracker: Tracker):
+        self.config, self.source, self.reader, self.tracker = config, source, reader, tracker
+
+    def runs(
+        self, begin: Callable[[VideoFrame], None] | None = None, sound: Callable[[Packet], None] | None = None
+    ) -> Iterator[list[TrackedFrame]]:
+        """Yield the frames with the faces in them, in runs that end with a detection.
+
+        `begin` is called with the first frame; `sound`, if given, with the sound between frames, after `begin`.
+        """
+        before: TrackedFrame | None = None  # faces are detected in the first frame, so none comes before a detection
+        waiting: list[VideoFrame] = []
+        size = 0
+        for frame in self._frames(begin, sound):
+            waiting.append(frame)
+            size += frame.image.nbytes
+            if frame.number % self.config.every == 0 or size > WAITING:
+                now = self._detect(frame)
+                yield self._filled(before or now, now, waiting[:-1])
+                before, waiting, size = now, [], 0
+        if waiting and before:
+            yield self._filled(before, self._detect(waiting[-1]), waiting[:-1])
+
+    def read(self, run: list[TrackedFrame]) -> list[list[Reading]]:
+        """Recognise the faces of some frames together."""
+        found = [crop_faces(one.frame.image, one.faces) for one in run]
+        return self.reader.read_found(found, [self.config.path] * len(run))
+
+    def _frames(
+        self, begin: Callable[[VideoFrame], None] | None, sound: Callable[[Packet], None] | None
+    ) -> Iterator[VideoFrame]:
+        items = self.source.frames(sound=sound is not None)
+        early: list[Packet] = []  # sound before the first frame: what is written needs that frame's size first
+        begun = False
+        for item in items if self.source.live else prefetch(items, DECODED_AHEAD):
+            if isinstance(item, VideoFrame):
+                if self.config.seconds is not None and item.time >= self.config.seconds:
+                    return
+                if not begun and begin is not None:
+                    begin(item)
+                begun = True
+                yield item
+            else:
+                early.append(item)
+            if begun and sound is not None:
+                for packet in early:
+                    sound(packet)
+                early.clear()
+
+    def _detect(self, frame: VideoFrame) -> TrackedFrame:
+        faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.config.min_score]
+        return TrackedFrame(frame, faces, self.tracker.assign(faces, frame.time))
+
+    def _filled(self, before: TrackedFrame, now: TrackedFrame, frames: list[VideoFrame]) -> list[TrackedFrame]:
+        """Place faces in the frames between two detections; a face of one alone is placed in the nearer half."""
+        tracked = []
+        first = dict(zip(before.persons, before.faces, strict=True))
+        second = dict(zip(now.persons, now.faces, strict=True))
+        for frame in frames:
+            share = (frame.time - before.frame.time) / (now.frame.time - before.frame.time)
+            nearer = first if share < 0.5 else second
+            placed = {
+                person: between(first[person], second[person], share) if person in first and person in second else face
+                for person, face in [*first.items(), *second.items()]
+                if person in nearer
+            }
+            tracked.append(TrackedFrame(frame, list(placed.values()), list(placed)))
+        return [*tracked, now]
