@@ -1,6 +1,7 @@
 """`pfvit evaluate`: measure recognition and poker faces on labelled faces."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.table import Table
 from pfvit.config import Evaluate
 from pfvit.evaluation import cross_dataset, measure
 from pfvit.inference import network
+from pfvit.inference.generator import FaceGenerator
 from pfvit.utils.console import emit, show
 
 
@@ -15,7 +17,7 @@ def evaluate(config: Evaluate) -> int:
     """Measure, and print the figures; return the exit status: 1 if rows could not be read."""
     if config.cross:
         return across(config)
-    report, unreadable = measure.evaluate(config)
+    report, unreadable = measure.evaluate(config, opened(config.weights))
     if config.json:
         emit(json.dumps(report))
     else:
@@ -29,7 +31,8 @@ def across(config: Evaluate) -> int:
     sets = [cross_dataset.test_set(path) for path in config.data]
     reports, unreadable = [], 0
     for path in config.cross:
-        recogniser = network.open_answering(path)
+        run = opened(path)
+        recogniser = network.open_answering(path) if run is None else run.recogniser
         for data in sets:
             report, damaged = cross_dataset.compare(
                 recogniser, data, config.order, config.clean, merge, config.batch, config.majority_alone
@@ -41,6 +44,15 @@ def across(config: Evaluate) -> int:
     else:
         show(*cross_dataset.tables(reports))
     return 1 if unreadable else 0
+
+
+def opened(weights: Path | None) -> FaceGenerator | None:
+    """Open a training run; None for weight files, which need no torch."""
+    if weights is None or not network.is_run(weights):
+        return None
+    from pfvit.export.opened import open_run
+
+    return open_run(weights)
 
 
 def print_report(report: dict[str, Any]) -> None:

@@ -41,10 +41,11 @@ class Evaluate:
     """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
     test part, or else the validation part."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
+    """A recogniser .onnx (its generator is looked for beside it), a run folder of `pfvit train` or one of its
+    checkpoints; the shipped weights if not given."""
     cross: tuple[Path, ...] = ()
-    """Recognisers for a table of each on each of --data, which are then data sets of their own: train on one, test on
-    another. Only recognition is measured, over the emotions that both sides distinguish."""
+    """Recognisers or run folders for a table of each on each of --data, which are then data sets of their own: train on
+    one, test on another. Only recognition is measured, over the emotions that both sides distinguish."""
     merge: tuple[str, ...] = ()
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
     judge: Path | None = None
