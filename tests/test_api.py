@@ -5,12 +5,14 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import inside, write_faces
 from helpers import lines
 
 import pfvit
 from pfvit.config import Evaluate
+from pfvit.emotions import EIGHT
 from pfvit.errors import UsageError
 
 SMALL = {"batch": 16, "epochs": 1.0, "log_every": 1, "hardware": {"precision": "32", "threads": 1}}
@@ -89,3 +91,26 @@ def test_what_is_no_run_is_named(tmp_path, few):
         pfvit.evaluate(tmp_path, few)
     with pytest.raises(pfvit.InputError, match=r"gone\.safetensors is not there"):
         pfvit.evaluate(tmp_path / "gone.safetensors", few)
+
+
+def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
+    """The same with both stages' runs; the labels that the probe is fitted to are the classes."""
+    held_out = write_faces(tmp_path / "test.parquet", 60, seed=3)
+    words = ("pretrain", "nano", "--data", few, "--out", tmp_path / "one", "--batch", 16, "--epochs", 0.4)
+    assert inside(capsys, *words).returncode == 0
+    fitted_to = write_faces(tmp_path / "fit.parquet", 200, seed=4)
+    for weights in (tmp_path / "one", run):
+        report = pfvit.evaluate(weights, held_out, probe=fitted_to)
+        assert (report["n"], report["fitted"]) == (60, 200) and set(report["labels"]) == set(EIGHT)
+        assert 0.25 < report["war"] <= 1 and "poker" not in report, "chance is one in eight"
+        seen = pfvit.evaluate(weights, fitted_to, probe=fitted_to)
+        assert seen["war"] >= report["war"], "it was fitted to these"
+    done = inside(capsys, "evaluate", "--weights", run, "--data", held_out, "--probe", fitted_to)
+    assert done.returncode == 0 and "linear probe, fitted to 200 faces of fit.parquet" in done.stdout
+    with pytest.raises(pfvit.InputError, match="those of `pfvit train` can be measured"):
+        pfvit.evaluate(tmp_path / "one", held_out)
+    with pytest.raises(UsageError, match="--probe measures a linear classifier"):
+        pfvit.evaluate(run, held_out, probe=few, robustness=True)
+    pq.write_table(pq.read_table(few).slice(0, 1), tmp_path / "one.parquet")
+    with pytest.raises(UsageError, match="--probe has faces of 1 classes"):
+        pfvit.evaluate(run, held_out, probe=tmp_path / "one.parquet")

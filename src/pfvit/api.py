@@ -48,6 +48,7 @@ def evaluate(
     weights: str | Path | None,
     data: Paths,
     *,
+    probe: Paths = (),
     judge: str | Path | None = None,
     order: str | Iterable[str] = (),
     protocol: Protocol | Iterable[Protocol] = "clean",
@@ -62,17 +63,21 @@ def evaluate(
     `weights` is a run folder of `pfvit train` or one of its checkpoints, an exported .onnx, or None for the weights
     that ship. `data` are Parquet files, folders or CSV lists with labels; of a folder with parts the test part, or else
     the validation part. The others are the fields of `pfvit.config.Evaluate`: `faces=False` measures recognition alone,
-    `order` says what numbers mean, `figures` is a folder for pictures. Rows that cannot be read are named on standard
+    `order` says what numbers mean, `figures` is a folder for pictures, `probe` are labelled faces to fit a linear
+    probe to. Rows that cannot be read are named on standard
     error and counted in `left_out`.
 
     Raises InputError if there is nothing to measure, UsageError for settings that make no sense.
     """
     from pfvit.evaluation import measure
+    from pfvit.evaluation.probe import linear_probe
     from pfvit.inference import network
+    from pfvit.inference.generator import FaceGenerator
 
     config = Evaluate(
         data=_paths(data),
         weights=_path(weights),
+        probe=_paths(probe),
         judge=_path(judge),
         order=_words(order),
         protocol=_words(protocol),
@@ -86,9 +91,11 @@ def evaluate(
     if config.weights is not None and network.is_run(config.weights):
         from pfvit.export.opened import open_run
 
-        opened = open_run(config.weights)
-    report, _ = measure.evaluate(config, opened)
-    return report
+        opened = open_run(config.weights, encoder_alone=bool(config.probe))
+    if config.probe:
+        encoder = FaceGenerator(network.open_recogniser(config.weights)) if opened is None else opened
+        return linear_probe(config, encoder)[0]
+    return measure.evaluate(config, opened)[0]
 
 
 def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:

@@ -48,6 +48,9 @@ class Evaluate:
     one, test on another. Only recognition is measured, over the emotions that both sides distinguish."""
     merge: tuple[str, ...] = ()
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
+    probe: DataPaths = ()
+    """Labelled faces to fit a linear classifier to (scikit-learn): the encoder of --weights, which may also be a run of
+    `pfvit pretrain`, is then measured on --data by that linear probe, and its own answers are not."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: tuple[str, ...] = ()
@@ -76,6 +79,8 @@ class Evaluate:
         check_order(self)
         at_least(1, self, "batch", "shown")
         self.merged()
+        if self.probe and (self.cross or self.judge or self.robustness or self.figures):
+            raise UsageError("--probe measures a linear classifier: without --cross, --judge, --robustness, --figures")
         if {"clean", "official"} <= {*self.protocol}:
             raise UsageError("--protocol clean and official are two answers to one question: name one")
 

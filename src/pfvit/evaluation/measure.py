@@ -220,8 +220,8 @@ def recognition(
         "macro_f1": metrics.macro_f1(confusion),
         "ece": metrics.calibration_error(probabilities, truth),
         "confusion": confusion.tolist(),
-        "recall": _named(names, metrics.recalls(confusion)),
-        "f1": _named(names, metrics.f1_scores(confusion)),
+        "recall": named(names, metrics.recalls(confusion)),
+        "f1": named(names, metrics.f1_scores(confusion)),
         **robustness.unsure_figures(right, tally["probabilities, unsure"][kept]),
         "selective": robustness.selective_figures(right, tally["probabilities, reliability"][kept]),
     }
@@ -315,5 +315,6 @@ def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+def named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    """Return a figure of each class by its name; None where the class does not occur."""
     return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

@@ -12,6 +12,7 @@ from pfvit.export.graphs import FaceGraph, Preprocess, Recogniser
 from pfvit.inference.generator import FaceGenerator
 from pfvit.inference.network import Network
 from pfvit.training import checkpoint
+from pfvit.training.build import build_pfvit
 from pfvit.training.initialise import load_model
 
 
@@ -37,12 +38,19 @@ class _Session:
         return [every[name].numpy() for name in names]
 
 
-def open_run(run: Path) -> FaceGenerator:
+def open_run(run: Path, encoder_alone: bool = False) -> FaceGenerator:
     """Open the averaged weights of a run of stage two, given its folder or one of its checkpoints.
 
-    Answers are those of a plain export: temperature 1, full precision, no reliability. InputError if it is no such run.
+    Answers are those of a plain export: temperature 1, full precision, no reliability. With `encoder_alone` a run of
+    stage one is opened too; its components add up to what its encoder gives. InputError if it is no such run.
     """
-    model, record = load_model(run)
+    record = checkpoint.record_of(run)
+    if encoder_alone and record["stage"] == "pretrain":
+        tensors, _ = checkpoint.load(run)
+        model = build_pfvit(checkpoint.architecture_of(record))
+        checkpoint.load_into(model.encoder, checkpoint.part_of(tensors, "model.encoder"), "encoder", run)
+    else:
+        model, record = load_model(run)
     sizes = checkpoint.architecture_of(record)
     model.separator.prepare_export()
     preprocess = Preprocess(sizes.image_size, sizes.channels)
