@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "pfvit"
 #: Rooms (folders, and the files that lie flat) from the outside in: each may import from those below it alone; rooms
 #: on one line do not know each other. docs/architecture.md shows the same table.
 ORDER = (
-    {"__main__", "commands"},
+    {"__main__", "api", "commands"},
     {"export"},
     {"report", "training", "service"},
     {"evaluation", "batch"},
@@ -23,12 +23,12 @@ ORDER = (
     {"model", "weights", "emotions", "errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-#: The package itself gives `read`, `Reader`, what they return and their errors;
+#: The package itself gives `read`, `Reader`, what they return and their errors, `train` and `evaluate`;
 #: `__version__` may be imported by all.
-PACKAGE = {"data", "detection", "errors", "inference"}
+PACKAGE = {"api", "data", "detection", "errors", "inference"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.
 TORCH_FREE = {
-    *("batch", "config", "datasets", "detection", "emotions", "errors", "evaluation", "inference", "rendering"),
+    *("api", "batch", "config", "datasets", "detection", "emotions", "errors", "evaluation", "inference", "rendering"),
     *("report", "service", "utils", "video", "weights"),
     *(
         f"data.{name}"

@@ -58,6 +58,8 @@ def test_the_command_line_has_few_flags(verb, most, capsys):
         (("--warmup", 100), "--warmup 100 is more than --epochs 30: --lr would never be reached"),
         (("--minutes", -1), "--minutes must be more than 0, not -1.0"),
         (("--batch", 0), "--batch must be 1 or more, not 0"),
+        (("--best", "uar"), "--best uar is a figure of --validation: name faces to validate on"),
+        (("--patience", 3), "--patience waits for a figure to improve: name it with --best"),
         (("--freeze", "encoder"), "--freeze encoder needs weights to keep: --start RUN"),
     ],
 )
@@ -88,6 +90,8 @@ def test_senseless_settings_are_refused_in_a_line_before_data_are_read(words, to
         (Gan, {"batch": 0}, "gan.batch must be 1 or more, not 0"),
         (Gan, {"discriminator_start": 2.0}, "gan.discriminator_start must be from 0 to 1"),
         (Train, {"evaluate_every": 0}, "evaluate_every must be 1 or more, not 0"),
+        (Train, {"class_weights": 2.0}, "class_weights must be from 0 to 1, not 2.0"),
+        (Train, {"keep": -1}, "keep must be 0 or more, not -1"),
         (Train, {"layer_decay": 0.0}, "layer_decay must be more than 0, not 0.0"),
         (Architecture, {"patch_size": 7}, "patches of 7 px do not tile a face of"),
         (Architecture, {"heads": 5}, "model.width must be a multiple of 4 and of model.heads 5, not 192"),

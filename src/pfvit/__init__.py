@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pfvit.errors import InputError, PictureError
 
 if TYPE_CHECKING:
+    from pfvit.api import evaluate, train
     from pfvit.data.pictures import Item
     from pfvit.detection.base import Face
     from pfvit.inference.reader import Reader, Result, read
@@ -33,7 +34,9 @@ __all__ = [
     "Reading",
     "Result",
     "__version__",
+    "evaluate",
     "read",
+    "train",
 ]
 
 
@@ -44,7 +47,9 @@ _LAZY = {
     "Reader": "pfvit.inference.reader",
     "Reading": "pfvit.inference.reading",
     "Result": "pfvit.inference.reader",
+    "evaluate": "pfvit.api",
     "read": "pfvit.inference.reader",
+    "train": "pfvit.api",
 }
 
 

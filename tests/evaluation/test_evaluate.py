@@ -177,6 +177,28 @@ def test_reliability_diagram_shows_the_accuracy_of_each_bin():
     assert (np.abs(tall - 0.5) < 0.02).sum() > 20  # the bin of 0.7: one of two
 
 
+def test_of_one_face_what_can_be_measured_is_measured(tmp_path, weights, capsys):
+    path = voted(tmp_path / "one.parquet", [(flat_png(48), {"happiness": 9}, "")])
+    status, report, said = evaluate(capsys, "--data", path, "--weights", weights, "--robustness")
+    assert (status, report["n"], report["war"]) == (0, 1, 1.0) and report["poker"]["reconstruction_l1"] < 0.01
+    assert report["poker"]["emotion_probe"] is None and report["poker"]["residue_probe"] is None
+    assert "emotion_probe and residue_probe are not measured: they are fitted on every second face" in said
+    assert main(["evaluate", "--data", str(path), "--weights", str(weights)]) == 0
+    assert "emotion probe" not in capsys.readouterr().out
+
+
+def test_weights_without_neutral_have_no_poker_faces(few, tmp_path, capsys):
+    """Eight other names: what can be measured is, and why the rest cannot be is said."""
+    weights = fake_weights.write(tmp_path, "smiles", labels=json.dumps([f"kind {k}" for k in range(8)]))
+    path = tmp_path / "own.parquet"
+    table = pa.table({"image": pa.array([flat_png(16)] * 2), "label": pa.array(["kind 0", "kind 1"])})
+    pq.write_table(table, path)
+    status, report, said = evaluate(capsys, "--data", path, "--weights", weights, "--figures", tmp_path / "figures")
+    assert (status, report["war"]) == (0, 0.5) and "poker" not in report
+    assert "smiles.onnx has no class neutral, so there are no poker faces to measure or to show" in said
+    assert {one.name for one in (tmp_path / "figures").iterdir()} == {"reliability.png", "selective.png"}
+
+
 def test_the_trained_slice_is_measured(nano, made_up):
     """From faces to weights to figures: two made-up minutes of training must show in every figure."""
     done = pfvit("evaluate", "--data", made_up, "--weights", nano / "nano.onnx", "--json")

@@ -1,13 +1,15 @@
 """`pfvit evaluate`: measure recognition and poker faces on labelled faces."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from pfvit.config import Evaluate
-from pfvit.evaluation import cross_dataset, measure
+from pfvit.evaluation import cross_dataset, measure, probe
 from pfvit.inference import network
+from pfvit.inference.generator import FaceGenerator
 from pfvit.utils.console import emit, show
 
 
@@ -15,7 +17,12 @@ def evaluate(config: Evaluate) -> int:
     """Measure, and print the figures; return the exit status: 1 if rows could not be read."""
     if config.cross:
         return across(config)
-    report, unreadable = measure.evaluate(config)
+    run = opened(config.weights, encoder_alone=bool(config.probe))
+    if config.probe:
+        encoder = FaceGenerator(network.open_recogniser(config.weights)) if run is None else run
+        report, unreadable = probe.linear_probe(config, encoder)
+    else:
+        report, unreadable = measure.evaluate(config, run)
     if config.json:
         emit(json.dumps(report))
     else:
@@ -29,7 +36,8 @@ def across(config: Evaluate) -> int:
     sets = [cross_dataset.test_set(path) for path in config.data]
     reports, unreadable = [], 0
     for path in config.cross:
-        recogniser = network.open_answering(path)
+        run = opened(path)
+        recogniser = network.open_answering(path) if run is None else run.recogniser
         for data in sets:
             report, damaged = cross_dataset.compare(
                 recogniser, data, config.order, config.clean, merge, config.batch, config.majority_alone
@@ -43,6 +51,15 @@ def across(config: Evaluate) -> int:
     return 1 if unreadable else 0
 
 
+def opened(weights: Path | None, encoder_alone: bool = False) -> FaceGenerator | None:
+    """Open a training run; None for weight files, which need no torch."""
+    if weights is None or not network.is_run(weights):
+        return None
+    from pfvit.export.opened import open_run
+
+    return open_run(weights, encoder_alone)
+
+
 def print_report(report: dict[str, Any]) -> None:
     """Print the figures for people."""
     out = report["left_out"]
@@ -52,6 +69,8 @@ def print_report(report: dict[str, Any]) -> None:
         f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {unlabelled}"
         f"{out['unreadable']} unreadable)\n",
     )
+    if "probe" in report:
+        show(f"linear probe, fitted to {report['fitted']} faces of {', '.join(report['probe'])}\n")
     papers = report.get("majority")
     table = Table(box=None, header_style="bold")
     for heading in ("measure", "value", "95% interval", *(("majority", "95% interval") if papers else ())):

@@ -4,11 +4,12 @@ from pfvit.config.architecture import Architecture
 from pfvit.config.convert import Convert
 from pfvit.config.data import Prepare, Reproduce
 from pfvit.config.export import Export
+from pfvit.config.gan import Gan
 from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
 from pfvit.config.photo import PhotoWeights, TrainPhoto
 from pfvit.config.report import Report
 from pfvit.config.serving import Limits, Serve
-from pfvit.config.training import Gan, Hardware, Precision, Pretrain, Train
+from pfvit.config.training import Hardware, Precision, Pretrain, Train
 
 __all__ = [
     "Architecture",

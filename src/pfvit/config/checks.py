@@ -73,6 +73,16 @@ def check_folds(config: Any) -> None:
             raise UsageError(f"--person {config.person} is no pattern: {problem}") from problem
 
 
+def check_best(config: Any) -> None:
+    """Refuse settings that choose a checkpoint where there is nothing to choose by."""
+    at_least(0, config, "keep")
+    at_least(1, config, "patience")
+    if config.best and not config.validation and config.folds == 1:
+        raise UsageError(f"--best {config.best} is a figure of --validation: name faces to validate on")
+    if config.patience is not None and not config.best:
+        raise UsageError("--patience waits for a figure to improve: name it with --best, as in --best uar")
+
+
 def flag(name: str, settings: Any = None) -> str:
     """Return a setting's name as the command line has it; of `settings`, one without a flag as Python has it."""
     full = getattr(settings, "PREFIX", "") + name

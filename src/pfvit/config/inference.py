@@ -41,12 +41,16 @@ class Evaluate:
     """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
     test part, or else the validation part."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
+    """A recogniser .onnx (its generator is looked for beside it), a run folder of `pfvit train` or one of its
+    checkpoints; the shipped weights if not given."""
     cross: tuple[Path, ...] = ()
-    """Recognisers for a table of each on each of --data, which are then data sets of their own: train on one, test on
-    another. Only recognition is measured, over the emotions that both sides distinguish."""
+    """Recognisers or run folders for a table of each on each of --data, which are then data sets of their own: train on
+    one, test on another. Only recognition is measured, over the emotions that both sides distinguish."""
     merge: tuple[str, ...] = ()
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
+    probe: DataPaths = ()
+    """Labelled faces to fit a linear classifier to (scikit-learn): the encoder of --weights, which may also be a run of
+    `pfvit pretrain`, is then measured on --data by that linear probe, and its own answers are not."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: tuple[str, ...] = ()
@@ -75,6 +79,8 @@ class Evaluate:
         check_order(self)
         at_least(1, self, "batch", "shown")
         self.merged()
+        if self.probe and (self.cross or self.judge or self.robustness or self.figures):
+            raise UsageError("--probe measures a linear classifier: without --cross, --judge, --robustness, --figures")
         if {"clean", "official"} <= {*self.protocol}:
             raise UsageError("--protocol clean and official are two answers to one question: name one")
 

@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pfvit.config.gan import Gan
 from pfvit.config.presets import architecture
 from pfvit.config.recipe import Measurement, Published, Recipe
-from pfvit.config.training import Gan, Pretrain, Train
+from pfvit.config.training import Pretrain, Train
 
 #: Augmentation of the recipes: flip and jitter as everywhere here, a mild zoom, no rotation (docs/paper.md, 4.1).
 _VIEW: dict[str, Any] = {"zoom": (1.0, 1.25), "degrees": 0.0, "shift": 0.1}

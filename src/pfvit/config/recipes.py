@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pfvit.config.gan import Gan
 from pfvit.config.paper_recipes import AFFECTNET7, AFFECTNET8, FERPLUS, RAFDB
 from pfvit.config.photo import TrainPhoto
 from pfvit.config.presets import architecture
 from pfvit.config.recipe import Measurement, PhotoRecipe, Recipe
-from pfvit.config.training import Gan, Hardware, Pretrain, Train
+from pfvit.config.training import Hardware, Pretrain, Train
 
 _pretrain = partial(Pretrain, data=(), hardware=Hardware(resident=True))
 _train = partial(Train, data=(), hardware=Hardware(resident=True))

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from pfvit.config.architecture import Architecture
-from pfvit.config.checks import at_least, below_one, check_folds, check_order, positive, within
+from pfvit.config.checks import at_least, below_one, check_best, check_folds, check_order, positive, within
+from pfvit.config.gan import Gan
 from pfvit.errors import UsageError
 
 DataPaths = tuple[Path, ...]
@@ -41,7 +42,7 @@ class Hardware:
     """Shard weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
     accumulate: int = 1
     """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
-    recompute: bool = False
+    recompute: Annotated[bool, Suppress] = False
     """Recompute the activations inside blocks in the backward pass (checkpointing): less memory, a third slower."""
 
     PREFIX = "hardware."
@@ -72,7 +73,7 @@ class Training:
     """Epochs of linear warm-up; 1 if not given, or a tenth of the training if that is less."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """muon for all matrices but the last: more accurate in the same number of steps. Discriminators keep to adamw."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Suppress] = 0.05
     """Decay of matrices."""
     protocol: Literal["clean", "official"] = "clean"
     """clean leaves out rows whose pixels are also in another split (`also_in`)."""
@@ -158,62 +159,6 @@ class Pretrain(Training):
 
 
 @dataclass(frozen=True)
-class Gan:
-    """Weights and settings of the adversarial stage (docs/paper.md, Losses); a weight of 0 leaves that term out."""
-
-    batch: Annotated[int, Suppress] = 24
-    """Faces per step that the generator draws: the first of the step's batch."""
-    every: int = 1
-    """Draw and judge faces once every so many steps of recognition; 0: never, the plain classifier."""
-    reconstruction: Annotated[float, Suppress] = 1.0
-    """L1 between a face and its reconstruction."""
-    feature_matching: Annotated[float, Suppress] = 0.05
-    """L1 between the discriminator's last tokens of a face and of its reconstruction."""
-    adversarial: Annotated[float, Suppress] = 0.003
-    """Realism of generated faces. L1's gradient is small beside the discriminator's: near 1 this would drown it."""
-    emotion: Annotated[float, Suppress] = 0.03
-    """Discriminator's emotion head: neutral poker faces, expressive reconstructions."""
-    max_adversarial_gradient: Annotated[float, Suppress] = 1.0
-    """The discriminator's gradient on a face is clipped to so many times the norm of the L1 reconstruction's."""
-    fake_emotion: Annotated[float, Suppress] = 0.5
-    """The emotion head also learns the true emotion of poker faces: a texture that fools it is found out."""
-    neutral_identity: Annotated[float, Suppress] = 1.0
-    """Faces that are neutral already stay as they are."""
-    residue_confusion: Annotated[float, Suppress] = 0.1
-    """A probe reads no emotion off the residue."""
-    orthogonality: Annotated[float, Suppress] = 0.0
-    """Needed by the soft separator only; the others are orthogonal by construction."""
-    cycle: Annotated[float, Suppress] = 0.0
-    """The residue of the poker face, encoded again, is the residue of the face."""
-    cycle_emotion: Annotated[float, Suppress] = 0.0
-    """The poker face, encoded again, is classified as neutral; only where `cycle` is above 0."""
-    minimal_change: Annotated[float, Suppress] = 0.05
-    """L1 between reconstruction and poker face: change only what the expression changes."""
-    r1: Annotated[float, Suppress] = 0.05
-    """R1 on real faces (Mescheder et al., 2018); near 0.0002 pixels / batch, StyleGAN 2-ADA's rule of thumb."""
-    r1_every: Annotated[int, Suppress] = 8
-    """Discriminator steps from one R1 penalty to the next, which then weighs as many times (lazily, StyleGAN 2)."""
-    encoder_gradient: Annotated[float, Suppress] = 0.1
-    """Scale of the adversarial stage's gradient into the encoder."""
-    discriminator_start: Annotated[float, Suppress] = 0.55
-    """Share of the training before the discriminator enters, as a copy of the encoder as it is then; 1: never."""
-    discriminator_ramp: Annotated[float, Suppress] = 0.05
-    """Share of the training over which the weights of its terms rise from 0."""
-    discriminator_lr: Annotated[float, Suppress] = 2.0e-4
-    """Peak learning rate of the discriminator, not scaled by the batch."""
-
-    PREFIX = "gan."
-
-    def __post_init__(self) -> None:
-        at_least(1, self, "batch", "r1_every")
-        at_least(0, self, "every", "reconstruction", "feature_matching", "adversarial", "emotion", "fake_emotion")
-        at_least(0, self, "max_adversarial_gradient", "neutral_identity", "residue_confusion", "orthogonality")
-        at_least(0, self, "cycle", "cycle_emotion", "minimal_change", "r1")
-        within(0, 1, self, "encoder_gradient", "discriminator_start", "discriminator_ramp")
-        positive(self, "discriminator_lr")
-
-
-@dataclass(frozen=True)
 class Train(Training):
     """Stage two: recognition, separation and generation. Continue a stopped run with --resume."""
 
@@ -228,6 +173,13 @@ class Train(Training):
     person: str = ""
     """With --folds: whose pictures stay in one part. A column; the number of a folder in a picture's path, 1 being the
     first; or a pattern to look for in it, as in S[0-9]+. A column called person or subject if not given."""
+    best: str = ""
+    """Also keep the checkpoint with the best figure of a validation, as best.safetensors: war, uar, loss,
+    reconstruction, recall_NAME of a class, or war/NAME of one of several sets."""
+    patience: int | None = None
+    """Stop early when --best has not improved in so many validations in a row."""
+    keep: Annotated[int, Suppress] = 0
+    """Keep so many of the last checkpoints, as checkpoints/STEP.safetensors."""
     batch: int = 64
     """Faces per step, over all processes."""
     lr: float = 2.0e-3
@@ -251,6 +203,9 @@ class Train(Training):
     to this at its last (stochastic depth)."""
     oversample: float = 0.0
     """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
+    class_weights: Annotated[float, Suppress] = 0.0
+    """Weight of each class in the classification loss: its number of faces to the power of minus this, scaled so that
+    the mean face weighs 1. 0: all alike, 0.5: inverse square root, 1: inverse frequency."""
     random_erasing: Annotated[float, Suppress] = 0.3
     """Share of faces with a rectangle erased in the recognition view."""
     zoom: Annotated[tuple[float, float], Suppress] = (0.95, 1.25)
@@ -288,7 +243,8 @@ class Train(Training):
         super().__post_init__()
         _check_views(self)
         check_folds(self)
-        within(0, 1, self, "mixup", "cutmix", "oversample", "random_erasing", "fit_emotion_subspace")
+        check_best(self)
+        within(0, 1, self, "mixup", "cutmix", "oversample", "class_weights", "random_erasing", "fit_emotion_subspace")
         below_one(self, "label_smoothing", "drop_path", "ema_decay")
         positive(self, "layer_decay")
         within(0, 1, self, "layer_decay", "teacher_share")
@@ -305,6 +261,8 @@ class Train(Training):
             raise UsageError(
                 "--labels ml needs --mixup 0 --cutmix 0 --label-smoothing 0: any emotion above zero counts as right"
             )
+        if self.labels == "ml" and self.class_weights:
+            raise UsageError("--labels ml needs class_weights 0: any emotion above zero counts as right")
         if {*self.freeze} - {"discriminator_stem"} and self.start is None:
             raise UsageError(f"--freeze {' '.join(self.freeze)} needs weights to keep: --start RUN")
         if self.generator_only and self.gan.every != 1:

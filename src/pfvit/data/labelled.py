@@ -38,13 +38,13 @@ class Labelled:
     """Labelled faces of some files, and why rows were left out.
 
     `paths` are Parquet files, class folders or lists, as `pfvit.data.locate` finds them; `names` are the classes that
-    the reader of the faces knows, and `order` says what numbers mean where a file does not. With `clean`, rows that are
-    also in another split are left out; with `majority`, those on which annotators do not agree.
+    the reader of the faces knows (None: any), and `order` says what numbers mean where a file does not. With `clean`,
+    rows that are also in another split are left out; with `majority`, those on which annotators do not agree.
     `columns` are further columns of tables to read.
     """
 
     paths: Sequence[Path | Found]
-    names: Sequence[str]
+    names: Sequence[str] | None
     order: Sequence[str]
     clean: bool
     majority: bool = False
@@ -136,7 +136,8 @@ class Labelled:
         if not any(row[name] for name in FERPLUS_VOTES):
             self.no_label += 1
             return None
-        return self._known(max(FERPLUS_VOTES, key=lambda name: row[name] or 0))
+        most = max(FERPLUS_VOTES, key=lambda name: row[name] or 0)
+        return self._known(most, EIGHT)
 
     def _class(self, read: Labels, number: int) -> str | None:
         """Return a row's class; None, counted, if it has none that we know."""
@@ -146,8 +147,9 @@ class Labelled:
             return None
         return self._known(read.names[code])
 
-    def _known(self, name: str) -> str | None:
-        if name in self.names:
+    def _known(self, name: str, every: Sequence[str] | None = None) -> str | None:
+        names = every if self.names is None else self.names
+        if names is None or name in names:
             return name
         self.unlabelled += 1
         return None

@@ -1,7 +1,7 @@
 """Measure recognition and poker faces on labelled faces: what `pfvit evaluate` reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
 from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
-from pfvit.utils.console import progress_bar
+from pfvit.utils.console import progress_bar, say
 from pfvit.utils.prefetch import prefetch
 from pfvit.utils.text import utf8
 
@@ -53,16 +53,23 @@ class Tally:
         return np.concatenate(self.figures[name])
 
 
-def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
-    """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable."""
-    recogniser = network.open_answering(config.weights)
-    generator = FaceGenerator(recogniser)
+def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dict[str, Any], int]:
+    """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable.
+
+    `opened` is what to measure if it is no weight file: a training run (`export.opened`).
+    """
+    generator = FaceGenerator(network.open_answering(config.weights)) if opened is None else opened
+    recogniser = generator.recogniser
+    draws = NEUTRAL in recogniser.labels
+    if not draws and (config.faces or config.figures):
+        say(f"{recogniser.path.name} has no class neutral, so there are no poker faces to measure or to show")
+        config = replace(config, faces=False)
     if config.faces:
         _ = generator.small_generator  # that it is missing should be known before minutes of work
     judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
     faces = Labelled(files, recogniser.labels, config.order, config.clean, config.majority_alone)
-    sheet = None if config.figures is None else Sheet(recogniser.labels, config.shown)
+    sheet = Sheet(recogniser.labels, config.shown) if config.figures is not None and draws else None
     tally = Tally()
     with progress_bar() as progress:
         task = progress.add_task("evaluating", total=None)
@@ -98,6 +105,7 @@ def evaluate(config: Evaluate) -> tuple[dict[str, Any], int]:
         report["poker"] = poker(tally, generator, judge)
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
+    if config.figures is not None:
         truth = np.array(tally.truth)
         save_whole(reliability(tally["probabilities"], truth, report["ece"]), config.figures / "reliability.png")
         right = tally["probabilities"].argmax(1) == truth
@@ -212,8 +220,8 @@ def recognition(
         "macro_f1": metrics.macro_f1(confusion),
         "ece": metrics.calibration_error(probabilities, truth),
         "confusion": confusion.tolist(),
-        "recall": _named(names, metrics.recalls(confusion)),
-        "f1": _named(names, metrics.f1_scores(confusion)),
+        "recall": named(names, metrics.recalls(confusion)),
+        "f1": named(names, metrics.f1_scores(confusion)),
         **robustness.unsure_figures(right, tally["probabilities, unsure"][kept]),
         "selective": robustness.selective_figures(right, tally["probabilities, reliability"][kept]),
     }
@@ -246,10 +254,11 @@ def poker(tally: Tally, generator: FaceGenerator, judge: network.Network | None)
         "expression_change_l1": _mean(tally["change"][expressive]),
         "own_neutral_before": _mean(tally["probabilities"].argmax(1)[expressive] == neutral),
         "own_neutral_after": _mean(tally["own_after"][expressive] == neutral),
-        "emotion_probe": metrics.linear_probe(tally["emotion"], truth, len(labels)),
-        "residue_probe": metrics.linear_probe(tally["residue"], truth, len(labels)),
+        **{f"{name}_probe": _probe(tally[name], truth, len(labels)) for name in ("emotion", "residue")},
         "majority_rate": float(np.bincount(truth).max() / len(truth)),
     }
+    if len(truth) < 2:
+        say("emotion_probe and residue_probe are not measured: they are fitted on every second face, and here is one")
     if judge is None:
         return report
     said = {name: tally[f"judge_{name}"] for name in ("before", "reconstructed", "drawn", "carried")}
@@ -297,9 +306,15 @@ def _bytes(drawn: np.ndarray) -> list[Pixels]:
     return list(np.repeat(pixels, 3 // pixels.shape[3], axis=3))
 
 
+def _probe(component: np.ndarray, truth: np.ndarray, classes: int) -> float | None:
+    share = metrics.linear_probe(component, truth, classes)
+    return None if np.isnan(share) else share
+
+
 def _mean(values: np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def _named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+def named(names: Sequence[str], values: np.ndarray) -> dict[str, float | None]:
+    """Return a figure of each class by its name; None where the class does not occur."""
     return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

@@ -134,8 +134,10 @@ def linear_probe(features: Array, truth: Counts, classes: int, decay: float = 1e
     """Return the accuracy of a linear classifier of `features` [rows, width] on rows it was not fitted to.
 
     Multinomial logistic regression on standardised features with L2, by full-batch Nesterov descent; fitted on the
-    even rows and measured on the odd ones, and the other way around.
+    even rows and measured on the odd ones, and the other way around. NaN for fewer than two rows.
     """
+    if len(truth) < 2:
+        return math.nan
     halves = (np.arange(len(truth)) % 2 == 0, np.arange(len(truth)) % 2 == 1)
     right = 0
     for fit, test in (halves, halves[::-1]):

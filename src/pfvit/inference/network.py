@@ -20,7 +20,7 @@ from pfvit.errors import InputError
 from pfvit.inference.providers import CPU
 from pfvit.inference.session import open_session
 from pfvit.inference.unsure import RELIABILITY
-from pfvit.weights import SHIPPED
+from pfvit.weights import CHECKPOINT, LAST, SHIPPED
 
 FORMAT = "1"
 INT8 = "-int8"
@@ -190,6 +190,11 @@ def open_whole(answering: Network, threads: int | None = None, providers: Sequen
     if whole.pair != answering.pair:
         raise InputError(f"{answering.path} is not the 8-bit form of {full}: take both files from one export")
     return whole
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is a checkpoint of `pfvit train` or a folder with one, and no exported file."""
+    return path.suffix == CHECKPOINT.suffix or (path / LAST).is_file()
 
 
 def int8_path(recogniser: Path) -> Path:

@@ -18,11 +18,11 @@ from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.training import upgrade
 from pfvit.utils.files import atomic_write
+from pfvit.weights import LAST
 
 #: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
 FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
 FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
-LAST = "last.safetensors"
 #: What files begin with that are often taken for weights.
 POINTER, PAGE = b"version https://git-lfs", (b"<!doctype", b"<html", b"<?xml")
 

@@ -193,6 +193,12 @@ def end_process(status: int = 0) -> None:
         os._exit(status)
 
 
+def end_other_processes() -> None:
+    """End this process if it is one of a group and not the first: a script that trains goes on in one process."""
+    if torch.distributed.is_initialized() and torch.distributed.get_rank():
+        end_process()
+
+
 def leave_at_exit() -> None:
     """Have this process leave its group before the interpreter shuts down, also after an error (`end_process`)."""
     if torch.distributed.is_initialized():

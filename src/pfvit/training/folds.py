@@ -168,7 +168,7 @@ def train_folds(config: Train, train: Callable[[Train], None], say: Say) -> None
         going_on = (folder / checkpoint.LAST).is_file()
         say(f"fold {number} of {config.folds}")
         train(replace(config, fold=number, out=folder, resume=going_on))
-    figures = [last_figures(out / f"fold-{number}" / "metrics.jsonl") for number in range(1, config.folds + 1)]
+    figures = [figures_of(out / f"fold-{number}", bool(config.best)) for number in range(1, config.folds + 1)]
     shared = [name for name in figures[0] if all(name in one for one in figures)]
     report = {name: {**mean_of(values)._asdict(), "folds": values}
               for name in shared if (values := [one[name] for one in figures])}  # fmt: skip
@@ -180,8 +180,11 @@ def train_folds(config: Train, train: Callable[[Train], None], say: Say) -> None
             say(f"{name} over {config.folds} folds: {one['mean']:.4f} ({one['low']:.4f} to {one['high']:.4f})")
 
 
-def last_figures(log: Path) -> dict[str, float]:
-    """Return the figures of the last validation in a log."""
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+def figures_of(run: Path, best: bool) -> dict[str, float]:
+    """Return the figures of a run's last validation, or of its `best` one."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found = [line for line in lines if "validation_war" in line]
+    if best:
+        step = checkpoint.record_of(run)["best"]["step"]
+        found = [line for line in found if line["step"] <= step]
     return {name: value for name, value in found[-1].items() if name.startswith("validation_")} if found else {}

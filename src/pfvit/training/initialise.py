@@ -78,7 +78,7 @@ def load_model(run: Path) -> tuple[PFViT, dict]:
     tensors, record = checkpoint.load(run)
     if record["stage"] != "train":
         raise InputError(
-            f"{run} is a run of stage {record['stage']!r}; only a run of `pfvit train` can be exported, or teach"
+            f"{run} is a run of stage {record['stage']!r}; those of `pfvit train` can be measured, exported, or teach"
         )
     model = build_pfvit(checkpoint.architecture_of(record))
     checkpoint.load_into(model, checkpoint.part_of(tensors, "average.module"), "PF-ViT", run)

@@ -95,7 +95,7 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     with run.heeding():
         with run.progress(step) as progress:
             throughput = Throughput(fabric, config.batch)
-            ended = False
+            ended = run.selection.exhausted
             while step < steps and not ended:
                 batch = throughput.load(batches)
                 passed_over.note(batch.passed)
@@ -108,17 +108,16 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
                     progress(step, f"loss {first:.4f}, {rate:.0f} faces/s")
                     run.say_progress(step, first, lr, rate)
                 if step % config.evaluate_every == 0 or step == steps:
-                    figures = stage.evaluate(step)
-                    if figures:
-                        run.log(step, figures)
-                        run.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+                    run.note(step, stage.evaluate(step))
+                    run.draw_curves()
                 ended, saves = run.decide()
                 if saves:
                     run.save(step, stage.state())
-        run.save(step, stage.state())
+        if run.saved_step != step:
+            run.save(step, stage.state())
+        run.draw_curves()
         passed_over.tell()
-        rest = "" if step == steps else f"; go on with: pfvit {run.stage} --resume {run.folder}"
-        run.say(f"{step} of {steps} steps done; checkpoint in {run.folder}{rest}")
+        run.say(run.ending(step))
 
 
 class PassedOver:

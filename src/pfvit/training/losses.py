@@ -6,6 +6,7 @@ processes average to the joined batch.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +37,21 @@ def masked_reconstruction(
     return error[hidden].mean()
 
 
-def classification(logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
-    """L_cls = mean of -sum_k y_k log p_k, for distributions y."""
+def classification(
+    logits: Float[Tensor, "batch classes"],
+    target: Float[Tensor, "batch classes"],
+    weights: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """L_cls = mean of -sum_k w_k y_k log p_k, for distributions y; the weights w are 1 if not given."""
+    target = target if weights is None else target * weights
     return -(target * logits.float().log_softmax(-1)).sum(-1).mean()
+
+
+def class_weights(counts: Sequence[int], power: float) -> Float[Tensor, " classes"]:
+    """Return w_k proportional to n_k^-power, where n_k faces show class k, scaled so that the mean face weighs 1."""
+    faces = torch.tensor(counts, dtype=torch.float64)
+    weights = faces.clamp(min=1) ** -power
+    return (weights * faces.sum() / (weights * faces).sum()).float()
 
 
 def multi_label(logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:

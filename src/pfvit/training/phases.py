@@ -25,8 +25,10 @@ class GeneratorLosses:
         config: Train,
         ramp_start: int,
         steps: int,
+        class_weights: Tensor | None = None,
     ):
         self.side, self.opponent, self.fabric, self.config = side, opponent, fabric, config
+        self.class_weights = class_weights
         self.ramp_start, self.ramp_steps = ramp_start, max(1, round(config.gan.discriminator_ramp * steps))
 
     def __call__(self, inputs: StepInputs, step: int) -> dict[str, Tensor]:
@@ -50,7 +52,9 @@ class GeneratorLosses:
 
     def classification(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return L_cls in the form that the kind of labels asks for."""
-        return (losses.multi_label if self.config.labels == "ml" else losses.classification)(logits, target)
+        if self.config.labels == "ml":
+            return losses.multi_label(logits, target)
+        return losses.classification(logits, target, self.class_weights)
 
 
 class DiscriminatorLosses:

@@ -14,6 +14,7 @@ from pfvit.training import checkpoint
 #: Settings that may differ between a run and its continuation: the weights do not depend on them.
 FREE = {
     *("out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "sheet_every", "log_every", "validation"),
+    *("best", "patience", "keep"),
     *(f"hardware.{name}" for name in ("workers", "resident", "devices", "threads", "shard", "accumulate", "recompute")),
 }
 #: Settings that may be changed on purpose, after a loss that was not finite, say; the change is told.

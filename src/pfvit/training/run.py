@@ -4,7 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
@@ -20,15 +20,19 @@ from pfvit.config import Pretrain, Train
 from pfvit.config.photo import TrainPhoto
 from pfvit.data.dataset import FaceDataset
 from pfvit.errors import InputError
+from pfvit.evaluation import curves
+from pfvit.rendering import save_whole
 from pfvit.training import checkpoint, resume, signals
+from pfvit.training.selection import Selection
 from pfvit.training.signals import Requests
 from pfvit.utils import console
-from pfvit.utils.files import atomic_write, cannot_write, hold, let_go
+from pfvit.utils.files import also_as, atomic_write, cannot_write, hold, let_go, remove
 
 LOCK = ".lock"
 
 #: What a run writes into its folder.
-OWN = {checkpoint.LAST, "metrics.jsonl", "board", "sheets", "teachers.safetensors", LOCK}
+BEST, HISTORY, CURVES = "best.safetensors", "checkpoints", "curves.png"
+OWN = {checkpoint.LAST, BEST, HISTORY, CURVES, "metrics.jsonl", "board", "sheets", "teachers.safetensors", LOCK}
 QUIET_SECONDS = 60  # between lines where there is no progress bar
 Settings = TypeVar("Settings", Pretrain, Train, TrainPhoto)
 
@@ -41,7 +45,9 @@ class Run(Generic[Settings]):
 
     def __init__(self, fabric: Fabric, config: Settings, stage: str, faces: FaceDataset | None = None):
         self.fabric, self.config, self.stage = fabric, config, stage
-        self.steps = 0
+        self.steps, self.saved_step, self.improved = 0, -1, False
+        chooses = isinstance(config, Train)
+        self.selection = Selection(config.best, config.patience) if chooses else Selection()
         self.folder = Path(config.out)
         self.began = self.saved = self.told = time.monotonic()
         self.requests, self.spoke = Requests(), False
@@ -81,8 +87,9 @@ class Run(Generic[Settings]):
             )
         if there - {LOCK}:
             self.say(f"{self.folder} holds a start that got no checkpoint: the run begins anew")
-        self.log_file.unlink(missing_ok=True)
-        for name in ("board", "sheets"):
+        for name in ("metrics.jsonl", BEST, CURVES):
+            (self.folder / name).unlink(missing_ok=True)
+        for name in ("board", "sheets", HISTORY):
             rmtree(self.folder / name, ignore_errors=True)
 
     def resume(self, restore: Callable[[Mapping[str, Tensor], Path], None]) -> int:
@@ -99,8 +106,11 @@ class Run(Generic[Settings]):
             self.say(f"goes on with another setting: {change}")
         restore(tensors, self.folder)
         step = record["step"]
-        if self.fabric.is_global_zero and self.log_file.exists():
-            keep_lines(self.log_file, step)
+        self.selection.restore(record.get("best"))
+        if self.fabric.is_global_zero:
+            if self.log_file.exists():
+                keep_lines(self.log_file, step)
+            self._keep(step)
         return step
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -123,9 +133,51 @@ class Run(Generic[Settings]):
         """Write the checkpoint of `step` steps done."""
         if self.fabric.is_global_zero:
             record = {**self.record, "steps": self.steps, "step": step}
+            if self.selection.figure:
+                record["best"] = self.selection.record()
             checkpoint.save(self.folder / checkpoint.LAST, tensors, record)
+            self._keep(step)
             self.board.save()
-        self.saved = time.monotonic()
+        self.saved, self.saved_step, self.improved = time.monotonic(), step, False
+
+    def _keep(self, step: int) -> None:
+        """Keep the checkpoint of `step` steps as the best one, if it is, and among the last ones."""
+        last = self.folder / checkpoint.LAST
+        if step and step == self.selection.step:
+            also_as(last, self.folder / BEST)
+        count = self.config.keep if isinstance(self.config, Train) else 0
+        if not count:
+            return
+        (self.folder / HISTORY).mkdir(exist_ok=True)
+        also_as(last, self.folder / HISTORY / f"{step:07d}.safetensors")
+        there = sorted((self.folder / HISTORY).glob("[0-9]*.safetensors"))
+        kept = [path for path in there if int(path.stem) <= step][-count:]
+        for path in {*there} - {*kept}:  # of steps that are gone through again, or too old
+            remove(path)
+
+    def note(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log the figures of a validation, say them, and see whether they are the best so far."""
+        if figures:
+            self.log(step, figures)
+            self.say(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+            self.improved = self.selection.note(step, figures)
+
+    def draw_curves(self) -> None:
+        """Draw the log's losses and figures."""
+        if self.fabric.is_global_zero and self.log_file.exists():
+            save_whole(curves.learning_curves(lines_of(self.log_file)), self.folder / CURVES)
+
+    def ending(self, step: int) -> str:
+        """Return what to say at the end of a run or of a part of it."""
+        chosen = self.selection
+        said = f"{step} of {self.steps} steps done"
+        if chosen.exhausted:
+            said += f": {chosen.figure} has not improved in {chosen.since} validations"
+        said += f"; checkpoint in {self.folder}"
+        if chosen.figure and chosen.value is not None:
+            said += f", the best ({chosen.figure} {chosen.value:.4f}, step {chosen.step}) in {self.folder / BEST}"
+        goes_on = step < self.steps and not chosen.exhausted
+        return said + (f"; go on with: pfvit {self.stage} --resume {self.folder}" if goes_on else "")
 
     def decide(self) -> tuple[bool, bool]:
         """Return whether the run is to end now, and whether it is time for a checkpoint; every process must call this.
@@ -134,8 +186,9 @@ class Run(Generic[Settings]):
         """
         now, minutes = time.monotonic(), self.config.minutes
         first = self.fabric.is_global_zero
-        ends = bool(self.requests.number) or (first and minutes is not None and now - self.began > 60 * minutes)
-        saves = first and now - self.saved > 60 * self.config.checkpoint_minutes
+        out_of_time = first and minutes is not None and now - self.began > 60 * minutes
+        ends = bool(self.requests.number) or self.selection.exhausted or out_of_time
+        saves = self.improved or (first and now - self.saved > 60 * self.config.checkpoint_minutes)
         if self.fabric.world_size > 1:
             anywhere = torch.tensor([float(ends), float(saves)], device=self.fabric.device)
             torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
@@ -188,15 +241,20 @@ def say_once(fabric: Fabric) -> Callable[[str], None]:
 
 def keep_lines(log: Path, step: int) -> None:
     """Leave the lines of the first `step` steps in a log; a line that a kill or a full disk cut short goes too."""
-    kept = []
-    for line in log.read_text(errors="replace").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):
-            continue
+    kept = [line for line in lines_of(log) if line["step"] <= step]
     with atomic_write(log) as new:
-        new.write_text("".join(line + "\n" for line in kept))
+        new.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def lines_of(log: Path) -> list[dict[str, float]]:
+    """Return the whole lines of a log."""
+    found = []
+    for text in log.read_text(errors="replace").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            line = json.loads(text)
+            if line["step"] >= 0:
+                found.append(line)
+    return found
 
 
 def span(seconds: float) -> str:

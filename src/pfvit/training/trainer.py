@@ -17,7 +17,7 @@ from pfvit.data.mixture import Mixture
 from pfvit.model import PFViT
 from pfvit.model.leace_axes import leace_axes
 from pfvit.model.separator import SubspaceSeparator
-from pfvit.training import checkpoint, distributed, folds
+from pfvit.training import checkpoint, distributed, folds, selection
 from pfvit.training import faces as training_faces
 from pfvit.training.build import build_pfvit
 from pfvit.training.ema import AveragedPFViT
@@ -25,11 +25,12 @@ from pfvit.training.faces import Say
 from pfvit.training.gan import GeneratorSide
 from pfvit.training.initialise import both_sides
 from pfvit.training.loop import Phase, Stage, fit, steps_of
+from pfvit.training.losses import class_weights
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for
 from pfvit.training.phases import DiscriminatorLosses, GeneratorLosses
 from pfvit.training.run import Run, say_once
 from pfvit.training.teachers import teach
-from pfvit.training.validation import EVALUATION_BATCH, validate
+from pfvit.training.validation import EVALUATION_BATCH, figure_names, validate
 from pfvit.training.views import StepInputs, prepare
 from pfvit.utils import console
 
@@ -59,6 +60,8 @@ def train(config: Train, stage: type["TrainStage"] | None = None) -> None:
     if config.fold is not None:
         faces, held = folds.split(faces, config.folds, config.fold, config.person)
         held.index.what, validation = "held out", {f"fold {config.fold}": held}
+    if config.best:
+        selection.check(config.best, figure_names(faces.classes, list(validation)))
     training_faces.tell([faces, *unlabelled], validation, say)
     config = training_faces.with_classes(config, faces.classes, say)
     if config.gan.every and config.gan.discriminator_start >= 1:
@@ -93,7 +96,10 @@ class TrainStage(Stage):
         if config.fit_emotion_subspace is not None:
             self.subspace_step = round(config.fit_emotion_subspace * steps)
             self.sample = _sample(config, faces)
-        self.classes = faces.classes
+        self.classes, self.class_weights = faces.classes, None
+        if config.class_weights:
+            counts = faces.index.counts().tolist()
+            self.class_weights = class_weights(counts, config.class_weights).to(fabric.device)
         self.model, self.opponent = both_sides(config, run.say, faces.classes)
         self.average = AveragedPFViT(self.model, config.ema_decay)
         side = GeneratorSide(self.model, config.gan, config.freeze)
@@ -121,7 +127,7 @@ class TrainStage(Stage):
         def opponent_lr(step: int) -> float:  # a schedule of its own, from where it enters
             return config.gan.discriminator_lr * cosine(max(0, step - start), steps - start, DISCRIMINATOR_WARMUP)
 
-        losses = GeneratorLosses(self.side, self.opponent, self.fabric, config, start, steps)
+        losses = GeneratorLosses(self.side, self.opponent, self.fabric, config, start, steps, self.class_weights)
         opponent_losses = DiscriminatorLosses(self.opponent_side, self.opponent, config)
         return (
             Phase(self.side, self.optimizer, losses, lambda step: peak * cosine(step, steps, warmup)),

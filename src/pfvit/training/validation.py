@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pfvit.data import augment
 from pfvit.data.dataset import FaceBatch
@@ -22,14 +24,15 @@ EVALUATION_BATCH = 128
 def validate(model: PFViT, held_out: Mapping[str, FaceBatch], classes: Sequence[str], sheet: Path) -> dict[str, float]:
     """Return figures of a model on held-out faces, and write a sheet: face, reconstruction, poker face, difference.
 
-    WAR is the accuracy, UAR the mean recall, both from 0 to 1, and the recall of each class that occurs; the
-    reconstruction is the mean |difference| of pixels in [-1, 1]. They are of all faces together; where there are
-    several sets, WAR and UAR are given for each as well, as in `validation_war/NAME`.
+    WAR is the accuracy, UAR the mean recall, both from 0 to 1, and the recall of each class that occurs; the loss is
+    the mean -log p of the right class, the reconstruction the mean |difference| of pixels in [-1, 1]. They are of all
+    faces together; where there are several sets, WAR and UAR are given for each as well, as in `validation_war/NAME`.
     """
     device = next(model.parameters()).device
     model.eval()
     figures: dict[str, float] = {}
-    confusions = {name: _confusion(model, faces, device) for name, faces in held_out.items()}
+    logits = {name: _logits(model, faces, device) for name, faces in held_out.items()}
+    confusions = {name: _confusion(logits[name], faces) for name, faces in held_out.items()}
     confusion = np.sum(list(confusions.values()), axis=0)
     for name, counts in confusions.items() if len(confusions) > 1 else ():
         figures |= {f"validation_war/{name}": metrics.war(counts), f"validation_uar/{name}": metrics.uar(counts)}
@@ -45,14 +48,30 @@ def validate(model: PFViT, held_out: Mapping[str, FaceBatch], classes: Sequence[
     return {
         "validation_war": metrics.war(confusion),
         "validation_uar": metrics.uar(confusion),
+        "validation_loss": _loss(logits, held_out),
         "validation_reconstruction": float((out.reconstruction - some).abs().mean()),
         **figures,
     }
 
 
-def _confusion(model: PFViT, faces: FaceBatch, device: torch.device) -> NDArray[np.integer]:
-    """Return how often each class was taken for each, [classes, classes]."""
+def figure_names(classes: Sequence[str], sets: Sequence[str]) -> list[str]:
+    """Return the names of the figures of `validate`, without `validation_`."""
+    each = [f"{name}/{one}" for one in sets for name in ("war", "uar")] if len(sets) > 1 else []
+    return ["war", "uar", "loss", "reconstruction", *(f"recall_{name}" for name in classes), *each]
+
+
+def _logits(model: PFViT, faces: FaceBatch, device: torch.device) -> Tensor:
     parts = faces.image.split(EVALUATION_BATCH)
-    answers = torch.cat([model.recognise(augment.to_unit(part).to(device)).float().cpu().argmax(1) for part in parts])
+    return torch.cat([model.recognise(augment.to_unit(part).to(device)).float().cpu() for part in parts])
+
+
+def _confusion(logits: Tensor, faces: FaceBatch) -> NDArray[np.integer]:
+    """Return how often each class was taken for each, [classes, classes]."""
     truth = faces.target.argmax(1).numpy()
-    return metrics.confusion_matrix(truth, answers.numpy(), faces.target.shape[1])
+    return metrics.confusion_matrix(truth, logits.argmax(1).numpy(), faces.target.shape[1])
+
+
+def _loss(logits: Mapping[str, Tensor], held_out: Mapping[str, FaceBatch]) -> float:
+    """Return the mean cross-entropy of all faces."""
+    truth = torch.cat([faces.target.argmax(1) for faces in held_out.values()])
+    return float(F.cross_entropy(torch.cat([logits[name] for name in held_out]), truth))

@@ -1,6 +1,7 @@
 """Files that are whole or not there, and locks."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +52,21 @@ def held(path: Path) -> Iterator[None]:
             yield
         finally:
             remove(beside)
+
+
+def also_as(source: Path, target: Path) -> None:
+    """Let a file be in a second place of the same disk: as a hard link, or as a copy where there are none.
+
+    OutputError if it cannot be written.
+    """
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_write(target) as new:
+        remove(new)
+        try:
+            os.link(source, new)
+        except OSError:
+            shutil.copyfile(source, new)
 
 
 def unfinished(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The weight files that ship with the package."""
+"""The weight files that ship with the package, and what a run calls its own."""
 
 from pathlib import Path
 
@@ -7,3 +7,5 @@ SHIPPED = Path(__file__).parent / "pfvit.onnx"
 CHECKPOINT = SHIPPED.with_suffix(".safetensors")
 #: Finds faces (`pfvit.detection`): libfacedetection's network, whose licence is in the .LICENSE.txt beside it.
 DETECTOR = SHIPPED.with_name("libfacedetection.onnx")
+#: The checkpoint in a run folder of training.
+LAST = "last.safetensors"

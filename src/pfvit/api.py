@@ -1,0 +1,131 @@
+"""Training and measuring from Python, with the settings of the command line: `pfvit.train`, `pfvit.evaluate`."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pfvit.config import Evaluate, Train
+from pfvit.errors import UsageError
+
+Paths = str | Path | Iterable[str | Path]
+Protocol = Literal["clean", "official", "all", "majority"]
+#: Settings that hold any number of paths, one path, any number of words.
+MANY, ONE, WORDS = {"data", "validation", "teacher", "unlabelled"}, {"out", "start"}, {"order", "freeze", "window"}
+
+
+def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
+    """Train a PF-ViT on labelled faces and return the run folder; the same as `pfvit train`.
+
+    `preset` names the sizes (`compact-conv` if not given; `pfvit info list` names all), `out` is the run folder, and
+    `data` what to train on: Parquet files, a folder of class folders, a CSV list. Further settings are the fields of
+    `pfvit.config.Train`, with underscores; `model`, `hardware` and `gan` take a dict of theirs, as in
+    `hardware={"devices": 2}`. With `resume=True` the run in `out` goes on, with its own settings where none is given.
+
+    With several processes (`hardware.devices`) the script runs in each; the others end where this function returns.
+
+    Raises UsageError for a setting that does not exist or makes no sense, InputError for what cannot be read,
+    KeyboardInterrupt after Ctrl-C when the checkpoint is written.
+    """
+    from pfvit.training import distributed, resume, trainer
+
+    given = {**settings, "out": out} | ({"data": data} if data else {})
+    if settings.get("resume") and resume.is_run(Path(out)):
+        default, _ = resume.settings_of(Path(out), Train, () if preset is None else (preset,))
+    else:
+        from pfvit.config.recipes import defaults
+
+        default = defaults(Train, preset or "compact-conv")
+        if not data:
+            raise UsageError("data=... names what to train on")
+    trainer.train(_with(default, given))
+    distributed.end_other_processes()
+    return Path(out)
+
+
+def evaluate(
+    weights: str | Path | None,
+    data: Paths,
+    *,
+    probe: Paths = (),
+    judge: str | Path | None = None,
+    order: str | Iterable[str] = (),
+    protocol: Protocol | Iterable[Protocol] = "clean",
+    robustness: bool = False,
+    faces: bool = True,
+    batch: int = 64,
+    figures: str | Path | None = None,
+    shown: int = 64,
+) -> dict[str, Any]:
+    """Measure recognition and poker faces on labelled faces; return what `pfvit evaluate --json` prints.
+
+    `weights` is a run folder of `pfvit train` or one of its checkpoints, an exported .onnx, or None for the weights
+    that ship. `data` are Parquet files, folders or CSV lists with labels; of a folder with parts the test part, or else
+    the validation part. The others are the fields of `pfvit.config.Evaluate`: `faces=False` measures recognition alone,
+    `order` says what numbers mean, `figures` is a folder for pictures, `probe` are labelled faces to fit a linear
+    probe to. Rows that cannot be read are named on standard
+    error and counted in `left_out`.
+
+    Raises InputError if there is nothing to measure, UsageError for settings that make no sense.
+    """
+    from pfvit.evaluation import measure
+    from pfvit.evaluation.probe import linear_probe
+    from pfvit.inference import network
+    from pfvit.inference.generator import FaceGenerator
+
+    config = Evaluate(
+        data=_paths(data),
+        weights=_path(weights),
+        probe=_paths(probe),
+        judge=_path(judge),
+        order=_words(order),
+        protocol=_words(protocol),
+        robustness=robustness,
+        faces=faces,
+        batch=batch,
+        figures=_path(figures),
+        shown=shown,
+    )
+    opened = None
+    if config.weights is not None and network.is_run(config.weights):
+        from pfvit.export.opened import open_run
+
+        opened = open_run(config.weights, encoder_alone=bool(config.probe))
+    if config.probe:
+        encoder = FaceGenerator(network.open_recogniser(config.weights)) if opened is None else opened
+        return linear_probe(config, encoder)[0]
+    return measure.evaluate(config, opened)[0]
+
+
+def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return settings with some changed; UsageError for one that does not exist."""
+    known = {field.name: getattr(default, field.name) for field in fields(default)}
+    changed: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {prefix}{close[0]}?" if close else f": there are {', '.join(known)}"
+            raise UsageError(f"there is no setting {prefix}{name}{hint}")
+        if is_dataclass(known[name]) and isinstance(value, Mapping):
+            value = _with(known[name], value, f"{name}.")
+        elif name in MANY:
+            value = _paths(value)
+        elif name in ONE:
+            value = _path(value)
+        elif name in WORDS:
+            value = _words(value)
+        changed[name] = value
+    return replace(default, **changed)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _paths(paths: Paths | None) -> tuple[Path, ...]:
+    return tuple(map(Path, (paths,) if isinstance(paths, str | Path) else paths or ()))
+
+
+def _words(words: str | Iterable[str]) -> tuple[Any, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)

@@ -1,0 +1,116 @@
+"""`pfvit.train` and `pfvit.evaluate` do what the command line does; a run is measured without an export."""
+
+import inspect
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import inside, write_faces
+from helpers import lines
+
+import pfvit
+from pfvit.config import Evaluate
+from pfvit.emotions import EIGHT
+from pfvit.errors import UsageError
+
+SMALL = {"batch": 16, "epochs": 1.0, "log_every": 1, "hardware": {"precision": "32", "threads": 1}}
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("api") / "few.parquet", 48)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, few):
+    """A run of recognition alone, six steps."""
+    out = tmp_path_factory.mktemp("api") / "run"
+    return pfvit.train("nano", data=str(few), validation=few, out=str(out), gan={"every": 0}, **SMALL | {"epochs": 2.0})
+
+
+def test_a_run_from_python_is_that_of_the_command_line(few, tmp_path, capsys):
+    ours = pfvit.train("nano", data=few, out=tmp_path / "python", **SMALL)
+    words = ("--batch", 16, "--epochs", 1, "--log-every", 1, "--hardware.precision", "32", "--hardware.threads", 1)
+    done = inside(capsys, "train", "nano", "--data", few, "--out", tmp_path / "words", *words)
+    assert done.returncode == 0 and lines(ours) == lines(tmp_path / "words") and len(lines(ours)) == 3
+    longer = pfvit.train(out=ours, resume=True, minutes=1)
+    assert longer == ours and lines(ours) == lines(tmp_path / "words"), "a whole run has nothing left to do"
+
+
+def test_a_run_is_measured_without_an_export(run, few, capsys):
+    report = pfvit.evaluate(run, few)
+    assert report["n"] == 48 and report["weights"] == "run" and set(report["poker"]) > {"reconstruction_l1"}
+    assert report["war"] == pytest.approx(lines(run)[-1]["validation_war"], abs=0.03), "but for how pictures shrink"
+    for weights in (run, run / "last.safetensors"):
+        done = inside(capsys, "evaluate", "--weights", weights, "--data", few, "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == report | {"weights": Path(weights).name}
+    crossed = inside(capsys, "evaluate", "--cross", run, "--data", few, "--json")
+    assert json.loads(crossed.stdout)["cross"][0]["war"] == report["war"]
+
+
+def test_a_run_answers_as_its_export_does(nano, made_up):
+    """The file beside it is in 8 bits and calibrated, which changes few answers."""
+    ours, exported = (pfvit.evaluate(path, made_up, faces=False) for path in (nano / "two", nano / "nano.onnx"))
+    assert ours["war"] == pytest.approx(exported["war"], abs=0.03)
+    assert ours["war"] == pytest.approx(lines(nano / "two")[-1]["validation_war"], abs=0.03)
+
+
+def test_settings_are_those_of_the_command_line():
+    ours = {field.name for field in fields(Evaluate)} - {"cross", "merge", "json"}
+    assert set(inspect.signature(pfvit.evaluate).parameters) == ours
+    defaults = {name: one.default for name, one in inspect.signature(pfvit.evaluate).parameters.items()}
+    plain = Evaluate(data=())
+    for name in ours - {"data", "weights", "protocol"}:
+        assert defaults[name] == getattr(plain, name)
+    assert (defaults["protocol"],) == plain.protocol
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"learning_rate": 0.1}, "there is no setting learning_rate"),
+        ({"epoch": 3}, "there is no setting epoch; did you mean epochs?"),
+        ({"gan": {"ever": 0}}, "there is no setting gan.ever; did you mean gan.every?"),
+        ({"epochs": 0}, "--epochs must be more than 0, not 0"),
+        ({"order": "klingon"}, "--order must be one of"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(settings, told, tmp_path):
+    with pytest.raises(UsageError) as problem:
+        pfvit.train("nano", data=tmp_path / "none.parquet", out=tmp_path / "run", **settings)
+    assert told in str(problem.value) and not (tmp_path / "run").exists()
+
+
+def test_what_is_no_run_is_named(tmp_path, few):
+    with pytest.raises(UsageError, match="names what to train on"):
+        pfvit.train("nano", out=tmp_path / "run")
+    with pytest.raises(pfvit.InputError, match="is a folder"):
+        pfvit.evaluate(tmp_path, few)
+    with pytest.raises(pfvit.InputError, match=r"gone\.safetensors is not there"):
+        pfvit.evaluate(tmp_path / "gone.safetensors", few)
+
+
+def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
+    """The same with both stages' runs; the labels that the probe is fitted to are the classes."""
+    held_out = write_faces(tmp_path / "test.parquet", 60, seed=3)
+    words = ("pretrain", "nano", "--data", few, "--out", tmp_path / "one", "--batch", 16, "--epochs", 0.4)
+    assert inside(capsys, *words).returncode == 0
+    fitted_to = write_faces(tmp_path / "fit.parquet", 200, seed=4)
+    for weights in (tmp_path / "one", run):
+        report = pfvit.evaluate(weights, held_out, probe=fitted_to)
+        assert (report["n"], report["fitted"]) == (60, 200) and set(report["labels"]) == set(EIGHT)
+        assert 0.25 < report["war"] <= 1 and "poker" not in report, "chance is one in eight"
+        seen = pfvit.evaluate(weights, fitted_to, probe=fitted_to)
+        assert seen["war"] >= report["war"], "it was fitted to these"
+    done = inside(capsys, "evaluate", "--weights", run, "--data", held_out, "--probe", fitted_to)
+    assert done.returncode == 0 and "linear probe, fitted to 200 faces of fit.parquet" in done.stdout
+    with pytest.raises(pfvit.InputError, match="those of `pfvit train` can be measured"):
+        pfvit.evaluate(tmp_path / "one", held_out)
+    with pytest.raises(UsageError, match="--probe measures a linear classifier"):
+        pfvit.evaluate(run, held_out, probe=few, robustness=True)
+    pq.write_table(pq.read_table(few).slice(0, 1), tmp_path / "one.parquet")
+    with pytest.raises(UsageError, match="--probe has faces of 1 classes"):
+        pfvit.evaluate(run, held_out, probe=tmp_path / "one.parquet")
