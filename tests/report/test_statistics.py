@@ -54,6 +54,18 @@ def test_mcnemar_by_hand():
     assert told.war_ends[0] < 0.3 < told.war_ends[1]
 
 
+def test_the_bootstrap_of_a_difference_is_as_wide_as_its_standard_error_says(answered):
+    """The variance of a difference of paired shares is (b + c - (b - c)^2 / n) / n^2 (Agresti, section 11.1.1)."""
+    truth, answer = answered
+    other = np.where(np.random.default_rng(5).random(len(truth)) < 0.2, truth, answer)
+    other[:20] = (truth[:20] + 1) % 4
+    told, n = statistics.paired(truth, answer, other, 5, draws=3000), len(truth)
+    b, c = told.first_alone, told.second_alone
+    error = np.sqrt((b + c - (b - c) ** 2 / n) / n**2)
+    assert b > 5 and c > 5 and told.war == pytest.approx((c - b) / n)
+    assert np.diff(told.war_ends)[0] == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
 def test_a_recogniser_is_no_better_than_itself(answered):
     truth, answer = answered
     told = statistics.paired(truth, answer, answer, 5)
