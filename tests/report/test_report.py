@@ -114,6 +114,7 @@ def test_figures_by_hand(whole):
         ("gender", "a", 24, True),
         ("gender", "b", 24, True),
     ]
+    assert all(row["its low"] <= row["mean recall"] <= row["its high"] for row in groups)
     assert groups[1]["accuracy"] == pytest.approx(23 / 24) and "The column age is empty" in notes(told)
     (pair, *_) = cells(told, "compare", "paired")
     assert (pair["only the first right"], pair["only this right"], pair["p (McNemar)"]) == (0, 0, 1)

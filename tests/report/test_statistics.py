@@ -36,6 +36,12 @@ def test_intervals_of_a_class_are_as_wide_as_its_standard_error_says(answered):
     assert np.diff(each.recall_ends[:4], axis=1)[:, 0] == pytest.approx(2 * 1.96 * error, rel=0.12)
 
 
+def test_the_interval_of_mean_recall_is_that_of_redrawn_faces(answered):
+    truth, answer = answered
+    ours = statistics.uar_ends(metrics.confusion_matrix(truth, answer, 5))
+    assert ours == pytest.approx(metrics.bootstrap(truth, np.eye(5)[answer])["uar"], abs=0.01)
+
+
 def test_wilson_by_hand():
     # (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) for 8 of 10, z = 1.96.
     assert statistics.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
