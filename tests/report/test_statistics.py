@@ -36,6 +36,12 @@ def test_intervals_of_a_class_are_as_wide_as_its_standard_error_says(answered):
     assert np.diff(each.recall_ends[:4], axis=1)[:, 0] == pytest.approx(2 * 1.96 * error, rel=0.12)
 
 
+def test_the_interval_of_mean_recall_is_that_of_redrawn_faces(answered):
+    truth, answer = answered
+    ours = statistics.uar_ends(metrics.confusion_matrix(truth, answer, 5))
+    assert ours == pytest.approx(metrics.bootstrap(truth, np.eye(5)[answer])["uar"], abs=0.01)
+
+
 def test_wilson_by_hand():
     # (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) for 8 of 10, z = 1.96.
     assert statistics.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
@@ -52,6 +58,18 @@ def test_mcnemar_by_hand():
     assert told.p == pytest.approx(2 * (1 + 10 + 45) / 1024)  # two tails of the binomial of 10 at one half
     assert told.war == pytest.approx(6 / 20) == told.uar
     assert told.war_ends[0] < 0.3 < told.war_ends[1]
+
+
+def test_the_bootstrap_of_a_difference_is_as_wide_as_its_standard_error_says(answered):
+    """The variance of a difference of paired shares is (b + c - (b - c)^2 / n) / n^2 (Agresti, section 11.1.1)."""
+    truth, answer = answered
+    other = np.where(np.random.default_rng(5).random(len(truth)) < 0.2, truth, answer)
+    other[:20] = (truth[:20] + 1) % 4
+    told, n = statistics.paired(truth, answer, other, 5, draws=3000), len(truth)
+    b, c = told.first_alone, told.second_alone
+    error = np.sqrt((b + c - (b - c) ** 2 / n) / n**2)
+    assert b > 5 and c > 5 and told.war == pytest.approx((c - b) / n)
+    assert np.diff(told.war_ends)[0] == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 def test_a_recogniser_is_no_better_than_itself(answered):

@@ -23,6 +23,9 @@ class Report:
     compared with the first on the same faces."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
+    pairs: Path | None = None
+    """Folder of photos NAME_neutral.jpg and NAME_happiness.jpg (or any other word) of the same people: poker faces are
+    then measured against their real neutral faces."""
     groups: tuple[str, ...] = ()
     """Columns of the data that say which group a person belongs to; age, gender, race and the like, where there are
     such columns, if not given."""

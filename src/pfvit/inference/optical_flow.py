@@ -72,13 +72,16 @@ def resized(layers: Array, width: int, height: int) -> Array:
 
 
 def soften(values: Array, times: int) -> Array:
-    """Blur [height, width, channels] with a binomial filter."""
+    """Blur [height, width, channels] with a binomial filter; beyond the edge is the edge."""
     for _ in range(times):
         for axis in (0, 1):
-            wide = np.pad(values, [(1, 1) if axis == k else (0, 0) for k in range(3)], mode="edge")
-            inner, length = np.moveaxis(wide, axis, 0), values.shape[axis]
-            smooth = (inner[:length] + 2 * inner[1:-1] + inner[2:]) / 4
-            values = np.moveaxis(smooth, 0, axis).astype(np.float32)
+            smooth = 2 * values  # sums in place: np.pad alone would take four times as long
+            new, old = (np.moveaxis(array, axis, 0) for array in (smooth, values))
+            new[1:] += old[:-1]
+            new[0] += old[0]
+            new[:-1] += old[1:]
+            new[-1] += old[-1]
+            values = (smooth / 4).astype(np.float32)
     return values
 
 

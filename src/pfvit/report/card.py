@@ -1,22 +1,32 @@
-"""The model card: what the weights say of themselves, and the report's figures. No figure in it is typed by hand."""
+"""The model card: the figures of a report, what the weights say of themselves, and the words of those who made them.
 
-from collections.abc import Sequence
+It is made from report.json and words alone, so that no figure in it is typed by hand.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pfvit.config import Report
-from pfvit.report.collect import Faces
-from pfvit.report.section import Cell, Section, Table
+from pfvit.errors import InputError
+from pfvit.inference.generator import FaceGenerator
+from pfvit.inference.network import Network
+from pfvit.report.section import Cell
 from pfvit.utils.files import atomic_write
-from pfvit.utils.text import utf8
 
-#: Tables that stand in the card, by section and name; and of which columns.
+#: Tables that stand in the card, by section and name; and of which columns (all if none is named).
 TABLES = (
     ("recognition", "summary", ("protocol", "faces", "measure", "value", "low", "high")),
     ("recognition", "classes", ("protocol", "emotion", "faces", "recall", "recall low", "recall high")),
     ("labels", "ceiling", ("protocol", "faces", "by", "agreement")),
+    ("separation", "probes", ("component", "probe", "accuracy", "low", "high")),
     ("generation", "poker", ("measure", "value", "low", "high")),
+    ("generation", "controls", ()),
+    ("generation", "pairs", ()),
+    ("generation", "pairs-way", ()),
     ("groups", "groups", ("column", "group", "faces", "accuracy", "low", "high")),
 )
+#: The table of changed faces is turned: a row for each change.
+CHANGED = ("robustness", "robustness")
 LIMITS = """## What it must not be used for
 
 * **An expression is not a feeling.** The labels are what annotators saw in a picture. Do not use the weights to judge
@@ -25,48 +35,93 @@ LIMITS = """## What it must not be used for
 * A poker face is no proof of how someone looks at rest, and no means to identify anyone.
 * Emotions with a low recall above are recognised poorly. Faces unlike the data measured here may be read worse.
 """
+Numbers = Mapping[str, Any]
 
 
-def write(path: Path, faces: Faces, config: Report, sections: Sequence[Section]) -> None:
+def described(recogniser: Network) -> dict[str, Any]:
+    """Return what a recogniser's file says of itself, as report.json holds it."""
+    return {
+        "name": recogniser.name,
+        "file": recogniser.path.name,
+        "size": recogniser.size,
+        "colour": recogniser.channels == 3,
+        "labels": list(recogniser.labels),
+        "training_data": recogniser.about.get("pfvit.data"),
+        "licence": recogniser.about.get("pfvit.license"),
+        "temperature": recogniser.about.get("pfvit.temperature"),
+    }
+
+
+def words(generator: FaceGenerator) -> str:
+    """Return what those who made the weights say of them: the Markdown file NAME.md beside NAME.onnx, if there is one.
+
+    It tells what a report cannot measure: how and on what the weights were trained, what they are for, and what not.
+    """
+    try:
+        path = generator.encoder.path
+    except InputError:  # weights that only answer
+        path = generator.recogniser.path
+    beside = path.with_suffix(".md")
+    return beside.read_text(encoding="utf-8") if beside.is_file() else ""
+
+
+def write(path: Path, numbers: Numbers, said: str) -> None:
     """Write the model card; OutputError if it cannot be done."""
     with atomic_write(path) as beside:
-        beside.write_text(model_card(faces, config, sections), encoding="utf-8")
+        beside.write_text(model_card(numbers, said), encoding="utf-8")
 
 
-def model_card(faces: Faces, config: Report, sections: Sequence[Section]) -> str:
-    """Return the card as Markdown."""
-    said = faces.recogniser.about
+def model_card(numbers: Numbers, said: str) -> str:
+    """Return the card as Markdown, from report.json and the words of those who made the weights."""
+    of = numbers["recogniser"]
     parts = [
-        f"# Model card: {faces.recogniser.name}",
-        f"* Weights: `{faces.recogniser.path.name}`, {faces.recogniser.size} x {faces.recogniser.size} pixels, "
-        f"{'gray' if faces.recogniser.channels == 1 else 'colour'}",
-        f"* Emotions: {', '.join(faces.recogniser.labels)}",
-        f"* Training data: {said.get('pfvit.data', 'not said')}",
-        f"* Licence: {said.get('pfvit.license', 'not said')}",
-        f"* Measured on: {', '.join(utf8(path.name) for path in config.data)}, {config.protocol} protocol, "
-        f"{len(faces.truth)} faces\n",
+        f"# Model card: {of['name']}\n",
+        f"* Weights: `{of['file']}`, {of['size']} x {of['size']} pixels, {'colour' if of['colour'] else 'gray'}",
+        f"* Emotions: {', '.join(of['labels'])}",
+        f"* Training data: {of['training_data'] or 'not said'}",
+        f"* Licence: {of['licence'] or 'not said'}",
+        f"* Measured on: {numbers['data']}, {numbers['rows']}",
+        f"* Figures by {numbers['made by']}: `pfvit report` writes this page\n",
+        *([said.strip() + "\n"] if said else []),
     ]
-    there = {(section.name, table.name): table for section in sections for table in section.tables}
-    titles = {section.name: section.title for section in sections}
     told = set()
     for section, name, columns in TABLES:
-        if (section, name) in there:
+        part = numbers["sections"].get(section, {})
+        if table := part.get("tables", {}).get(name):
             if section not in told:
-                parts.append(f"## {titles[section]}\n")
+                parts.append(f"## {part['title']}\n")
                 told.add(section)
-            parts.append(f"{there[section, name].caption}\n\n{markdown(there[section, name], columns)}\n")
-    notes = [f"* {note}" for section in sections for note in section.notes]
+            parts.append(f"{table['caption']}\n\n{markdown(table['columns'], table['rows'], columns)}\n")
+    parts += _changed(numbers)
+    notes = [f"* {part['title']}: {note}" for part in numbers["sections"].values() for note in part["notes"]]
     if notes:
-        parts.append("## Not measured, or uncertain\n")
-        parts.append("\n".join(notes) + "\n")
+        parts += ["## Not measured, or uncertain\n", "\n".join(notes) + "\n"]
     return "\n".join([*parts, LIMITS])
 
 
-def markdown(table: Table, columns: Sequence[str]) -> str:
-    """Return some columns of a table as Markdown."""
-    places = [list(table.header).index(name) for name in columns]
-    rows = [columns, ["---"] * len(columns), *([_cell(row[k]) for k in places] for row in table.rows)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def _changed(numbers: Numbers) -> list[str]:
+    """Return the accuracy of changed faces: a row for each change, a column for each strength."""
+    part = numbers["sections"].get(CHANGED[0], {})
+    table = part.get("tables", {}).get(CHANGED[1])
+    if not table:
+        return []
+    place = {name: table["columns"].index(name) for name in ("change", "strength", "is", "of", "accuracy")}
+    plain, *rest = table["rows"]
+    rows: dict[str, list[Cell]] = {}
+    for row in rest:
+        line = rows.setdefault(row[place["change"]], [f"{row[place['change']]} ({row[place['of']]})"])
+        line.append(f"{row[place['accuracy']]:.3f} ({row[place['is']]:g})")
+    columns = ["change", *(f"strength {strength}" for strength in range(1, 6))]
+    said = f"{part['intro']} Accuracy as they are: {plain[place['accuracy']]:.3f}; in brackets, the strength."
+    return [f"## {part['title']}\n", f"{said}\n\n{markdown(columns, list(rows.values()))}\n"]
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: Sequence[str] = ()) -> str:
+    """Return some columns of a table, or all of them, as Markdown."""
+    places = [list(header).index(name) for name in columns or header]
+    shown = [[_cell(row[k]) for k in places] for row in rows]
+    lines = [list(columns or header), ["---"] * len(places), *shown]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: Cell) -> str:

@@ -21,6 +21,8 @@ from pfvit.evaluation.measure import Tally
 from pfvit.inference import network
 from pfvit.inference.generator import FaceGenerator
 from pfvit.inference.network import Network
+from pfvit.inference.reader import Reader
+from pfvit.inference.reading import Reading
 from pfvit.utils.console import progress_bar
 from pfvit.utils.prefetch import prefetch
 from pfvit.utils.text import utf8
@@ -81,6 +83,10 @@ class Faces:
         """Return the small picture of a face, uint8 [THUMB, THUMB, 3]."""
         with Image.open(io.BytesIO(self.thumbs[face])) as picture:
             return np.asarray(picture)
+
+    def read(self, reader: Reader, face: int) -> Reading:
+        """Return what is read in a face that is kept as it is."""
+        return reader.read(self.pixels[face], whole=True, source=self.places[face])[0]
 
 
 def collect(config: Report) -> Faces:

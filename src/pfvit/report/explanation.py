@@ -16,7 +16,6 @@ from pfvit.inference.network import Network
 from pfvit.inference.reader import Reader
 from pfvit.rendering import heat_over
 from pfvit.report.collect import Faces
-from pfvit.report.generation import read
 from pfvit.report.section import Section
 from pfvit.report.sheets import grid
 from pfvit.utils.cores import cores
@@ -76,7 +75,7 @@ def explanation(faces: Faces, reader: Reader) -> Section:
         section.note(f"Attention cannot be computed: {problem}")
     try:
         maps["movement"] = {
-            name: np.stack([_at_grid(read(reader, faces, face).expression_map) for face in found])
+            name: np.stack([_at_grid(faces.read(reader, face).expression_map) for face in found])
             for name, found in chosen.items()
         }
     except InputError as problem:
@@ -194,7 +193,7 @@ def _directions(section: Section, faces: Faces, chosen: Mapping[str, list[int]],
     rows: list[list[Any]] = []
     neutral = [face for face in faces.pixels if faces.names[faces.truth[face]] == NEUTRAL][:MOST]
     for name, found in {NEUTRAL: neutral, **chosen}.items():
-        moved = [read(reader, faces, face).movement for face in found]
+        moved = [faces.read(reader, face).movement for face in found]
         known = np.array([one for one in moved if one is not None])
         if len(known):
             for place, region in enumerate(Movement._fields):

@@ -1,6 +1,6 @@
 """Poker faces: sheets of faces that nobody picked, the dial as film strips, and the figures of drawn faces."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,8 @@ from pfvit.inference.reading import Reading
 from pfvit.rendering import heat_over
 from pfvit.report import style
 from pfvit.report.collect import Faces
+from pfvit.report.controls import controls
+from pfvit.report.pairs import Pair
 from pfvit.report.recognition import intervals
 from pfvit.report.section import Section
 from pfvit.report.sheets import grid
@@ -44,7 +46,7 @@ FIGURES = {
 }
 
 
-def generation(faces: Faces, reader: Reader) -> Section:
+def generation(faces: Faces, reader: Reader, pairs: Sequence[Pair] = ()) -> Section:
     """Return sheets and figures of poker faces."""
     section = Section(
         "generation",
@@ -56,7 +58,7 @@ def generation(faces: Faces, reader: Reader) -> Section:
         rows = list(enumerate(found))
         try:
             sheet = grid(
-                list(VIEWS), [(name if not place else "", _views(read(reader, faces, face))) for place, face in rows]
+                list(VIEWS), [(name if not place else "", _views(faces.read(reader, face))) for place, face in rows]
             )
         except InputError as problem:
             section.note(f"Poker faces cannot be shown: {problem}")
@@ -64,12 +66,8 @@ def generation(faces: Faces, reader: Reader) -> Section:
         section.show(name, f"{name}: the first {len(found)} faces, unpicked.", sheet)
     _strips(section, faces, reader)
     _figures(section, faces)
+    controls(section, faces, reader, pairs)
     return section
-
-
-def read(reader: Reader, faces: Faces, face: int) -> Reading:
-    """Return what is read in a face that is kept as it is."""
-    return reader.read(faces.pixels[face], whole=True, source=faces.places[face])[0]
 
 
 def _views(reading: Reading) -> list[Pixels]:
@@ -80,7 +78,7 @@ def _strips(section: Section, faces: Faces, reader: Reader) -> None:
     rows = []
     for name, found in faces.first.items():
         for place, face in enumerate(found[:STRIPS]):
-            turned = map(partial(Reading.poker_face, read(reader, faces, face)), STRENGTHS)
+            turned = map(partial(Reading.poker_face, faces.read(reader, face)), STRENGTHS)
             rows.append(("" if place else name, list(turned)))
     sheet = grid([f"{strength:+.2g}" if strength else "0 (face)" for strength in STRENGTHS], rows)
     caption = (

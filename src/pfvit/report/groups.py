@@ -20,8 +20,9 @@ def groups(faces: Faces) -> Section:
     section = Section(
         "groups",
         "Groups",
-        "Accuracy for each group that a column of the data names. Intervals are 95% Wilson intervals. Groups differ in "
-        "which expressions their faces show, too: a difference of accuracy is no proof that the group is its cause.",
+        "Accuracy for each group that a column of the data names. Intervals are 95% Wilson intervals, of mean recall "
+        "95% bootstrap intervals. Groups differ in which expressions their faces show, too: a difference of accuracy is no "
+        "proof that the group is its cause.",
     )
     if not faces.groups:
         section.note("The data have no column of groups, and nothing is guessed about people: nothing can be computed.")
@@ -36,7 +37,7 @@ def groups(faces: Faces) -> Section:
         else:
             rows += _column(section, faces, column, names)
     if rows:
-        header = ("column", "group", "faces", "accuracy", "low", "high", "mean recall", "small")
+        header = ("column", "group", "faces", "accuracy", "low", "high", "mean recall", "its low", "its high", "small")
         section.tell("groups", f"Groups of fewer than {SMALL} faces are marked small.", header, rows)
     return section
 
@@ -48,8 +49,9 @@ def _column(section: Section, faces: Faces, column: str, names: list[str]) -> li
         inside = faces.groups[column] == name
         truth, said = faces.truth[inside], answer[inside]
         count, right = len(truth), int((truth == said).sum())
-        uar = metrics.uar(metrics.confusion_matrix(truth, said, len(faces.names)))
-        rows.append([column, name, count, right / count, *statistics.wilson(right, count), uar, count < SMALL])
+        matrix = metrics.confusion_matrix(truth, said, len(faces.names))
+        recall = metrics.uar(matrix), *statistics.uar_ends(matrix)
+        rows.append([column, name, count, right / count, *statistics.wilson(right, count), *recall, count < SMALL])
     if small := [row[1] for row in rows if row[-1]]:
         section.note(f"{column}: fewer than {SMALL} faces are in {', '.join(small)}; too few to judge by.")
     figure, (axis,) = style.axes(height=0.9 + 0.28 * len(rows))

@@ -126,8 +126,13 @@ def as_numbers(sections: Sequence[Section]) -> dict[str, Any]:
     """Return all tables and notes, as report.json holds them."""
     return {
         section.name: {
+            "title": section.title,
+            "intro": section.intro,
             "notes": section.notes,
-            **{table.name: {"columns": list(table.header), "rows": table.rows} for table in section.tables},
+            "tables": {
+                table.name: {"caption": table.caption, "columns": list(table.header), "rows": table.rows}
+                for table in section.tables
+            },
         }
         for section in sections
     }

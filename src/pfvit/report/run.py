@@ -16,6 +16,7 @@ from pfvit.report.explanation import explanation
 from pfvit.report.generation import generation
 from pfvit.report.groups import groups
 from pfvit.report.labels import labels
+from pfvit.report.pairs import read_pairs
 from pfvit.report.recognition import recognition
 from pfvit.report.robustness import robustness
 from pfvit.report.section import Section
@@ -28,6 +29,7 @@ def report(config: Report) -> tuple[list[Section], int]:
     """Write the report and return its sections, and how many rows of the data were unreadable."""
     faces = collect(config)
     reader = Reader(config.weights[0] if config.weights else None)
+    pairs = [] if config.pairs is None else read_pairs(config.pairs, reader)
     sections = []
     with progress_bar() as progress, matplotlib.rc_context(style.STYLE):
 
@@ -40,7 +42,7 @@ def report(config: Report) -> tuple[list[Section], int]:
             "comparison": lambda: compare(faces),
             "groups": lambda: groups(faces),
             "separation": lambda: separation(faces),
-            "poker faces": lambda: generation(faces, reader),
+            "poker faces": lambda: generation(faces, reader, pairs),
             "explanation": lambda: explanation(faces, reader),
             "robustness": lambda: robustness(faces, reader, changed),
         }
@@ -55,9 +57,16 @@ def report(config: Report) -> tuple[list[Section], int]:
         ("rows", f"{config.protocol} protocol: {len(faces.truth)} faces; left out: {_left_out(faces)}"),
         ("made by", f"pfvit report, version {__version__}"),
     ]
-    numbers: dict[str, Any] = {**dict(about), "left_out": faces.left_out, "sections": page.as_numbers(sections)}
+    numbers: dict[str, Any] = {
+        **dict(about),
+        "faces": len(faces.truth),
+        "protocol": config.protocol,
+        "recogniser": card.described(faces.recogniser),
+        "left_out": faces.left_out,
+        "sections": page.as_numbers(sections),
+    }
     page.write(config.out, page.html(f"Report on {faces.recogniser.name}", about, sections), sections, numbers)
-    card.write(config.out / "model-card.md", faces, config, sections)
+    card.write(config.out / "model-card.md", numbers, card.words(faces.generator))
     return sections, faces.left_out["unreadable"]
 
 

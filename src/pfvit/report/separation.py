@@ -77,8 +77,8 @@ def _maps(section: Section, faces: Faces, parts: Mapping[str, Array]) -> None:
         handles, names = panels[[bool(axis.collections) for axis in panels].index(True)].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=8, fontsize=8, markerscale=2)
         caption = (
-            f"t-SNE of {len(some)} faces, a colour and a marker for each emotion. Distances between groups mean "
-            "nothing; whether emotions lie apart is what to look at."
+            f"t-SNE of {len(some)} of {len(faces.truth)} faces, drawn at random; a colour and a marker for each "
+            "emotion. Distances between groups mean nothing; whether emotions lie apart is what to look at."
         )
         section.draw("tsne", caption, figure)
         section.tell("tsne", "Where t-SNE puts each face.", ("face", "emotion", "of", "x", "y"), rows, hidden=True)

@@ -29,15 +29,25 @@ def per_class(confusion: Counts, draws: int = metrics.DRAWS, seed: int = 0) -> P
 
     Rows that are drawn again fall into the cells of the confusion matrix as a multinomial says.
     """
-    total = int(confusion.sum())
-    cells = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, draws)
-    drawn = cells.reshape(draws, *confusion.shape)
+    drawn = redrawn(confusion, draws, seed)
     turned, drawn_turned = confusion.T, drawn.transpose(0, 2, 1)
     return PerClass(
         metrics.recalls(confusion), ends(metrics.recalls(drawn)),
         metrics.recalls(turned), ends(metrics.recalls(drawn_turned)),
         metrics.f1_scores(confusion), ends(metrics.f1_scores(drawn)),
     )  # fmt: skip
+
+
+def redrawn(confusion: Counts, draws: int = metrics.DRAWS, seed: int = 0) -> Counts:
+    """Return confusion matrices of as many faces that are drawn again, [draws, classes, classes]."""
+    total = int(confusion.sum())
+    cells = np.random.default_rng(seed).multinomial(total, confusion.ravel() / total, draws)
+    return cells.reshape(draws, *confusion.shape)
+
+
+def uar_ends(confusion: Counts) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the mean recall of the classes that occur."""
+    return metrics.interval(np.nanmean(metrics.recalls(redrawn(confusion)), axis=1))
 
 
 def ends(values: Array) -> Array:
