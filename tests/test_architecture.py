@@ -35,7 +35,15 @@ TORCH_FREE = {
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
     ),
     *("data.columns", "data.decode", "data.lists", "data.locate"),
-    *("data.headers", "data.parquet", "data.parquet_process", "data.picture_cost", "data.sources", "data.views"),
+    *(
+        "data.headers",
+        "data.parquet",
+        "data.parquet_process",
+        "data.picture_cost",
+        "data.reader_process",
+        "data.sources",
+        "data.views",
+    ),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
     *(f"commands.{verb}" for verb in ("prepare", "report", "result_table", "serve", "video")),
 }

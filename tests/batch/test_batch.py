@@ -1,6 +1,8 @@
 """`pfvit batch`: every row exactly once and in order, whatever fails, is killed or comes twice."""
 
+import io
 import json
+import marshal
 import os
 import signal
 import subprocess
@@ -18,7 +20,9 @@ from conftest import png
 
 from pfvit import InputError, Reader
 from pfvit.__main__ import main
+from pfvit.batch import row_group_process
 from pfvit.batch.partition import Pictures, partition
+from pfvit.batch.row_groups import RowGroups
 from pfvit.commands.batch import Actor
 from pfvit.config import Batch
 from pfvit.data.filesystem import place
@@ -169,45 +173,83 @@ def test_a_damaged_row_group_loses_no_row(weights, tmp_path):
     assert all("cannot be read as Parquet" in row["error"] for row in failed)
 
 
-@pytest.mark.parametrize("raised", [IndexError("index 7"), NotImplementedError("int65"), MemoryError(), KeyError("x")])
-@pytest.mark.parametrize("when", ["opened", "read"])
-def test_whatever_arrow_raises_is_a_row_that_failed(table, weights, tmp_path, monkeypatch, raised, when):
+def test_what_ends_the_process_that_reads_ends_no_batch(table, weights, tmp_path, monkeypatch):
     good = tmp_path / "z.parquet"
     pq.write_table(pa.table({"image": [flat(200)]}), good)
-    real, seen = pq.ParquetFile, []
+    ask = RowGroups._ask
 
-    class Breaking(pq.ParquetFile):
-        def __init__(self, file, **options):
-            super().__init__(file, **options)
-            if when == "opened" and self.metadata.num_rows == 60:
-                raise raised
+    def fatal(self, request):
+        ask(self, request)
+        if request.get("group") == 1 and request["file"] == str(table):
+            self.process.process.kill()
 
-        def iter_batches(self, *words, row_groups, **options):
-            seen.append(row_groups)
-            if self.metadata.num_rows == 60 and row_groups == [1]:
-                raise raised
-            return real.iter_batches(self, *words, row_groups=row_groups, **options)
-
-    monkeypatch.setattr(pq, "ParquetFile", Breaking)
+    monkeypatch.setattr(RowGroups, "_ask", fatal)
     out = tmp_path / "out"
     assert batch(weights, table, good, "--out", out, "--processes", 1) == 1
-    monkeypatch.undo()
-    failed, read = rows(out / "failed"), rows(out / "faces")
-    assert {row["file"] for row in failed} == {str(table)} and str(good) in {row["file"] for row in read}
-    assert all("cannot be read" in row["error"] for row in failed if row["row"] // 14 == 1 or when == "opened")
-    assert len(failed) == (1 if when == "opened" else 14 + 4)  # the second row group, and the broken ones of the others
+    failed = {row["row"]: row["error"] for row in rows(out / "failed")}
+    lost = set(range(14, 28))
+    assert set(failed) == lost | {7, 37, 47, 57} and all("its reader ended: Killed" in failed[row] for row in lost)
+    assert str(good) in {row["file"] for row in rows(out / "faces")}
+
+
+@pytest.mark.parametrize("raised", [IndexError("index 7"), NotImplementedError("int65"), MemoryError(), KeyError("x")])
+def test_whatever_arrow_raises_is_an_answer(table, monkeypatch, raised):
+    class Breaking(pq.ParquetFile):
+        def iter_batches(self, *words, **options):
+            raise raised
+
+    monkeypatch.setattr(pq, "ParquetFile", Breaking)
+    monkeypatch.setattr(row_group_process, "bound", lambda memory: None)  # it would hold for all tests
+    requests = [{"file": str(table)}, {"file": str(table), "group": 0}, {}]
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(map(json.dumps, requests)).encode())))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    row_group_process.main()
+    answers = []
+    content = out.getvalue()
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        answers.append(marshal.loads(content[8 : 8 + size]))
+        content = content[8 + size :]
+    assert answers[0] == ("file", ["image", "name"], [14, 14, 14, 14, 4], table.stat().st_size)
+    assert answers[1] == ("error", str(raised) or "MemoryError") and answers[2] == ("end",)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds its memory by the system")
+def test_a_file_that_says_less_than_it_holds_takes_no_gigabytes(weights, tmp_path):
+    """2 kB: one value of 20 MB for 64 rows, and a footer that says 32 bytes, so that all are decoded together."""
+    path = tmp_path / "in.parquet"
+    cells = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array([bytes(20_000_000)]))
+    pq.write_table(pa.table({"image": cells}), path, compression="zstd", store_schema=False)
+    size = 2 * pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size  # zigzag
+    varint = bytes(size >> shift & 127 | 128 for shift in (0, 7, 14)) + bytes([size >> 21])
+    content = path.read_bytes().replace(varint, b"\xc0\x80\x80\x00")
+    path.write_bytes(content)
+    assert len(content) < 10_000 and pq.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size == 32
+    words = ["-m", "pfvit", "batch", path, "--whole", "--weights", weights, "--out", tmp_path / "out", "--processes", 1]
+    code = (
+        "import resource, subprocess, sys; status = subprocess.call(sys.argv[1:]); "
+        "print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, sys.executable, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    status, memory = map(int, done.stdout.split())
+    assert status == 1 and memory < 1e9, done.stderr
+    failed = rows(tmp_path / "out" / "failed")
+    assert len(failed) == 64 and all("cannot be read as Parquet from row" in row["error"] for row in failed)
 
 
 def test_large_values_and_rows_without_end_are_set_aside(weights, tmp_path):
     pq.write_table(
-        pa.table({"image": [flat(90), *[bytes(45_000_000)] * 20]}), tmp_path / "a.parquet", compression="zstd"
+        pa.table({"image": [flat(90), *[bytes(45_000_000)] * 4]}), tmp_path / "a.parquet", compression="zstd"
     )
     pq.write_table(pa.table({"image": pa.nulls(50_000, pa.binary())}), tmp_path / "b.parquet")
     out = tmp_path / "out"
     assert batch(weights, tmp_path / "a.parquet", tmp_path / "b.parquet", "--out", out, "--processes", 1) == 1
     failed = rows(out / "failed")
-    assert len(rows(out / "faces")) == 1 and len(failed) == 21
-    assert sum("has 45 MB; at most 40 MB" in row["error"] for row in failed) == 20
+    assert len(rows(out / "faces")) == 1 and len(failed) == 5
+    assert sum("has a cell of 45 MB; at most 40 MB" in row["error"] for row in failed) == 4
     assert sum("claims 50,000 rows, more than it has bytes" in row["error"] for row in failed) == 1
 
 

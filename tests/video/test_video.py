@@ -422,12 +422,35 @@ def test_told_to_end_it_writes_what_was_read_and_leaves_nothing_half_done(astron
     assert len(rows_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == 5
 
 
-def test_what_a_kill_left_is_told_without_an_option_that_does_not_exist(astronaut, weights, tmp_path, capsys):
-    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "v.csv.part").write_text("{}\n")
-    said = refused(capsys, source, tmp_path / "out", weights)
-    assert "v.csv.part is left from an earlier run: delete it" in said and "resume" not in said
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_killed_it_leaves_nothing_that_looks_whole_and_is_begun_anew(astronaut, weights, tmp_path, capsys):
+    source, out = film(tmp_path / "v.mp4", moving(astronaut, 12)), tmp_path / "out"
+    words = ["video", str(source), "--out", str(out), "--weights", str(weights)]
+    code = (
+        "import os, signal, sys; from pfvit.__main__ import run; from pfvit.commands.video import VideoRun\n"
+        f"VideoRun._finish = lambda run: os.kill(os.getpid(), signal.SIGKILL); sys.argv[1:] = {words!r}; run()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    assert {path.name for path in out.iterdir()} - {".v-annotated.part.mp4"} == {"v.csv.part"}
+    for half in (".v-annotated.part.mp4", ".v-poker.part.mkv"):  # the second of a run with other words
+        (out / half).write_bytes(b"half a film")
+    assert video(source, out, weights) == 0
+    assert "has what a run left that was killed: it is begun anew" in capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == ["v-annotated.mp4", "v-timeline.png", "v.csv"]
+    assert len(rows_of(out)) == len(pictures_of(out / "v-annotated.mp4")) == 12
+    assert video(source, tmp_path / "unbroken", weights) == 0
+    assert (out / "v.csv").read_bytes() == (tmp_path / "unbroken" / "v.csv").read_bytes()
+
+
+def test_two_runs_do_not_write_the_same_film(astronaut, weights, tmp_path, capsys):
+    fcntl = pytest.importorskip("fcntl")
+    source, half = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3), tmp_path / "out" / ".v-annotated.part.mp4"
+    half.parent.mkdir()
+    half.write_bytes(b"another's")
+    with (tmp_path / "out" / "v.csv.part").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another process" in refused(capsys, source, tmp_path / "out", weights)
+    assert half.read_bytes() == b"another's"
 
 
 def test_stopped_before_the_first_frame_leaves_nothing(astronaut, weights, tmp_path, monkeypatch, capsys):

@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from pfvit.batch.row_groups import LONGEST, RowGroups, UnreadableError
 from pfvit.data import formats
 from pfvit.data.filesystem import Place, place
-from pfvit.data.parquet import FEW_ROWS
-from pfvit.data.parquet_process import MOST_CELL
+from pfvit.data.parquet import FEW_ROWS, cell_value
 from pfvit.data.pictures import Item
 from pfvit.data.sources import Missing, find, row_item
 from pfvit.errors import PictureError
 from pfvit.utils.text import utf8
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyarrow import parquet
-
 #: Most pictures of a partition, which is what a crash may lose; fewer, so that each process gets a few partitions, but
 #: not so few that writing them takes longer than reading.
 MOST_ROWS, LEAST_ROWS, PARTS_EACH = 2000, 25, 4
-#: Rows decoded at a time: so many, or fewer if they may have so many bytes together.
-ROWS_AT_A_TIME, MOST_TOGETHER = 64, 400_000_000
-LONGEST = 300  # characters of what pyarrow says
-COLUMNS = ("image", "name")
 
 
 class Partition(NamedTuple):
@@ -96,14 +87,14 @@ def partition(paths: Sequence[str], rows: int | None, out: Place | None = None, 
     leave_out = [Path(out.path)] if out is not None and out.local else []
     notes: list[str] = []
     runs: list[Run] = []
-    seen = hashlib.sha256()
+    seen, groups = hashlib.sha256(), RowGroups()
     for path in paths:
         loose: list[str] = []
         for name, size, problem in _files(path, leave_out, notes):
             seen.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
             count = 0
             if not problem and name.lower().endswith(".parquet"):
-                count, problem = _count(name)
+                count, problem = _count(groups, name)
             elif not problem:
                 loose.append(name)
                 continue
@@ -111,6 +102,7 @@ def partition(paths: Sequence[str], rows: int | None, out: Place | None = None, 
             loose = []
             runs.append(Run(name, 1 if problem else count, problem=problem))
         runs.append(Run("", len(loose), tuple(loose)))
+    groups.close()
     if rows is None:
         total = sum(run.count for run in runs)
         rows = min(MOST_ROWS, max(LEAST_ROWS, math.ceil(total / (processes * PARTS_EACH))))
@@ -132,10 +124,11 @@ class Pictures:
     """Gives the pictures of one part after the other. It stays where it is in a file, so parts should come in order."""
 
     def __init__(self) -> None:
+        self.groups = RowGroups()
         self.file, self.at = "", 0
         self.starts: list[int] = []  # first rows of its row groups
-        self.batches: Iterator[pa.RecordBatch] = iter(())
-        self.left: list[pa.RecordBatch] = []  # of one row each, the next one last
+        self.rows: Iterator[list[list[Any]]] = iter(())
+        self.left: list[list[Any]] = []  # the next one last
 
     def of(self, part: Partition) -> Iterator[Item]:
         """Yield every picture of a part, exactly once and in order."""
@@ -153,74 +146,43 @@ class Pictures:
         while row < part.stop:
             end, why = part.stop, f"{part.file} is shorter than it was"
             try:
-                for values in self._table(part.file, row, part.stop):
-                    item = row_item(part.file, row, values["image"], values.get("name"))
+                for image, name in self._table(part.file, row, part.stop):
+                    item = row_item(part.file, row, cell_value(image, f"{part.file}#{row}"), name)
                     yield item._replace(key=Row(part.file, row))
                     row += 1
-            except Exception as problem:  # pyarrow raises nearly every built-in kind on damaged files
+            except UnreadableError as problem:
                 end = min([start for start in self.starts if start > row], default=end)
-                why = f"{part.file} cannot be read as Parquet from row {row} on: {_said(problem)}"
+                why = f"{part.file} cannot be read as Parquet from row {row} on: {problem}"
                 self.file = ""
             for lost in range(row, min(end, part.stop)):
                 yield Item(f"{part.file}#{lost}", PictureError(why), key=Row(part.file, lost))
             row = max(row, min(end, part.stop))
 
-    def _table(self, file: str, start: int, stop: int) -> Iterator[dict[str, Any]]:
+    def _table(self, file: str, start: int, stop: int) -> Iterator[list[Any]]:
         """Yield some rows of a file; what is decoded beyond them is kept for the next part."""
         group = bisect_right(self.starts, start)
         if self.file != file or self.at > start or bisect_right(self.starts, self.at) < group:
             self._open(file, start)
-        row = self.at
-        while row < stop:
+        while self.at < stop:
             if not self.left:
-                batch = next(self.batches, None)
-                if batch is None:
+                some = next(self.rows, None)
+                if some is None:
                     return
-                if row + batch.num_rows <= start:
-                    row = self.at = row + batch.num_rows
-                    continue
-                self.left = [batch.slice(number, 1) for number in range(batch.num_rows)][::-1]
-            values = _values(self.left.pop(), f"{file}#{row}")
-            row = self.at = row + 1
-            if row > start:
-                yield values
+                self.left = some[::-1]
+            cells = self.left.pop()
+            self.at += 1
+            if self.at > start:
+                yield cells
 
     def _open(self, name: str, row: int) -> None:
         """Begin to read at the row group that holds a row."""
-        from pyarrow import parquet
-
         self.file, self.starts, self.left = "", [], []
-        file = parquet.ParquetFile(_input(name))
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        sizes = self.groups.footer(name).sizes
         self.starts = list(accumulate(sizes, initial=0))[:-1]
         group = bisect_right(self.starts, row) - 1
-        wanted = [column for column in COLUMNS if column in file.schema_arrow.names]
         # One group at a time, as the rows of a damaged one would take those of its neighbours with them.
-        groups = (
-            file.iter_batches(_rows_at_a_time(file, one), row_groups=[one], columns=wanted)
-            for one in range(group, len(sizes))
-        )
-        self.batches = chain.from_iterable(groups)
+        self.rows = chain.from_iterable(self.groups.rows(name, one) for one in range(group, len(sizes)))
         self.file, self.at = name, self.starts[group]
-
-
-def _rows_at_a_time(file: parquet.ParquetFile, group: int) -> int:
-    """Return how many rows of a row group to decode together: each may have the largest value, from a dictionary."""
-    whole = file.metadata.row_group(group)
-    columns = [whole.column(number) for number in range(whole.num_columns)]
-    largest = sum(one.total_uncompressed_size for one in columns if one.path_in_schema.split(".")[0] in COLUMNS)
-    return max(1, min(ROWS_AT_A_TIME, MOST_TOGETHER // max(largest, 1)))
-
-
-def _values(row: pa.RecordBatch, where: str) -> dict[str, Any]:
-    """Return a batch of one row as Python values; a PictureError for an image that is too large for one."""
-    if row.nbytes <= MOST_CELL:
-        return row.to_pylist()[0]
-    return {"image": PictureError(f"{where} has {row.nbytes / 1e6:.0f} MB; at most {MOST_CELL / 1e6:.0f} MB are read")}
-
-
-def _said(problem: Exception) -> str:
-    return str(problem).partition("\n")[0][:LONGEST] or type(problem).__name__
 
 
 def _content(name: str) -> Path | bytes | PictureError:
@@ -232,32 +194,22 @@ def _content(name: str) -> Path | bytes | PictureError:
         with there.files.open_input_stream(there.path) as stream:
             return stream.read()
     except Exception as problem:  # whatever a file system raises
-        return PictureError(f"{name} cannot be opened: {_said(problem)}")
+        said = str(problem).partition("\n")[0][:LONGEST] or type(problem).__name__
+        return PictureError(f"{name} cannot be opened: {said}")
 
 
-def _count(name: str) -> tuple[int, str]:
+def _count(groups: RowGroups, name: str) -> tuple[int, str]:
     """Return how many rows a Parquet file has, and what is wrong with it."""
-    from pyarrow import parquet
-
     try:
-        with _input(name) as opened:
-            file = parquet.ParquetFile(opened)
-            if "image" not in file.schema_arrow.names:
-                return 0, f"{name} has no image column, only {', '.join(file.schema_arrow.names)}"
-            rows = file.metadata.num_rows
-            if rows > max(FEW_ROWS, opened.seek(0, os.SEEK_END)):
-                return 0, f"{name} cannot be read as Parquet: it claims {rows:,} rows, more than it has bytes"
-            return rows, ""
-    except Exception as problem:  # as above
-        return 0, f"{name} cannot be read as Parquet: {_said(problem)}"
-
-
-def _input(name: str) -> Any:
-    """Open a file for pyarrow, whose own file systems take no names that are no UTF-8."""
-    if "://" not in name and utf8(name) != name:
-        return Path(name).open("rb")
-    there = place(name)
-    return there.files.open_input_file(there.path)
+        footer = groups.footer(name)
+    except UnreadableError as problem:
+        return 0, f"{name} cannot be read as Parquet: {problem}"
+    if "image" not in footer.columns:
+        return 0, f"{name} has no image column, only {', '.join(footer.columns)}"
+    rows = sum(footer.sizes)
+    if rows > max(FEW_ROWS, footer.bytes) or min(footer.sizes, default=0) < 0:
+        return 0, f"{name} cannot be read as Parquet: it claims {rows:,} rows, more than it has bytes"
+    return rows, ""
 
 
 def _files(url: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tuple[str, int, str]]:

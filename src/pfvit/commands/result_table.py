@@ -50,23 +50,25 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 SETTINGS = "settings"
 
 
+def unfinished_table(path: Path) -> Path:
+    """Return where the rows of a table gather."""
+    return path.with_name(f"{path.name}.part")
+
+
 class Table:
     """A table being written; `columns` are names with their Parquet types."""
 
-    #: What to do after a full disk, and with what an earlier run left: only some tables can be gone on with.
+    #: What to do after a full disk.
     remedy = ""
-    left_over = "delete it"
 
-    def __init__(self, path: Path, columns: dict[str, str], resume: bool = False):
-        """Begin, or go on with what an earlier run left; InputError if that is not possible or not asked for."""
+    def __init__(self, path: Path, columns: dict[str, str]):
+        """Begin; rows that a run left which was killed make way, as nothing can go on with them."""
         if path.exists():
             what = "is a folder" if path.is_dir() else "exists already; choose another name, or move it away"
             raise InputError(f"{path} {what}")
         self.path, self.columns = path, columns
-        self.part = path.with_name(f"{path.name}.part")
+        self.part = unfinished_table(path)
         self.start = 0  # of the rows in the part
-        if self.part.exists() and not resume:
-            raise InputError(f"{self.part} is left from an earlier run: {self.left_over}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = self.part.open("r+" if self.part.exists() else "w+", encoding="utf-8", newline="\n")
@@ -113,7 +115,8 @@ class Table:
         self.discard()
 
     def _continue(self) -> None:
-        """Find out what an earlier run left, and stand at its end."""
+        """Find out what an earlier run left, and stand where the next row goes; only this process writes there now."""
+        self.file.truncate(0)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         self.file.seek(self.start)
@@ -164,14 +167,16 @@ class Records(Table):
     """
 
     remedy = "; --resume goes on with it"
-    left_over = "--resume goes on with it, or delete it"
 
     def __init__(self, path: Path, columns: dict[str, str], resume: bool, settings: Mapping[str, object]):
         self.done: Counter[str] = Counter()
         self.failed = 0
         """Pictures that an earlier run could not read: they are not tried again, and count for the exit status."""
         self.settings = dict(settings)
-        super().__init__(path, COLUMNS | columns, resume)
+        part = unfinished_table(path)
+        if part.exists() and not resume and not path.exists():
+            raise InputError(f"{part} is left from an earlier run: --resume goes on with it, or delete it")
+        super().__init__(path, COLUMNS | columns)
 
     def skip(self, source: str) -> bool:
         """Return whether a picture is done already; each call counts one off, as names may repeat."""

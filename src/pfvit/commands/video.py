@@ -12,7 +12,7 @@ from av.packet import Packet
 from rich.progress import TextColumn
 
 from pfvit.commands.output_files import make_folder, save, stem_of
-from pfvit.commands.result_table import AFFECT, OF_A_FACE, Table
+from pfvit.commands.result_table import AFFECT, OF_A_FACE, Table, unfinished_table
 from pfvit.commands.tracked_frames import TrackedFrame, TrackedFrames
 from pfvit.config import Video
 from pfvit.errors import InputError, UsageError
@@ -21,8 +21,9 @@ from pfvit.inference.reading import Reading, prepare
 from pfvit.inference.steady import SteadyMovement
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
+from pfvit.utils.files import remove, unfinished
 from pfvit.video.baseline import Baseline
-from pfvit.video.io import VideoFrame, VideoReader, VideoWriter, is_live, suffix_for
+from pfvit.video.io import ENDINGS, VideoFrame, VideoReader, VideoWriter, is_live, suffix_for
 from pfvit.video.timeline import COLOURS, Timeline
 from pfvit.video.tracking import Tracker
 
@@ -86,7 +87,14 @@ class VideoRun:
             if path.exists():
                 raise InputError(f"{path} exists already; choose another --out, or move it away")
         columns = COLUMNS | dict.fromkeys(reader.recogniser.labels, "float32") | (AFFECT if config.affect else {})
+        # Half a film cannot be gone on with. No other process writes these while this one has the table.
+        halves = [unfinished(folder / f"{stem}-{kind}{end}") for kind in ("annotated", "poker") for end in ENDINGS]
+        begun = any(path.exists() for path in (*halves, unfinished_table(self.names["table"])))
         self.table = closing.enter_context(Table(self.names["table"], columns))
+        for path in halves:
+            remove(path)
+        if begun:
+            say(f"{folder} has what a run left that was killed: it is begun anew")
         self.writers: dict[str, VideoWriter] = {}
         self.frames = 0
         self.stopped: KeyboardInterrupt | None = None

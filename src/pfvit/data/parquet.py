@@ -5,14 +5,8 @@ much memory and no more.
 """
 
 import atexit
-import json
-import marshal
 import os
 import re
-import select
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +17,7 @@ from arro3.core import RecordBatch, RecordBatchReader
 from arro3.io import write_parquet
 
 from pfvit.data.formats import is_address
-from pfvit.data.parquet_process import MOST_CELL, OVERSIZED
+from pfvit.data.reader_process import MOST_CELL, OVERSIZED, ReaderEndedError, ReaderProcess
 from pfvit.errors import InputError, PictureError
 
 MAGIC = b"PAR1"
@@ -31,8 +25,6 @@ MAGIC = b"PAR1"
 FEW_ROWS = 10_000
 #: Seconds in which some rows have to come. A damaged file can stop its reader for good.
 PATIENCE = 20.0
-#: Answers are read from the pipe in pieces of so many bytes.
-PIECE = 1 << 20
 
 
 def is_table(path: Path) -> bool:
@@ -72,11 +64,12 @@ def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str,
             for row in answer[0]:
                 if done >= most:
                     raise _unreadable(path, "it has more rows than bytes", f" after row {done - 1}")
-                yield {name: _value(cell, f"{path}#{done}") for name, cell in zip(wanted, row, strict=True)}
+                yield {name: cell_value(cell, f"{path}#{done}") for name, cell in zip(wanted, row, strict=True)}
                 done += 1
 
 
-def _value(cell: Any, place: str) -> object:
+def cell_value(cell: Any, place: str) -> object:
+    """Return what a process that reads has sent of a cell; a PictureError if that is only how large it is."""
     if isinstance(cell, dict) and OVERSIZED in cell:
         size = f"{cell[OVERSIZED] / 1e6:.0f} MB"
         return PictureError(f"{place} has a cell of {size}; at most {MOST_CELL / 1e6:.0f} MB are read")
@@ -113,65 +106,29 @@ def _unreadable(path: Path, said: str, where: str = "") -> InputError:
     return InputError(f"{path} cannot be read as Parquet{where}: {inner[1] if inner else said}")
 
 
-class _Reader:
-    """A process that reads Parquet files, one after the other. It ends with this one, as its input does."""
+class _Reader(ReaderProcess):
+    """A process that reads Parquet files, one after the other."""
 
     def __init__(self) -> None:
-        paths = os.pathsep.join(sys.path)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pfvit.data.parquet_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where Rust prints backtraces
-            env={**os.environ, "PYTHONPATH": paths},
-        )
+        super().__init__("pfvit.data.parquet_process")
         self.free = True
         """Whether it waits for a request."""
 
     def ask(self, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
         """Yield what it answers up to the end, or to an error."""
         self.free = False
-        request = json.dumps({"path": str(path.absolute()), "columns": columns})
+        self.send({"path": str(path.absolute()), "columns": columns})
         try:
-            assert self.process.stdin is not None
-            self.process.stdin.write(request.encode() + b"\n")
-            self.process.stdin.flush()
             while True:
-                answer = marshal.loads(self._read(int.from_bytes(self._read(8), "little")))
+                answer = self.answer(PATIENCE)
                 self.free = answer[0] != "rows"
                 if answer[0] == "end":
                     return
                 yield answer
                 if self.free:
                     return
-        except (EOFError, BrokenPipeError):
-            status = self.process.wait()
-            how = signal.strsignal(-status) if status < 0 else f"status {status}"
-            yield "error", "", f"it is damaged, or needs too much memory (its reader ended: {how})"
-        except TimeoutError:
-            yield "error", "", f"its reader stood still for {PATIENCE:g} s"
-
-    def close(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-
-    def _read(self, size: int) -> bytes:
-        assert self.process.stdout is not None
-        file = self.process.stdout.fileno()
-        content = bytearray()
-        while len(content) < size:
-            if os.name != "nt" and not select.select([file], [], [], PATIENCE)[0]:
-                raise TimeoutError
-            some = os.read(file, min(PIECE, size - len(content)))
-            if not some:
-                raise EOFError
-            content += some
-        return bytes(content)
+        except ReaderEndedError as problem:
+            yield "error", "", str(problem)
 
 
 _idle: list[_Reader] = []

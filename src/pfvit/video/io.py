@@ -27,6 +27,7 @@ from pfvit.utils.files import cannot_write, remove, sync, unfinished
 WEBCAM = "webcam"
 #: Sound that an MP4 file takes as it is; with any other the video becomes a Matroska file, which takes all.
 MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "opus"}
+ENDINGS = (".mp4", ".mkv")
 CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
 USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
 ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
@@ -228,7 +229,7 @@ class VideoWriter:
 
 def suffix_for(audio: AudioStream | None) -> str:
     """Return the ending of a video that keeps this sound."""
-    return ".mp4" if audio is None or audio.codec_context.name in MP4_SOUND else ".mkv"
+    return ENDINGS[0 if audio is None or audio.codec_context.name in MP4_SOUND else 1]
 
 
 def _open_file(source: str) -> InputContainer:
