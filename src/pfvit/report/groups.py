@@ -21,8 +21,8 @@ def groups(faces: Faces) -> Section:
         "groups",
         "Groups",
         "Accuracy for each group that a column of the data names. Intervals are 95% Wilson intervals, of mean recall "
-        "95% bootstrap intervals. Groups differ in which expressions their faces show, too: a difference of accuracy is no "
-        "proof that the group is its cause.",
+        "95% bootstrap intervals. Groups differ in which expressions their faces show, too: a difference of accuracy "
+        "is no proof that the group is its cause.",
     )
     if not faces.groups:
         section.note("The data have no column of groups, and nothing is guessed about people: nothing can be computed.")
