@@ -30,6 +30,7 @@ from pfvit.training import losses
 from pfvit.training.build import build_decoder, build_encoder
 from pfvit.training.cost import training_cost
 from pfvit.training.distributed import make_fabric
+from pfvit.training.finite import LossCheck
 from pfvit.training.gan import GeneratorSide, discriminator_losses, generator_losses
 from pfvit.training.initialise import both_sides
 from pfvit.training.loop import is_due, take_step
@@ -107,11 +108,12 @@ def loop(fabric: Fabric, config: Pretrain | Train, kind: type, faces: FaceDatase
     run = Run(fabric, config, kind.__name__)
     run.steps = 1000
     stage, throughput = kind(run, config, faces, 10), Throughput(fabric, config.batch)
+    check = LossCheck(config, fabric.device)
     sizes = config.model
     batches = iter(loader(Stream(faces, config.batch, sizes.image_size, sizes.channels, 0), 0, pin=False))
 
     def step(number: int) -> None:
-        take_step(fabric, config, stage, throughput.load(batches), number, throughput)
+        take_step(fabric, config, stage, throughput.load(batches), number, throughput, check)
 
     return step
 

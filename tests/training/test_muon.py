@@ -34,6 +34,24 @@ def test_a_step_has_adam_s_size_whatever_the_gradient_s_and_decays_the_weight():
         assert moved.square().mean().sqrt() == pytest.approx(0.1 * ADAM_SIZE, rel=0.2)
 
 
+def test_matrices_of_one_shape_may_be_taken_together(monkeypatch):
+    def weights_after(together: bool) -> list[nn.Parameter]:
+        shapes = [(6, 4), (4, 6), (6, 4), (6, 2, 2), (3, 3)]
+        weights = [nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(3))) for shape in shapes]
+        if together:
+            monkeypatch.setattr("pfvit.training.muon.alike", lambda few: [few[:1] + few[2:4], few[1:2], few[4:]])
+        optimizer = Muon([{"params": weights, "lr": 0.1, "matrices": True}], (0.9, 0.95), torch.float32)
+        for step in range(3):
+            for number, weight in enumerate(weights):
+                noise = torch.Generator().manual_seed(10 * step + number)
+                weight.grad = torch.randn(weight.shape, generator=noise)
+            optimizer.step()
+        return weights
+
+    for alone, stacked in zip(weights_after(False), weights_after(True), strict=True):
+        assert torch.allclose(alone, stacked, atol=1e-5)
+
+
 def test_what_is_no_matrix_takes_adamw_s_step():
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2))
     matrix = nn.Parameter(torch.eye(3))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import traceback
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,9 @@ import torch
 from conftest import inside, run_training, write_faces
 from helpers import EXACT, STAGES, kill_after, lines
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import pfvit
 from pfvit.config import Gan, Train
 from pfvit.config.presets import NANO
 from pfvit.data import augment
@@ -19,6 +22,7 @@ from pfvit.data.dataset import FaceDataset, Stream
 from pfvit.errors import InputError
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
+from pfvit.training.finite import LossCheck
 from pfvit.training.initialise import both_sides
 from pfvit.training.loop import take_step
 from pfvit.training.optim import cosine, layer_scale
@@ -122,12 +126,49 @@ class Trainer:
 
     def step(self, number: int) -> dict[str, float]:
         batch = next(self.batches)
-        return take_step(self.fabric, self.config, self.stage, batch, number, Throughput(self.fabric, 8))
+        check = LossCheck(self.config, self.fabric.device)
+        means = take_step(self.fabric, self.config, self.stage, batch, number, Throughput(self.fabric, 8), check)
+        return {name: float(mean) for name, mean in means.items()}
 
 
 @pytest.fixture
 def trainer(tmp_path, made_up):
     return partial(Trainer, tmp_path, made_up)
+
+
+PACKAGE = Path(pfvit.__file__).parent
+
+
+class Reads(TorchDispatchMode):
+    """Notes who of us asks for what would make a GPU wait: a number, or a result whose size only it knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.by: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ in {"_local_scalar_dense", "nonzero", "masked_select", "equal"}:
+            files = [Path(frame.filename) for frame in traceback.extract_stack()]
+            ours = (file.name for file in reversed(files) if PACKAGE in file.parents or file.parent.name == "optim")
+            self.by.add(next(ours))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_nothing_from_the_device(trainer):
+    run = trainer()
+    batch, check = next(run.batches), LossCheck(run.config, torch.device("cuda"))
+    with Reads() as reads:
+        take_step(run.fabric, run.config, run.stage, batch, 1, Throughput(run.fabric, 8), check)
+    assert "swa_utils.py" in reads.by, "reads are noted"
+    # What is drawn, and the count of averaged steps, are on the processor; and on a GPU, optimizers are fused.
+    assert reads.by <= {"augment.py", "ema.py", "swa_utils.py", "optimizer.py"}
+
+
+def test_the_average_s_count_stays_on_the_processor(trainer):
+    average = trainer().stage.average
+    average.to("meta")
+    assert average.n_averaged.device.type == "cpu"
+    assert next(average.parameters()).device.type == "meta"
 
 
 def changed(before: dict, module: torch.nn.Module) -> set[str]:

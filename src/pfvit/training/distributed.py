@@ -58,6 +58,8 @@ def make_fabric(hardware: Hardware) -> Fabric:
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     keep_memory()
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")  # TF32: float32 products at eight times the rate, with 10 bits each
     precision = hardware.precision
     if precision == "auto":
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()

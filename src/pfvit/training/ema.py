@@ -1,6 +1,6 @@
 """Averaged weights: an exponential moving average that is evaluated and exported."""
 
-from typing import cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -19,15 +19,23 @@ class AveragedPFViT(AveragedModel):
         super().__init__(model, multi_avg_fn=self._follow, use_buffers=True)
         self.decay = decay
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        """Move to a device; the count stays on the processor, as reading it from a GPU would make a step wait."""
+        count = self.n_averaged
+        super()._apply(*args, **kwargs)
+        self.n_averaged = count
+        return self
+
     @property
     def model(self) -> PFViT:
         """The averaged model."""
         return cast(PFViT, self.module)
 
-    def _follow(self, averaged: PARAM_LIST, current: PARAM_LIST, count: Tensor | int) -> None:
+    def _follow(self, averaged: PARAM_LIST, current: PARAM_LIST, _: Tensor | int) -> None:
         if not averaged[0].is_floating_point():
             return  # a stem's count of batches, which nothing reads
-        decay = min(self.decay, (1 + int(count)) / (WARMUP + int(count)))
+        count = int(self.n_averaged)
+        decay = min(self.decay, (1 + count) / (WARMUP + count))
         with torch.no_grad():
             theirs, ours = distributed.local_shards(list(current)), distributed.local_shards(list(averaged))
             torch._foreach_lerp_(ours, theirs, 1 - decay)

@@ -3,7 +3,6 @@
 A stage (`pretrainer.PretrainStage`, `trainer.TrainStage`) says what is optimised in which phase, and what is saved.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,15 @@ from lightning_fabric.wrappers import _FabricOptimizer as FabricOptimizer
 from torch import Tensor
 
 from pfvit.config import Pretrain, Train
-from pfvit.config.photo import TrainPhoto
 from pfvit.data.dataset import FaceBatch, FaceDataset, Stream, loader
 from pfvit.data.mixture import MixedStream, Mixture
-from pfvit.errors import InputError
-from pfvit.training import checkpoint, distributed
+from pfvit.training import distributed
+from pfvit.training.finite import LossCheck
 from pfvit.training.optim import set_lr
 from pfvit.training.run import Run
 from pfvit.training.signals import left_to_the_parent
 from pfvit.training.throughput import Throughput
 from pfvit.utils.console import say
-
-LOWER = 5  # a rate that is worth trying where the loss was not finite is so many times lower
-SHOWN_ROWS = 4
 
 
 @dataclass
@@ -90,7 +85,7 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     batches = _batches(run, faces, step)
     weights = distributed.parameter_summary(stage.phases[0].module, fabric.world_size)
     on = f"{fabric.device}, precision {fabric._precision.precision}"
-    passed_over = PassedOver()
+    passed_over, check = PassedOver(), LossCheck(config, fabric.device)
     run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {on}, {weights}")
     with run.heeding():
         with run.progress(step) as progress:
@@ -99,21 +94,26 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
             while step < steps and not ended:
                 batch = throughput.load(batches)
                 passed_over.note(batch.passed)
-                losses = take_step(fabric, config, stage, batch, step, throughput)
+                means = take_step(fabric, config, stage, batch, step, throughput, check)
                 step += 1
                 if step % config.log_every == 0 or step == steps:
+                    check.now()
+                    losses = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True))
                     measured, lr = throughput.figures(), stage.phases[0].lr(step - 1)
                     run.log(step, {**run.mean(losses), "lr": lr, **measured})
                     first, rate = next(iter(losses.values())), measured["faces_per_second"]
                     progress(step, f"loss {first:.4f}, {rate:.0f} faces/s")
                     run.say_progress(step, first, lr, rate)
                 if step % config.evaluate_every == 0 or step == steps:
+                    check.now()
                     run.note(step, stage.evaluate(step))
                     run.draw_curves()
                 ended, saves = run.decide()
                 if saves:
+                    check.now()
                     run.save(step, stage.state())
         if run.saved_step != step:
+            check.now()
             run.save(step, stage.state())
         run.draw_curves()
         passed_over.tell()
@@ -140,12 +140,21 @@ class PassedOver:
 
 
 def take_step(
-    fabric: Fabric, config: Pretrain | Train, stage: Stage, batch: FaceBatch, step: int, throughput: Throughput
-) -> dict[str, float]:
-    """Take one step of all phases that are due and return the mean of their losses over the batch's pieces."""
+    fabric: Fabric,
+    config: Pretrain | Train,
+    stage: Stage,
+    batch: FaceBatch,
+    step: int,
+    throughput: Throughput,
+    check: LossCheck,
+) -> dict[str, Tensor]:
+    """Take one step of all phases that are due and return the mean of their losses over the batch's pieces.
+
+    Losses are single numbers, float64, and stay on the device: on a GPU nothing in a step waits for it.
+    """
     inputs = [(stage.prepare(piece, step), piece.name) for piece in pieces(batch, config.hardware.accumulate)]
     stage.before_step(step)
-    means: dict[str, float] = {}
+    means: dict[str, Tensor] = {}
     for phase in stage.phases:
         if not phase.is_due(step):
             continue
@@ -153,12 +162,13 @@ def take_step(
         for turn, (piece, names) in enumerate(inputs, 1):
             with fabric.no_backward_sync(phase.module, enabled=turn < len(inputs)):
                 losses = phase.losses(piece, step)
-                stop_if_not_finite(losses, step, names, config)
+                check.note(losses, step, names)
                 if turn == 1 and phase is stage.phases[0]:
                     throughput.forward_done()
                 fabric.backward(torch.stack(list(losses.values())).sum() / len(inputs))
             for name, loss in losses.items():
-                means[name] = means.get(name, 0.0) + float(loss.detach()) / len(inputs)
+                share = loss.detach().double() / len(inputs)
+                means[name] = means[name] + share if name in means else share
         fabric.clip_gradients(phase.module, phase.optimizer, max_norm=config.max_grad_norm, error_if_nonfinite=False)
         phase.optimizer.step()
         phase.optimizer.zero_grad()
@@ -182,25 +192,6 @@ def _batches(run: Run[Pretrain] | Run[Train], faces: FaceDataset | Mixture, step
     stream = MixedStream(faces, *where) if isinstance(faces, Mixture) else Stream(faces, config.batch, *where)
     pin = fabric.device.type == "cuda" and not hardware.resident
     return iter(loader(stream, hardware.workers, pin, left_to_the_parent))
-
-
-def stop_if_not_finite(
-    losses: Mapping[str, Tensor], step: int, names: Sequence[str], config: Pretrain | Train | TrainPhoto
-) -> None:
-    """Raise InputError with step, losses, some rows and what to do if any loss is infinite or not a number."""
-    values = {name: float(loss.detach()) for name, loss in losses.items()}
-    if all(math.isfinite(value) for value in values.values()):
-        return
-    listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    lower = f"--lr {config.lr / LOWER:.2g}"
-    if (Path(config.out) / checkpoint.LAST).is_file():
-        at = checkpoint.record_of(Path(config.out))["step"]
-        advice = f"The checkpoint of step {at} is whole: go on from it with --resume {config.out} {lower}"
-    else:
-        advice = f"There is no checkpoint yet: give the same command with {lower}, the run then begins anew"
-    more = f" and {len(names) - SHOWN_ROWS} more" if len(names) > SHOWN_ROWS else ""
-    rows = f"; or look at the rows of this step: {', '.join(names[:SHOWN_ROWS])}{more}" if names else ""
-    raise InputError(f"the loss is not finite at step {step} ({listed}). {advice}{rows}")
 
 
 def steps_of(config: Pretrain | Train, faces: FaceDataset) -> tuple[int, int]:

@@ -3,11 +3,11 @@
 `torch.optim.Muon` takes no convolutions, no vectors and no shards; this one optimizer takes all of a model's weights.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from pfvit.training.checkpoint import as_held
@@ -42,33 +42,52 @@ class Muon(AdamW):
         for group in self.param_groups:
             if not group["matrices"]:
                 continue
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, group)
+            for weights in alike([weight for weight in group["params"] if weight.grad is not None]):
+                wholes = [self._direction(weight) for weight in weights]
+                flats = [whole.flatten(1) for whole in wholes]
+                single = len(flats) == 1
+                updates = [orthogonal(flats[0], self.dtype)] if single else orthogonal(torch.stack(flats), self.dtype)
+                for weight, whole, update in zip(weights, wholes, updates, strict=True):
+                    update = (update * (ADAM_SIZE * max(update.shape) ** 0.5)).reshape(whole.shape)
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(as_held(update.to(weight.dtype), weight), alpha=-group["lr"])
                     weight.grad = None
         super().step()
 
-    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _direction(self, weight: nn.Parameter) -> Tensor:
+        """Return what a whole weight would follow, before its singular values are made alike."""
+        gradient = cast(Tensor, weight.grad)
         state = self.state[weight]
         if not state:  # `step` is there because AdamW looks for it when a state is loaded
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(weight))
         state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
         nesterov = gradient.lerp(momentum, MOMENTUM)
-        whole = nesterov.full_tensor() if hasattr(nesterov, "full_tensor") else nesterov  # of a shard, all
-        flat = whole.flatten(1)
-        update = orthogonal(flat, self.dtype) * (ADAM_SIZE * max(flat.shape) ** 0.5)
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(as_held(update.reshape(whole.shape).to(weight.dtype), weight), alpha=-group["lr"])
+        return nesterov.full_tensor() if hasattr(nesterov, "full_tensor") else nesterov  # of a shard, all
+
+
+def alike(weights: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    """Yield weights by themselves, on a GPU all that are matrices of one shape: few, large products instead of many.
+
+    Of shards each is gathered by itself, as all of them together may not fit.
+    """
+    stacks: dict[object, list[nn.Parameter]] = {}
+    for number, weight in enumerate(weights):
+        together = weight.device.type != "cpu" and not hasattr(weight, "full_tensor")
+        stacks.setdefault(weight.flatten(1).shape if together else number, []).append(weight)
+    yield from stacks.values()
 
 
 def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return a matrix with the same singular vectors and singular values near 1 (0.7 to 1.2), by Newton-Schulz."""
+    """Return a matrix with the same singular vectors and singular values near 1 (0.7 to 1.2), by Newton-Schulz.
+
+    `matrix` is [rows, columns], or several of them, [count, rows, columns].
+    """
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(dtype)
-    x = x / (x.norm() + EPS)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = (matrix.mT if tall else matrix).to(dtype)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + EPS)
     for _ in range(ITERATIONS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x

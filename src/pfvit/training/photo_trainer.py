@@ -20,7 +20,7 @@ from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
-from pfvit.training.loop import stop_if_not_finite
+from pfvit.training.finite import LossCheck
 from pfvit.training.movement_losses import face_regions, light_losses, movement_losses
 from pfvit.training.optim import cosine, descend, set_lr
 from pfvit.training.photo_data import PhotoFaces, Views
@@ -51,21 +51,25 @@ def train_photo(config: TrainPhoto) -> None:
         for one in trainer.faces.sets
     )
     run.say(f"{count}; {trainer.steps} steps on {fabric.device}")
+    check = LossCheck(config, fabric.device)
     with run.heeding(), run.progress(step) as progress:
         ended = False
         while step < trainer.steps and not ended:
             terms = trainer.step(step)
+            check.note(terms, step, [])
             step += 1
             if step % config.log_every == 0 or step == trainer.steps:
+                check.now()
                 values = {name: float(value) for name, value in terms.items()}
-                stop_if_not_finite(terms, step, [], config)
                 run.log(step, values)
                 progress(step, f"{trainer.phase(step - 1)[0]}, loss {values['loss']:.3f}")
             if step % config.sheet_every == 0 or step == trainer.steps:
                 trainer.sheet(run.folder / "sheets" / f"{step:07d}.png")
             ended, saves = run.decide()
             if saves:
+                check.now()
                 run.save(step, trainer.state())
+        check.now()
         run.save(step, trainer.state())
         run.say(f"{step} of {trainer.steps} steps done; checkpoint in {run.folder}")
 

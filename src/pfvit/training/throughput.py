@@ -13,7 +13,7 @@ class Throughput:
     """The clocks of one process, compared with the others' when `figures` is asked for.
 
     A step's own time runs from asking for the batch to the end of the first forward, before processes wait for one
-    another in the backward; the loss is read there, so a GPU has finished too.
+    another in the backward. On a GPU that is the time in which the processor asked for the work, not that of the card.
     """
 
     def __init__(self, fabric: Fabric, batch: int):
