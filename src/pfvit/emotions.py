@@ -37,8 +37,11 @@ NONE = ""
 #: How data sets name their folders, beside our own names.
 SYNONYMS = {
     "afraid": "fear", "angry": "anger", "contemptuous": "contempt", "disgusted": "disgust", "fearful": "fear",
-    "happy": "happiness", "joy": "happiness", "sad": "sadness", "scared": "fear", "surprised": "surprise",
+    "happy": "happiness", "joy": "happiness", "sad": "sadness", "scared": "fear", "suprise": "surprise",
+    "suprised": "surprise", "surprised": "surprise",
 }  # fmt: skip
+#: Words beside it that change nothing.
+BESIDE = {"class", "emotion", "expression", "face", "faces", "label"}
 
 
 def label_set(classes: int) -> tuple[str, ...]:
@@ -51,15 +54,15 @@ def label_set(classes: int) -> tuple[str, ...]:
 def named(word: str) -> str | None:
     """Return the emotion that a name stands for in any case ("Happy", "AN_anger", "3_surprise"), or None.
 
-    Exactly one of its words must name an emotion, and the others be numbers or the beginning of that word: "not_happy",
-    "sadly_fearful" and "contempt_or_disgust" are names of something else.
+    Exactly one of its words must name an emotion, and the others be numbers, the beginning of that word, or words like
+    "face": "not_happy", "sadly_fearful" and "contempt_or_disgust" are names of something else.
     """
     words = re.findall(r"[^\W_]+", word.casefold())
     found = [(name, part) for part in words if (name := SYNONYMS.get(part, part)) in EIGHT]
     if len(found) != 1:
         return None
     (name, part), others = found[0], [other for other in words if other != found[0][1]]
-    fits = all(other.isdecimal() or name.startswith(other) or part.startswith(other) for other in others)
+    fits = all(o.isdecimal() or o in BESIDE or name.startswith(o) or part.startswith(o) for o in others)
     return name if fits else None
 
 

@@ -1,6 +1,7 @@
 """Labels are read for what they are, by training and by measuring alike; what cannot be known is asked for."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,34 @@ FORMS = {
         (),
     ),
     "lists of names": (pa.array([[ALPHABET[k]] for k in SHOWN]), None, ()),
+    "one-hot where numbers of classes are meant to be": (
+        onehot(on=1),
+        {"feature": class_label(ALPHABET), "_type": "Sequence"},
+        (),
+    ),
+    "numerals for names are what the numbers stand for": (
+        pa.array([6 - k for k in SHOWN]),
+        class_label("6543210"),
+        ALPHABET,
+    ),
+    "one-hot as text": (pa.array([str([int(k == n) for n in range(7)]) for k in SHOWN]), None, ALPHABET),
+    "one-hot as numpy prints it": (pa.array([f"{np.eye(7)[k]}" for k in SHOWN]), None, ALPHABET),
+    "a name with its score": (pa.array([{"label": ALPHABET[k], "score": 0.9} for k in SHOWN]), None, ()),
+    "a number with its name": (pa.array([{"id": k, "name": ALPHABET[k]} for k in SHOWN]), None, ()),
+    "a number in a table": (pa.array([{"label": k} for k in SHOWN]), None, ALPHABET),
+    "names with shares, in a list": (
+        pa.array([[{"label": ALPHABET[k], "score": 1.0}, {"label": ALPHABET[k - 1], "score": 0.0}] for k in SHOWN]),
+        None,
+        (),
+    ),
+    "names with shares, as a map": (
+        pa.array([[(ALPHABET[k], 1.0)] for k in SHOWN], pa.map_(pa.string(), pa.float64())),
+        None,
+        (),
+    ),
+    "names with shares, as text": (pa.array([str({ALPHABET[k]: 1.0}) for k in SHOWN]), None, ()),
+    "decimal numbers": (pa.array([Decimal(k) for k in SHOWN]), None, ALPHABET),
+    "names with a word beside": (pa.array([f"{ALPHABET[k]} face" for k in SHOWN]), None, ()),
     "names with shares": (pa.array([{n: float(n == ALPHABET[k]) for n in ALPHABET} for k in SHOWN]), None, ()),
 }
 
@@ -98,6 +127,12 @@ def test_numbers_without_a_word_are_ferplus_s_and_that_is_told(tmp_path):
         (pa.array([[1.0, 0.0], [1.0]]), (), "differ in length"),
         (pa.array([[0.5, -0.5]] * 2), ("no", "yes"), "shares are 0 or more"),
         (pa.array(["3", "sad"]), (), "mixes kinds of labels"),
+        (pa.array([0, 2**64 - 1], pa.uint64()), (), "#1: a label of 18446744073709551615 is no class"),
+        (pa.array([0, 2**40]), (), "#1: a label of 1099511627776 is no class"),
+        (pa.array(["0", "9" * 30]), (), "is no class: labels are names, whole numbers, true or false, or lists"),
+        (pa.array([[1.0, float("inf")]] * 2), ("no", "yes"), "#0: shares are 0 or more, not inf"),
+        (pa.array([{"happy": "yes", "sad": "no"}]), (), "#0: a label of {'happy': 'yes', 'sad': 'no'} is no class"),
+        (pa.array([[[1, 0], [0, 1]]]), (), "#0: a label of [[1, 0], [0, 1]] is no class"),
     ],
 )
 def test_what_cannot_be_known_is_asked_for(column, order, what, tmp_path):
@@ -109,6 +144,42 @@ def test_what_cannot_be_known_is_asked_for(column, order, what, tmp_path):
         with pytest.raises(UsageError) as said:
             reading()
         assert what in str(said.value) and "\n" not in str(said.value)
+
+
+def test_numbers_that_need_not_be_emotions_are_asked_for_where_they_are_learnt(tmp_path):
+    """Five classes may be anybody's. Where the reader knows the emotions alone, they are FER+'s, and that is told."""
+    path = write(tmp_path / "f.parquet", pa.array([0, 1, 4, 2, 3]))
+    for classes in (None, 5):
+        with pytest.raises(UsageError, match="the labels are numbers from 0 to 4; say with --order"):
+            FaceDataset([path], classes)
+    assert FaceDataset([path], order=tuple("abcde")).classes == tuple("abcde")
+    assert len(FaceDataset([path], 7)) == len(FaceDataset([path], EIGHT)) == 5
+    measured = [one.truth for one in Labelled([path], EIGHT, (), clean=True)]
+    assert measured == ["neutral", "happiness", "anger", "surprise", "sadness"]
+    own = ("neutral", "tired", "bored", "happiness", "anger")
+    for reading in (lambda: FaceDataset([path], own), lambda: list(Labelled([path], own, (), clean=True))):
+        with pytest.raises(UsageError, match="numbers from 0 to 4; say with --order"):
+            reading()
+
+
+def test_numbers_of_classes_in_lists_are_checked(tmp_path):
+    feature = {"feature": class_label(ALPHABET), "_type": "Sequence"}
+    path = write(tmp_path / "f.parquet", pa.array([[3], [-1], [0, 3], []]), feature)
+    faces = FaceDataset([path])
+    assert faces.index.left_out == {labels.NO_LABEL: 2} and sorted(faces.groups[0].targets[2])[-2:] == [0.5, 0.5]
+    assert [one.truth for one in Labelled([path], EIGHT, (), clean=True)] == ["happiness", "happiness"]
+    path = write(tmp_path / "f.parquet", pa.array([[3], [7]]), feature)
+    with pytest.raises(UsageError, match="#1: labels of the names in the file are 0 to 6, not 7"):
+        FaceDataset([path])
+
+
+def test_folders_named_by_numbers_that_datasets_counted_anew_are_read_as_they_were_named(tmp_path):
+    """RAF-DB's folders 1 to 7 become the numbers 0 to 6 whose names are 1 to 7."""
+    path = write(tmp_path / "f.parquet", pa.array([0, 6, 3]), class_label("1234567"))
+    with pytest.raises(UsageError, match="RAF-DB counts so"):
+        FaceDataset([path])
+    faces = FaceDataset([path], order=("rafdb",))
+    assert [faces.classes[k] for k in faces.groups[0].targets.argmax(1)] == ["surprise", "neutral", "happiness"]
 
 
 def test_labels_of_each_data_set_are_put_in_our_order():
@@ -162,6 +233,7 @@ def test_shares_are_soft_targets(tmp_path):
     ("column", "feature", "classes"),
     [
         (pa.array([True, False, True]), None, ("no", "yes")),
+        (pa.array(["True", "false", None]), None, ("no", "yes")),
         (pa.array(["smile", "none", "Smile"]), None, ("none", "smile")),
         (pa.array([0, 1, 2]), class_label(["Happily_Surprised", "neutral", "not_happy"]),
          ("neutral", "Happily_Surprised", "not_happy")),
@@ -218,6 +290,7 @@ def test_the_label_column_is_found_by_its_name_or_its_metadata(column, tmp_path)
     [
         ("Happy", "happiness"), ("AN_anger", "anger"), ("3_surprise", "surprise"), ("04 - Sad", "sadness"),
         ("sur_surprised", "surprise"), ("neutral", "neutral"), ("FEAR", "fear"),
+        ("neutral face", "neutral"), ("Suprised", "surprise"), ("faces_happy", "happiness"),
         ("not_happy", None), ("non-neutral", None), ("Happily_Surprised", None), ("Sadly_Fearful", None),
         ("contempt_or_disgust", None), ("happy or sad", None), ("un-surprised", None), ("no anger", None),
         ("less_fear", None), ("unhappy", None), ("angrily disgusted", None), ("very happy", None), ("joyless", None),

@@ -381,6 +381,19 @@ def _runs(pid: int) -> bool:
         return False
 
 
+def test_a_start_that_came_to_nothing_is_no_dead_end(tmp_path, out, capsys):
+    source = layouts.rafdb(tmp_path / "basic")
+    assert prepare("ferplus", source, out) == 1, "another data set's folder"
+    assert prepare("rafdb", source, out) == 0
+    (out / "manifest.json").unlink()
+    (out / ".parts").mkdir()
+    (out / ".parts" / "settings.json").write_text("{}")
+    (out / ".parts" / "train-0.json").write_text("{}")
+    capsys.readouterr()
+    assert prepare("rafdb", source, out) == 1
+    assert "was begun with other settings" in capsys.readouterr().err, "where something is done, it is kept"
+
+
 def test_a_prepared_folder_is_checked(tmp_path, out, capsys):
     source = layouts.rafdb(tmp_path / "basic")
     prepare("rafdb", source, out)

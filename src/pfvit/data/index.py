@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class FaceIndex:
         chosen = locate.choose(paths, wanted, what)
         self.notes, self.left_out, self.what = chosen.notes, Counter[str](), what
         self.tables = [open_table(found) for found in chosen.found]
-        read = [self._labels(table, order) for table in self.tables] if labelled else []
+        read = [self._labels(table, order, _bare_from(classes)) for table in self.tables] if labelled else []
         if not labelled:
             self.classes: tuple[str, ...] = ()
         elif isinstance(classes, int | None):
@@ -87,12 +87,14 @@ class FaceIndex:
             self.damaged[SHOWN:] = [f"and {len(self.damaged) - SHOWN} more"]
         self.notes += self.damaged
 
-    def _labels(self, table: Table, order: Sequence[str]) -> tuple[Labels | NDArray[np.number], Sequence[str]]:
+    def _labels(
+        self, table: Table, order: Sequence[str], bare_from: int
+    ) -> tuple[Labels | NDArray[np.number], Sequence[str]]:
         """Return a table's labels or votes, and the classes that it tells apart."""
         column = table.labels()
         if not isinstance(column, Cells):
             return column, EIGHT
-        read = labels.read(column, order)
+        read = labels.read(replace(column, bare_from=max(bare_from, column.bare_from)), order)
         self.notes += [read.note] if read.note else []
         return read, column.distinct or read.names
 
@@ -211,6 +213,13 @@ class FaceIndex:
             rows = np.asarray(group.rows, dtype=np.uint32)
             digest.update(rows.tobytes() + group.targets[rows].tobytes())
         return digest.hexdigest()
+
+
+def _bare_from(classes: Sequence[str] | int | None) -> int:
+    """Return from where on numbers that nothing explains are taken as FER+'s, given the classes that are asked for."""
+    if isinstance(classes, int | None):
+        return 0 if classes in (7, 8) else labels.ALL_EMOTIONS
+    return 0 if {*classes} <= {*EIGHT} else labels.NEVER
 
 
 def digest_of(picture: bytes | Pixels) -> bytes:

@@ -1,7 +1,7 @@
 """Labelled faces for measuring: decoded as any picture is, one truth each, without torch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from pfvit.data import images, labels, lists, locate, parquet
 from pfvit.data.columns import columns_of, picture_in
 from pfvit.data.images import Pixels
-from pfvit.data.labels import Cells, Labels, agreed
+from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels, agreed
 from pfvit.data.locate import Found
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
@@ -111,8 +111,8 @@ class Labelled:
     def _in_list(self, found: Found) -> Iterator[Sample]:
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
         if not listing.labelled:
-            raise UsageError(f"{found.path} holds pictures without labels: put them in one folder for each class")
-        read = self._read(Cells([row.label for row in listing.rows], str(found.path), listing.names, bare=False))
+            raise UsageError(lists.without_labels(found.path, listing))
+        read = self._read(Cells([row.label for row in listing.rows], str(found.path), listing.names, bare_from=NEVER))
         for number, row in enumerate(listing.rows):
             if (truth := self._class(read, number)) is None:
                 continue
@@ -125,6 +125,8 @@ class Labelled:
             yield Sample(image, truth, _shares(read, number), place=row.name, others=others)
 
     def _read(self, cells: Cells) -> Labels:
+        if self.names is None or not {*self.names} <= {*EIGHT}:  # classes of one's own: numbers may mean anything
+            cells = replace(cells, bare_from=max(cells.bare_from, ALL_EMOTIONS if self.names is None else NEVER))
         read = labels.read(cells, self.order)
         if read.note:
             say(read.note)

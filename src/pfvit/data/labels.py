@@ -1,10 +1,9 @@
 """What labels mean: votes, class names, numbers, yes or no, lists of shares; as shares of named classes.
 
 What a file says of its labels is believed: names in the metadata, text, the ten vote columns. Bare numbers are taken in
-FER+'s order unless `--order` says otherwise, which is told; where that cannot be, `--order` is asked for.
+FER+'s order unless `--order` says otherwise, which is told; where they need not be emotions, `--order` is asked for.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pfvit.data.label_cells import Cells, plain
 from pfvit.emotions import EIGHT, NONE, ORDERS, in_our_order, label_set, named
 from pfvit.errors import UsageError
 
+#: For `Cells.bare_from`: bare numbers that end before those of the seven emotions may be anybody's; all of them are.
+ALL_EMOTIONS, NEVER = 6, len(EIGHT)
 SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
 YES_NO = ("no", "yes")
 NO_LABEL = "without a label"
@@ -24,28 +26,8 @@ NO_EMOTION = "whose label is no emotion"
 #: What `--order` must say where a file does not: for messages.
 ORDER_HELP = f"say with --order what they mean: one of {', '.join(ORDERS)}; or all classes' names, that of 0 first"
 Shares = NDArray[np.float32]
-#: What tables write where there is no value, and whole numbers as text.
-NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>"}
-NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
 #: What data sets of emotions call faces without one.
 NO_CLASS = {"none", "unknown", "nf", "uncertain", "no face", "noface", "none of the above"}
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A label column as it is in a file."""
-
-    values: Sequence[Any] | NDArray[Any]
-    place: str
-    """The file, for messages."""
-    names: tuple[str, ...] = ()
-    """What the file says that 0, 1, 2, ... mean; none if it does not say."""
-    several: bool = False
-    """Whether lists hold the numbers of several classes, not shares."""
-    distinct: tuple[str, ...] | None = None
-    """The classes that the file tells apart, if they are fewer than `names`."""
-    bare: bool = True
-    """Whether numbers that nothing explains may be taken as FER+'s; `--order` is asked for otherwise."""
 
 
 @dataclass
@@ -144,7 +126,7 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
 
 def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
     """Return what the cells of a label column mean; UsageError that asks for what cannot be known."""
-    values, kind = _plain(cells)
+    values, kind = plain(cells)
     if kind == "name":
         return _of_names(cells, values)
     if kind == "list":
@@ -156,52 +138,6 @@ def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
         names = meaning(order) if len(meaning(order)) == 2 else YES_NO
         return _of_codes(names, numbers)
     return _of_numbers(cells, numbers, order)
-
-
-def _plain(cells: Cells) -> tuple[Sequence[Any], str]:
-    """Return the cells as Python values, None where there is no label, and of which kind they all are."""
-    if isinstance(cells.values, np.ndarray) and cells.values.dtype.kind in "iu":
-        return cells.values.tolist(), "number"
-    values, first = [], {}
-    for row, cell in enumerate(cells.values):
-        value, kind = _one(cell)
-        values.append(value)
-        if kind:
-            first.setdefault(kind, (row, cell))
-    if set(first) <= {"number", "fraction"} and "fraction" in first:
-        row, cell = first["fraction"]
-        raise UsageError(
-            f"{cells.place}#{row}: a label of {cell!r} is no class: labels are names, whole numbers, true or false, or "
-            "lists with the share of each class"
-        )
-    if len(first) > 1:
-        shown = " and ".join(f"{cell!r} (row {row})" for row, cell in first.values())
-        raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
-    return values, next(iter(first), "number")
-
-
-def _one(cell: object) -> tuple[Any, str]:
-    """Return a cell's value and kind; None and "" for no label."""
-    if isinstance(cell, np.generic):
-        cell = cell.item()
-    if isinstance(cell, bytes):
-        cell = cell.decode(errors="backslashreplace")
-    if isinstance(cell, str):
-        text = cell.strip()
-        if text.casefold() in NULLS:
-            return None, ""
-        return (int(float(text)), "number") if NUMERAL.fullmatch(text) else (text, "name")
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return None, ""
-    if isinstance(cell, bool):
-        return cell, "yes or no"
-    if isinstance(cell, int):
-        return cell, "number"
-    if isinstance(cell, float):
-        return (int(cell), "number") if cell.is_integer() else (cell, "fraction")
-    if isinstance(cell, Mapping):
-        return cell, "table"
-    return cell, "list"
 
 
 def _of_codes(names: tuple[str, ...], codes: NDArray[np.integer], note: str = "") -> Labels:
@@ -225,6 +161,9 @@ def _of_names(cells: Cells, values: Sequence[str | None]) -> Labels:
 
 
 def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) -> Labels:
+    if cells.names and all(name.isdecimal() for name in cells.names) and numbers.max(initial=0) < len(cells.names):
+        # Of folders named 1 to 7, say: the numbers are places among names that are numbers, and these are meant.
+        numbers = np.array([-1, *map(int, cells.names)], dtype=np.int64)[np.maximum(numbers, -1) + 1]
     given = numbers[numbers >= 0]
     if not len(given):
         return _of_codes(meaning(order) or tuple(canonical(name) for name in cells.names) or EIGHT, numbers)
@@ -245,7 +184,8 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
                 f"{_counted(ORDERS['rafdb'], 1)}); in FER+'s order no face would be neutral (--order ferplus: "
                 f"{_counted(EIGHT, 0)})"
             )
-        if not cells.bare:
+        counted_on = low <= 1 and len(np.unique(given)) == high - low + 1  # as classes of one's own are
+        if cells.bare_from == NEVER or (high < cells.bare_from and counted_on):
             raise UsageError(f"{cells.place}: the labels are numbers from {low} to {high}; {ORDER_HELP}")
         if high < len(EIGHT):
             used = _counted(EIGHT[: high + 1], 0)
@@ -257,16 +197,13 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
     return _of_codes(names, numbers, note)
 
 
-def _of_lists(cells: Cells, values: Sequence[Any], order: Sequence[str]) -> Labels:
-    rows = [None if value is None else list(value) for value in values]
+def _of_lists(cells: Cells, rows: Sequence[Sequence[Any] | None], order: Sequence[str]) -> Labels:
     if any(isinstance(one, str) for row in rows if row for one in row):
         return _of_tables(cells, [None if row is None else dict.fromkeys(map(str, row), 1.0) for row in rows])
     lengths = {len(row) for row in rows if row}
     names = tuple(canonical(name) for name in cells.names) or meaning(order)
-    if cells.several:
-        if not names:
-            raise UsageError(f"{cells.place}: the labels are lists of classes; {ORDER_HELP}")
-        return _of_tables(cells, [None if not row else {names[int(one)]: 1.0 for one in row} for row in rows], names)
+    if cells.several and not _are_shares(rows, len(names)):
+        return _of_several(cells, rows, names)
     note = ""
     if len(lengths) > 1:
         raise UsageError(f"{cells.place}: the lists in its label column differ in length, from {min(lengths)} to "
@@ -282,21 +219,38 @@ def _of_lists(cells: Cells, values: Sequence[Any], order: Sequence[str]) -> Labe
     return _of_shares(cells, names, full, note)
 
 
+def _are_shares(rows: Sequence[Sequence[Any] | None], classes: int) -> bool:
+    """Return whether lists that should hold numbers of classes hold 0 or 1 for each class instead (one-hot)."""
+    return classes > 1 and all(len(row) == classes and {*row} <= {0, 1} for row in rows if row)
+
+
+def _of_several(cells: Cells, rows: Sequence[Sequence[Any] | None], names: tuple[str, ...]) -> Labels:
+    """Return labels of lists with the numbers of classes, which share the row; -1 stands for none."""
+    if not names:
+        raise UsageError(f"{cells.place}: the labels are lists of classes; {ORDER_HELP}")
+    for place, row in enumerate(rows):
+        for one in row or ():
+            if one is None or not -1 <= one < len(names):
+                said = f"labels of the names in the file are 0 to {len(names) - 1}, not {one}"
+                raise UsageError(f"{cells.place}#{place}: {said}")
+    return _of_tables(cells, [{names[int(one)]: 1.0 for one in row or () if one >= 0} for row in rows], names)
+
+
 def _of_tables(cells: Cells, rows: Sequence[Mapping[str, Any] | None], names: Sequence[str] = ()) -> Labels:
     """Return labels of rows that map names to shares."""
     every = in_our_order([*names, *sorted({canonical(name) for row in rows if row for name in row})])
     full = np.zeros((len(rows), len(every)))
     for place, row in enumerate(rows):
         for name, share in (row or {}).items():
-            full[place, every.index(canonical(name))] += 0 if share is None else share
+            full[place, every.index(canonical(name))] += 0 if share is None else float(share)
     return _of_shares(cells, every, full)
 
 
 def _of_shares(cells: Cells, names: tuple[str, ...], full: NDArray[np.float64], note: str = "") -> Labels:
-    full = np.nan_to_num(full, nan=0.0)
-    if (full < 0).any():
-        row = int(np.flatnonzero((full < 0).any(axis=1))[0])
-        raise UsageError(f"{cells.place}#{row}: shares are 0 or more, not {full[row].min():g}")
+    full = np.where(np.isnan(full), 0.0, full)
+    if (wrong := (full < 0) | np.isinf(full)).any():
+        row = int(np.flatnonzero(wrong.any(axis=1))[0])
+        raise UsageError(f"{cells.place}#{row}: shares are 0 or more, not {full[row][wrong[row]][0]:g}")
     total = full.sum(axis=1, keepdims=True)
     shares = (full / np.where(total > 0, total, 1)).astype(np.float32)
     codes = np.where(total[:, 0] > 0, full.argmax(axis=1), -1)

@@ -48,6 +48,8 @@ class Listing(NamedTuple):
     rows: list[Row]
     names: tuple[str, ...] = ()
     labelled: bool = True
+    heading: tuple[str, ...] = ()
+    """The names of a list's columns."""
 
 
 def part_of(name: str) -> str:
@@ -61,15 +63,20 @@ def part_of(name: str) -> str:
 def pictures_below(folder: Path) -> Iterator[Path]:
     """Yield the pictures below a folder in order, hidden files and links to folders left out."""
     for here, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_foreign(name))
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in PICTURES:
                 yield Path(here, name)
 
 
+def is_foreign(name: str) -> bool:
+    """Return whether a file or folder is hidden, or what macOS or a disk station lays beside the files proper."""
+    return name.startswith(".") or name.casefold() in ("__macosx", "@eadir")
+
+
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder that are not hidden, in order; numbers by their size."""
-    found = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    found = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name)]
     return sorted(found, key=lambda path: (int(path.name) if path.name.isdecimal() else -1, path.name))
 
 
@@ -140,7 +147,7 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[str]]) -> 
                 _box([cell(line, name) for name in box]),
             )
         )
-    return Listing(rows, AFFECTNET if affectnet else (), label is not None)
+    return Listing(rows, AFFECTNET if affectnet else (), label is not None, tuple(heading))
 
 
 def _file(name: str, folder: Path) -> Path | None:
@@ -182,6 +189,19 @@ def _fer2013(path: Path) -> Listing:
                 rows.append(Row(f"row {number}", span, words[emotion].decode("utf-8", "replace"), part))
             start += len(line)
     return Listing(rows, ORDERS["fer2013"])
+
+
+def without_labels(path: Path, listing: Listing) -> str:
+    """Return what to say of pictures whose labels are asked for, and are not there."""
+    if listing.heading:
+        return (
+            f"{path} has the columns {', '.join(listing.heading)}, and none with the labels: call that one label, with "
+            "a class in each line"
+        )
+    return (
+        f"{path} holds pictures without labels: put them in one folder for each class, or name a CSV list of files and "
+        "labels"
+    )
 
 
 def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:

@@ -7,10 +7,12 @@ from typing import Literal, NamedTuple
 
 from pfvit.data import lists, parquet
 from pfvit.data.formats import is_address
-from pfvit.data.lists import LISTS, Listing, folders_in, part_of, pictures_below
+from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
+from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
 
 MANIFEST = "manifest.json"
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 #: Parts that each use takes, first choice first; "" is data that do not say which part they are.
 TRAIN, UNLABELLED, HELD_OUT = ("train", "", "faces"), ("train", "faces", ""), ("val", "test", "")
 TESTED = ("test", "val", "")
@@ -56,6 +58,8 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
         taken += [one for one in found if one.part == part]
         left = [other for other in PARTS_IN_ORDER if other != part and any(one.part == other for one in found)]
         left += dict.fromkeys(one.part for one in found if one.part not in (part, "", *PARTS_IN_ORDER))
+        if others := [one.path.name for one in found if part and not one.part]:
+            left.append(others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more files of no part")
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
     notes += _together(taken, wanted, what)
@@ -87,6 +91,8 @@ def locate(path: Path) -> list[Found]:
     if not path.is_file():
         what = "is an address: download it first" if is_address(str(path)) else "is not there"
         raise InputError(f"{path} {what}; {ACCEPTED}")
+    if path.suffix.lower() in ARCHIVES:
+        raise InputError(f"{path} is an archive: unpack it first, and name the folder")
     if path.suffix.lower() in LISTS:
         return _in_list(path)
     if not parquet.is_table(path):
@@ -103,14 +109,30 @@ ACCEPTED = (
 def _in_folder(folder: Path) -> list[Found]:
     if (manifest := _manifest(folder)) is not None:
         return manifest
-    if found := _tables(folder) or _class_folders(folder):
+    if found := _tables(folder) or _lists_of_parts(folder) or _class_folders(folder):
         return found
-    listed = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and path.name[0] != "."]
-    if listed:
+    if listed := _lists(folder):
         return [found for path in listed for found in _in_list(path)]
-    if next(pictures_below(folder), None) is not None:
+    if _holds_pictures(folder):
         return [Found(folder, part_of(folder.name), "pictures")]
+    if archives := [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in ARCHIVES]:
+        raise InputError(f"{folder} holds an archive, {archives[0]}: unpack it first")
     raise InputError(f"{folder} holds neither Parquet files nor pictures; {ACCEPTED}")
+
+
+def _lists(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+
+
+def _lists_of_parts(folder: Path) -> list[Found]:
+    """Return the lists that lie beside the pictures of each part, as Hugging Face's train/metadata.csv."""
+    parts = [path for path in folders_in(folder) if part_of(path.name) and not _holds_classes(path)]
+    return [
+        found._replace(part=found.part or part_of(path.name))
+        for path in parts
+        for listed in _lists(path)
+        for found in _in_list(listed)
+    ]
 
 
 def _manifest(folder: Path) -> list[Found] | None:
@@ -143,23 +165,56 @@ def _tables(folder: Path) -> list[Found]:
 
 
 def _is_visible(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(name.startswith(".") for name in path.relative_to(folder).parts)
+    return path.is_file() and not any(map(is_foreign, path.relative_to(folder).parts))
 
 
 def _class_folders(folder: Path) -> list[Found]:
     """Return the folders that hold class folders: `folder` itself, or those of its parts."""
-    inner = folders_in(folder)
-    parts = [path for path in inner if part_of(path.name) and _holds_classes(path)]
-    if parts:
-        return [Found(path, part_of(path.name), "folders") for path in parts]
+    inner = [path for path in folders_in(folder) if _holds_pictures(path)]
+    parts = [path for path in inner if part_of(path.name)]
+    if any(_holds_classes(path) for path in parts) or (len(parts) > 1 and len(parts) == len(inner)):
+        others = [path for path in inner if path not in parts and _holds_classes(path)]
+        return [Found(path, part_of(path.name) or path.name, _kind(path)) for path in (*parts, *others)]
     if len(inner) == 1 and not _holds_classes(folder):  # a folder that an archive was unpacked to
         return _class_folders(inner[0])
-    return [Found(folder, part_of(folder.name), "folders")] if _holds_classes(folder) else []
+    if len(inner) < 2:
+        return []
+    within = [path for path in inner for path in folders_in(path) if _holds_pictures(path)]
+    if any(part_of(path.name) for path in within):
+        return _parts_within(folder)
+    emotions = {name for path in within if (name := named(path.name))}
+    if len(emotions) > 1 and not any(named(path.name) for path in inner):
+        raise InputError(
+            f"{folder} holds {inner[0].name}, {inner[1].name}, ... and these the folders of classes "
+            f"({within[0].name}, ...): name one of them as {folder / inner[0].name}; call them train, val and test; or "
+            "give a CSV list of file,label,person"
+        )
+    return [Found(folder, part_of(folder.name), "folders")]
+
+
+def _parts_within(folder: Path) -> list[Found]:
+    """Return class folders whose pictures lie in folders of their parts, once for each part."""
+    rows = []
+    for row in lists.listing_of(folder, "folders", "").rows:
+        beside = Path(row.name).parts[2:-1]  # below the folder and the class
+        rows.append(row._replace(part=part_of(beside[0]) if beside else ""))
+    return [
+        Found(folder, part, "folders", Listing([row for row in rows if row.part == part]))
+        for part in dict.fromkeys(row.part for row in rows)
+    ]
+
+
+def _kind(folder: Path) -> Literal["folders", "pictures"]:
+    return "folders" if any(_holds_pictures(path) for path in folders_in(folder)) else "pictures"
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return next(pictures_below(folder), None) is not None
 
 
 def _holds_classes(folder: Path) -> bool:
     """Return whether there are pictures in two or more folders of a folder."""
-    return sum(next(pictures_below(path), None) is not None for path in folders_in(folder)) > 1
+    return sum(map(_holds_pictures, folders_in(folder))) > 1
 
 
 def _in_list(path: Path) -> list[Found]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pfvit.data import lists
 from pfvit.data.columns import columns_of, holds_picture, picture_in
 from pfvit.data.images import Pixels
-from pfvit.data.labels import Cells
+from pfvit.data.labels import NEVER, Cells
 from pfvit.data.locate import Found
 from pfvit.errors import InputError
 
@@ -213,7 +213,7 @@ class ListTable(Table):
     def __init__(self, found: Found):
         self.path, self.part = found.path, found.part
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
-        self.rows, self.names, self.labelled = list(listing.rows), listing.names, listing.labelled
+        self.rows, self.listing = list(listing.rows), listing
         # Training mixes rows that lie near each other: class by class would be a poor order.
         random.Random(0).shuffle(self.rows)
         full, rest = divmod(len(self.rows), ROWS_PER_GROUP)
@@ -221,12 +221,9 @@ class ListTable(Table):
 
     def labels(self) -> Cells:
         """Return the names of the folders, or the list's labels."""
-        if not self.labelled:
-            raise InputError(
-                f"{self.path} holds pictures without labels: put them in one folder for each class, or name a CSV list "
-                "of files and labels (pfvit pretrain needs no labels)"
-            )
-        return Cells([row.label for row in self.rows], str(self.path), self.names, bare=False)
+        if not self.listing.labelled:
+            raise InputError(f"{lists.without_labels(self.path, self.listing)} (pfvit pretrain needs no labels)")
+        return Cells([row.label for row in self.rows], str(self.path), self.listing.names, bare_from=NEVER)
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return the people that a list names; nothing says which pictures are also in another part."""

@@ -46,7 +46,7 @@ def listing(source: Path, config: Prepare) -> Listing:
 def _classes(names: Sequence[str], order: Sequence[str], place: str) -> list[str]:
     """Return the class that each folder's name stands for, "" for none; UsageError for numbers that say nothing."""
     if names and all(name.isdecimal() for name in names):
-        read = labels.read(Cells(names, place, bare=False), order)
+        read = labels.read(Cells(names, place, bare_from=labels.NEVER), order)
         return [read.names[code] if code >= 0 else NONE for code in read.codes]
     own = meaning(order)
     if len(order) > 1:

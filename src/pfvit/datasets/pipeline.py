@@ -25,6 +25,7 @@ from pfvit.utils.files import atomic_write, lock
 from pfvit.utils.parallel import parallel_map
 
 PARTS = ".parts"
+LOCK = "lock"
 #: Settings that do not change what comes out.
 FREE = {"jobs", "strict", "source", "out"}
 
@@ -88,7 +89,8 @@ def _settings(config: Prepare) -> dict[str, Any]:
 def _hold(config: Prepare, folder: Path) -> Iterator[None]:
     """Hold the output folder: made if it is not there, or left by a run with the same settings; InputError if not."""
     record = folder / "settings.json"
-    if record.is_file():
+    begun = folder.is_dir() and any(path.name not in (record.name, LOCK) for path in folder.iterdir())
+    if record.is_file() and begun:
         if not _same(manifest.renamed(json.loads(record.read_text())), config):
             raise InputError(f"{config.out} was begun with other settings; choose another folder, or delete it")
     elif config.out.exists() and any(config.out.iterdir()) and not folder.exists():
@@ -97,7 +99,7 @@ def _hold(config: Prepare, folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise OutputError(f"{config.out} cannot be made: {problem.strerror}") from problem
-    with (folder / "lock").open("w") as file:
+    with (folder / LOCK).open("w") as file:
         lock(file, config.out)
         _write(record, json.dumps(_settings(config)))
         yield

@@ -1,0 +1,143 @@
+"""The cells of a label column as plain values, all of one kind: whatever files and tables write for a label."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.errors import UsageError
+
+#: What tables write where there is no value, and whole numbers as text.
+NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>"}
+NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
+TRUTH = {"true": True, "false": False}
+#: In a table of a single value: keys that are no name of a class.
+INNER = {"label", "labels", "name", "class", "emotion", "expression", "value", "id", "index", "target"}
+MOST = 2**31 - 1
+ACCEPTED = "labels are names, whole numbers, true or false, or lists with the share of each class"
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A label column as it is in a file."""
+
+    values: Sequence[Any] | NDArray[Any]
+    place: str
+    """The file, for messages."""
+    names: tuple[str, ...] = ()
+    """What the file says that 0, 1, 2, ... mean; none if it does not say."""
+    several: bool = False
+    """Whether lists hold the numbers of several classes, not shares."""
+    distinct: tuple[str, ...] | None = None
+    """The classes that the file tells apart, if they are fewer than `names`."""
+    bare_from: int = 0
+    """Numbers that nothing explains are FER+'s if the highest is this or more, or some between them lack; else
+    `--order` is asked for. `labels.NEVER`: they are never taken for FER+'s."""
+
+
+def plain(cells: Cells) -> tuple[Sequence[Any], str]:
+    """Return the cells as Python values, None where there is no label, and of which kind they all are.
+
+    Kinds are `number`, `name`, `yes or no`, `list` (of numbers or names) and `table` (of shares by name). UsageError
+    for what is no label, and for a column that mixes kinds.
+    """
+    if isinstance(cells.values, np.ndarray) and cells.values.dtype.kind in "iu":
+        if cells.values.max(initial=0) > MOST:
+            _refuse(cells, int(cells.values.argmax()), int(cells.values.max()))
+        return cells.values.tolist(), "number"
+    values, first = [], {}
+    for row, cell in enumerate(cells.values):
+        value, kind = _one(cell)
+        values.append(value)
+        if kind:
+            first.setdefault(kind, (row, cell))
+    if set(first) == {"name"} and {str(value).casefold() for value in values if value is not None} <= {*TRUTH}:
+        return [None if value is None else TRUTH[value.casefold()] for value in values], "yes or no"
+    for kind in ("other", "fraction"):
+        if kind in first and set(first) <= {"number", "fraction", "other"}:
+            _refuse(cells, *first[kind])
+    if len(first) > 1:
+        shown = " and ".join(f"{cell!r} (row {row})" for row, cell in first.values())
+        raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
+    return values, next(iter(first), "number")
+
+
+def _refuse(cells: Cells, row: int, cell: object) -> None:
+    raise UsageError(f"{cells.place}#{row}: a label of {cell!r} is no class: {ACCEPTED}")
+
+
+def _one(cell: object) -> tuple[Any, str]:
+    """Return a cell's value and kind; None and "" for no label."""
+    if isinstance(cell, np.ndarray | np.generic):
+        cell = cell.tolist()
+    if isinstance(cell, bytes):
+        cell = cell.decode(errors="backslashreplace")
+    if isinstance(cell, Mapping):
+        cell = _unwrapped(cell)
+    if isinstance(cell, str):
+        return _of_text(cell.strip())
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None, ""
+    if isinstance(cell, bool):
+        return cell, "yes or no"
+    if isinstance(cell, int | float | Decimal):
+        whole = math.isfinite(cell) and cell == int(cell) and cell <= MOST
+        return (int(cell), "number") if whole else (cell, "fraction")
+    if isinstance(cell, Mapping):
+        return cell, "table" if all(map(_is_share, cell.values())) else "other"
+    return _of_sequence(cell) if isinstance(cell, Sequence) else (cell, "other")
+
+
+def _of_text(text: str) -> tuple[Any, str]:
+    """Read text: a number, a name, or (in lists of files) numbers in brackets, a table in braces."""
+    if text.casefold() in NULLS:
+        return None, ""
+    if NUMERAL.fullmatch(text):
+        number = int(float(text))
+        return (number, "number") if number <= MOST else (text, "fraction")
+    if text[0] + text[-1] in ("[]", "{}"):
+        for read in (json.loads, _python, _printed):
+            with suppress(ValueError):
+                return _one(read(text))
+    return text, "name"
+
+
+def _python(text: str) -> Any:
+    """Read what Python prints of a list or a table: other quotation marks than JSON's."""
+    return json.loads(text.replace("'", '"'))
+
+
+def _printed(text: str) -> list[float]:
+    """Read what numpy prints of an array: [1. 0. 0.]."""
+    return [float(word) for word in text[1:-1].split()]
+
+
+def _unwrapped(cell: Mapping[str, Any]) -> Any:
+    """Return the name or number that a table wraps, as in {"label": 3} or {"label": "happy", "score": 0.9}."""
+    texts = [value for value in cell.values() if isinstance(value, str)]
+    if len(texts) == 1:
+        return texts[0]
+    if len(cell) == 1 and next(iter(cell)).casefold() in INNER:
+        return next(iter(cell.values()))
+    return cell
+
+
+def _of_sequence(cell: Sequence[Any]) -> tuple[Any, str]:
+    """Return a list of numbers or of names; pairs of a name and its share, in whatever form, are a table."""
+    pairs = [tuple(one.values()) if isinstance(one, Mapping) else one for one in cell]
+    if cell and all(isinstance(one, tuple | list) and len(one) == 2 for one in pairs):
+        found = {text: share for pair in pairs for text, share in (pair, pair[::-1]) if isinstance(text, str)}
+        return (found, "table") if len(found) == len(pairs) and all(map(_is_share, found.values())) else (cell, "other")
+    names = all(isinstance(one, str) for one in cell)
+    return (list(cell), "list") if names or all(map(_is_share, cell)) else (cell, "other")
+
+
+def _is_share(value: object) -> bool:
+    return value is None or isinstance(value, bool | int | float | Decimal)
