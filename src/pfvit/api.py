@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pfvit.config import Evaluate, Train
 from pfvit.errors import UsageError
+from pfvit.utils.files import let_go_of_all
 
 Paths = str | Path | Iterable[str | Path]
 Protocol = Literal["clean", "official", "all", "majority"]
@@ -39,7 +40,10 @@ def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **set
         default = defaults(Train, preset or "compact-conv")
         if not data:
             raise UsageError("data=... names what to train on")
-    trainer.train(_with(default, given))
+    try:
+        trainer.train(_with(default, given))
+    finally:  # after an error as well: a process that trains from Python may live long
+        let_go_of_all()
     distributed.end_other_processes()
     return Path(out)
 

@@ -220,6 +220,38 @@ def test_votes_that_nobody_gave_are_no_label(tmp_path):
     assert [sample.truth for sample in measured] == ["fear"] and measured.no_label == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "some"),
+    [
+        (pa.float64(), [0.25, 0.75, 0.8]),  # shares of the ten annotators
+        (pa.float32(), [2.5, 7.5, 8]),
+        (pa.string(), ["3", "9", "8"]),
+        (pa.uint8(), [2, 6, 8]),
+    ],
+)
+def test_votes_of_any_kind_are_counts(kind, some, tmp_path):
+    columns = {name: pa.array([None, None], kind) for name in (*EIGHT, "unknown", "NF")}
+    columns |= {"anger": pa.array([some[0], None], kind), "fear": pa.array([some[1], some[2]], kind)}
+    pq.write_table(pa.table({"image": [flat_png(k) for k in (1, 2)], **columns}), tmp_path / "v.parquet")
+    (group,) = FaceDataset([tmp_path / "v.parquet"]).groups
+    expected = [[0.25, 0.75], [0, 1]]
+    assert group.targets[:, [EIGHT.index("anger"), EIGHT.index("fear")]].tolist() == expected
+    measured = list(Labelled([tmp_path / "v.parquet"], EIGHT, (), clean=True))
+    assert [(one.truth, one.agreed) for one in measured] == [("fear", True), ("fear", True)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [(-1, "#0: votes are 0 or more, not -1"), ("few", "hold something else than numbers")]
+)
+def test_votes_that_are_none_are_refused(cell, told, tmp_path):
+    columns = {name: pa.array([cell]) for name in (*EIGHT, "unknown", "NF")}
+    path = tmp_path / "v.parquet"
+    pq.write_table(pa.table({"image": [flat_png(1)], **columns}), path)
+    for reading in (lambda: FaceDataset([path]), lambda: list(Labelled([path], EIGHT, (), clean=True))):
+        with pytest.raises(UsageError, match=told):
+            reading()
+
+
 def test_shares_are_soft_targets(tmp_path):
     path = write(tmp_path / "f.parquet", pa.array([[1.0, 3.0], [2.0, 2.0]]))
     order = ("neutral", "smile")

@@ -122,7 +122,7 @@ def test_hugging_face_vit_with_learned_positions(heads, tmp_path):
     torch.testing.assert_close(ours.encoder(faces()), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match=r"learned positions.*--model\.positions learned"):
         load(tmp_path / "vit", replace(sizes, positions="fixed"))
-    with pytest.raises(InputError, match=r"heads \d \(here 1\).*--model\.heads"):
+    with pytest.raises(InputError, match=r"heads \d \(here 1\).*model=\{'heads': \d\}"):
         load(tmp_path / "vit", replace(sizes, heads=1))
 
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_loaded_is_said_and_code_is_never_run(tmp_path, monkeypat
 
 def test_other_sizes_are_named_with_the_flags_that_fit(tmp_path):
     path = timm_file(fresh(COLOUR), tmp_path, ".pth")
-    with pytest.raises(InputError, match=r"width 32 \(here 48\), depth 2 \(here 3\).*--model.width 32 --model.depth 2"):
+    with pytest.raises(InputError, match=r"width 32 \(here 48\), depth 2 \(here 3\).*model=\{'width': 32, 'depth': 2"):
         load(path, replace(COLOUR, width=48, depth=3))
     with pytest.raises(InputError, match=r"patch_size 6 \(here 8\)"):
         load(path, replace(COLOUR, patch_size=8))

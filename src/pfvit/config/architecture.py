@@ -58,8 +58,8 @@ class Architecture:
         at_least(2, self, "classes")
         if self.image_size % self.patch_size:
             raise UsageError(
-                f"patches of {self.patch_size} px do not tile a face of {self.image_size} px: choose "
-                "--model.patch-size and --model.image-size so that they do"
+                f"patches of {self.patch_size} px do not tile a face of {self.image_size} px: choose another "
+                "--model.image-size"
             )
         if self.stem and self.patch_size != 2 ** len(self.stem):
             raise UsageError(

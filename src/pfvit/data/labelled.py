@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -75,9 +74,11 @@ class Labelled:
 
     def _in_table(self, path: Path) -> Iterator[Sample]:
         columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
-        read = None
+        read, votes = None, np.zeros((0, len(FERPLUS_VOTES)))
         if columns.votes:
             self.classes |= set(columns.distinct or EIGHT)
+            rows = parquet.rows(path, columns.votes)
+            votes = labels.votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
         elif columns.label is None:
             raise UsageError(f"{path} has neither the ten FER+ vote columns nor a label column")
         else:
@@ -85,16 +86,16 @@ class Labelled:
             read = self._read(Cells(values, path.name, columns.names, columns.several, columns.distinct))
         if self.majority and not columns.votes:
             raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
-        wanted = [columns.image, *columns.votes, *([columns.also_in] if columns.also_in else [])]
+        wanted = [columns.image, *([columns.also_in] if columns.also_in else [])]
         wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):
             if self.clean and columns.also_in and row[columns.also_in]:
                 self.leaked += 1
                 continue
-            truth = self._majority(row) if read is None else self._class(read, number)
+            truth = self._majority(votes[number]) if read is None else self._class(read, number)
             if truth is None:
                 continue
-            kept = read is not None or bool(agreed(np.array([[row[name] or 0 for name in FERPLUS_VOTES]]))[0])
+            kept = read is not None or bool(agreed(votes[number : number + 1])[0])
             if self.majority and not kept:
                 self.disputed += 1
                 continue
@@ -105,8 +106,8 @@ class Labelled:
                 self._fail(problem)
                 continue
             others = {name: "" if row[name] is None else str(row[name]) for name in self.columns}
-            votes = _votes(row) if read is None else _shares(read, number)
-            yield Sample(image, truth, votes, kept, f"{path.name}#{number}", others)
+            shares = votes[number, : len(EIGHT)] if read is None else _shares(read, number)
+            yield Sample(image, truth, shares, kept, f"{path.name}#{number}", others)
 
     def _in_list(self, found: Found) -> Iterator[Sample]:
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
@@ -133,13 +134,12 @@ class Labelled:
         self.classes |= set(cells.distinct or read.names) - {""}
         return read
 
-    def _majority(self, row: dict[str, Any]) -> str | None:
+    def _majority(self, votes: np.ndarray) -> str | None:
         """Return the emotion with the most votes, with ties the first column; None, counted, if it is none we know."""
-        if not any(row[name] for name in FERPLUS_VOTES):
+        if not votes.any():
             self.no_label += 1
             return None
-        most = max(FERPLUS_VOTES, key=lambda name: row[name] or 0)
-        return self._known(most, EIGHT)
+        return self._known(FERPLUS_VOTES[votes.argmax()], EIGHT)
 
     def _class(self, read: Labels, number: int) -> str | None:
         """Return a row's class; None, counted, if it has none that we know."""
@@ -168,10 +168,6 @@ class Labelled:
 
 def _pixels(picture: bytes | Pixels, name: str) -> Pixels:
     return images.decode(picture, name) if isinstance(picture, bytes) else picture
-
-
-def _votes(row: dict[str, Any]) -> np.ndarray:
-    return np.array([row[name] or 0 for name in EIGHT], dtype=float)
 
 
 def _shares(read: Labels, number: int) -> np.ndarray | None:

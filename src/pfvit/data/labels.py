@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.label_cells import Cells, plain
-from pfvit.emotions import EIGHT, NONE, ORDERS, in_our_order, label_set, named
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, NONE, ORDERS, in_our_order, label_set, named
 from pfvit.errors import UsageError
 
 #: For `Cells.bare_from`: bare numbers that end before those of the seven emotions may be anybody's; all of them are.
 ALL_EMOTIONS, NEVER = 6, len(EIGHT)
+ANNOTATORS, SHARE_EPS = 10, 1e-3  # of FER+; how far from 1 shares may add up to
 SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
 YES_NO = ("no", "yes")
 NO_LABEL = "without a label"
@@ -62,6 +63,25 @@ def moved(shares: Shares, names: Sequence[str], classes: Sequence[str]) -> Share
     known = np.array([name in classes for name in names])
     out[~known[shares.argmax(axis=1)]] = 0
     return out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def votes_of(rows: Sequence[Sequence[Any]] | NDArray[Any], place: str) -> NDArray[np.float64]:
+    """Return the cells of FER+'s ten columns as counts, [rows, 10]: none is 0, and shares are those of ten annotators.
+
+    UsageError for what is no number, or less than 0.
+    """
+    if not isinstance(rows, np.ndarray):
+        rows = [[0 if cell is None else cell for cell in row] for row in rows]
+    try:
+        votes = np.asarray(rows, dtype=np.float64)
+    except (TypeError, ValueError) as problem:
+        raise UsageError(f"{place}: its ten vote columns hold something else than numbers") from problem
+    votes = np.where(np.isnan(votes), 0, votes.reshape(-1, len(FERPLUS_VOTES)))
+    if (wrong := (votes < 0) | np.isinf(votes)).any():
+        row = int(np.flatnonzero(wrong.any(axis=1))[0])
+        raise UsageError(f"{place}#{row}: votes are 0 or more, not {votes[row][wrong[row]][0]:g}")
+    shares = len(votes) > 0 and votes.sum(axis=1).max() < 1 + SHARE_EPS and (votes % 1 > 0).any()
+    return votes * ANNOTATORS if shares else votes
 
 
 def vote_targets(votes: NDArray[Any], classes: int, hard: bool) -> Shares:

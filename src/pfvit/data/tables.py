@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pfvit.data import lists
 from pfvit.data.columns import columns_of, holds_picture, picture_in
 from pfvit.data.images import Pixels
-from pfvit.data.labels import NEVER, Cells
+from pfvit.data.labels import NEVER, Cells, votes_of
 from pfvit.data.locate import Found
 from pfvit.errors import InputError
 
@@ -97,7 +97,10 @@ class ParquetTable(Table):
         columns = self.columns
         if columns.votes:
             table = self._read(columns.votes)
-            return np.stack([table[name].fill_null(0).to_numpy() for name in columns.votes], axis=1)
+            cells = [table[name] for name in columns.votes]
+            if all(pa.types.is_integer(column.type) or pa.types.is_floating(column.type) for column in cells):
+                return votes_of(np.stack([column.fill_null(0).to_numpy() for column in cells], axis=1), self.path.name)
+            return votes_of(list(zip(*(column.to_pylist() for column in cells), strict=True)), self.path.name)
         if columns.label is None:
             raise InputError(f"{self.path} has neither the ten FER+ vote columns nor a label column")
         cells = self._read([columns.label])[columns.label]

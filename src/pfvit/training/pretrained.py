@@ -146,10 +146,10 @@ def start(path: Path, sizes: Architecture, encoder: Encoder, decoder: Decoder, n
     else:
         raise InputError(f"{path} has learned positions and this preset fixed ones: add --model.positions learned")
     checkpoint.load_into(encoder, weights, "encoder", path)
-    summary = f"{path.name}: encoder taken, pixels of mean {mean.tolist()} and deviation {std.tolist()} folded in"
+    summary = f"{path.name}: encoder taken, pixels of mean {_short(mean)} and deviation {_short(std)} folded in"
     summary += public.notes
     if "num_attention_heads" not in public.config:
-        summary += f", {sizes.heads} heads (the file does not say; --model.heads)"
+        summary += f", {sizes.heads} heads (the file does not say)"
     of_patches = public.config.get("norm_pix_loss", True)
     ours = (tuple(mean.tolist()), tuple(std.tolist())) == STATISTICS["half"]
     fits = (of_patches and ours) if norm_pix_loss else not of_patches
@@ -276,14 +276,18 @@ def _check(public: Public, sizes: Architecture) -> None:
     differ = {name: value for name, value in has.items() if value != getattr(sizes, name)}
     if differ:
         different = ", ".join(f"{name} {value} (here {getattr(sizes, name)})" for name, value in differ.items())
-        flags = " ".join(f"--model.{name.replace('_', '-')} {value}" for name, value in differ.items())
         raise InputError(
-            f"{public.path} has other sizes than this preset: {different}. Take its preset, or add {flags}"
+            f"{public.path} has other sizes than this preset: {different}. Take its preset, or train from Python with "
+            f"pfvit.train(..., model={differ})"
         )
     if kernel.shape[1] not in (sizes.channels, 3):
         raise InputError(f"{public.path} was made for {kernel.shape[1]} channels; this preset has {sizes.channels}")
     if sizes.stem:
         raise InputError(f"{public.path} has a plain patch projection; this preset has a convolutional stem")
+
+
+def _short(values: Tensor) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
 
 
 def _side(given: Tensor, path: Path) -> int:

@@ -129,3 +129,9 @@ def let_go(folder: Path) -> None:
     file = _held.pop(folder.resolve(), None)
     if file is not None:
         os.close(file)
+
+
+def let_go_of_all() -> None:
+    """Let other processes have all folders that `hold` keeps them off."""
+    for folder in [*_held]:
+        let_go(folder)
