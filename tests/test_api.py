@@ -91,6 +91,9 @@ def test_what_is_no_run_is_named(tmp_path, few):
         pfvit.evaluate(tmp_path, few)
     with pytest.raises(pfvit.InputError, match=r"gone\.safetensors is not there"):
         pfvit.evaluate(tmp_path / "gone.safetensors", few)
+    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(pfvit.InputError, match="is a pointer of Git LFS"):
+        pfvit.evaluate(tmp_path / "pointer.safetensors", few)
 
 
 def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
@@ -103,8 +106,9 @@ def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
         report = pfvit.evaluate(weights, held_out, probe=fitted_to)
         assert (report["n"], report["fitted"]) == (60, 200) and set(report["labels"]) == set(EIGHT)
         assert 0.25 < report["war"] <= 1 and "poker" not in report, "chance is one in eight"
-        seen = pfvit.evaluate(weights, fitted_to, probe=fitted_to)
-        assert seen["war"] >= report["war"], "it was fitted to these"
+    capsys.readouterr()
+    seen = pfvit.evaluate(run, fitted_to, probe=fitted_to)
+    assert seen["war"] >= report["war"] and "is what the probe is fitted to" in capsys.readouterr().err
     done = inside(capsys, "evaluate", "--weights", run, "--data", held_out, "--probe", fitted_to)
     assert done.returncode == 0 and "linear probe, fitted to 200 faces of fit.parquet" in done.stdout
     with pytest.raises(pfvit.InputError, match="those of `pfvit train` can be measured"):

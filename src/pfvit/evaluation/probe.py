@@ -43,6 +43,8 @@ def linear_probe(config: Evaluate, opened: FaceGenerator) -> tuple[dict[str, Any
     fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (DECAY * len(truth)), max_iter=STEPS))
     fitted.fit(features, np.array([names.index(name) for name in truth]))
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
+    if {_file(found) for found in chosen.found} & {_file(file) for file in files}:
+        say("some of --data is what the probe is fitted to: its figures say how well that is remembered")
     tested, answers, faces = _features(config, files, names, opened)
     if not answers:
         raise InputError(f"no face in {', '.join(map(str, config.data))} has a class that --probe has")
@@ -68,6 +70,10 @@ def linear_probe(config: Evaluate, opened: FaceGenerator) -> tuple[dict[str, Any
     }
     report |= {f"{name}_ci": list(ends) for name, ends in metrics.bootstrap(right, probabilities).items()}
     return report, fitted_on.unreadable + faces.unreadable
+
+
+def _file(named: Path | Found) -> tuple[Path, str]:
+    return (named.path.resolve(), named.part) if isinstance(named, Found) else (named.resolve(), "")
 
 
 def _features(

@@ -80,7 +80,8 @@ def record_of(path: Path) -> dict:
             metadata = file.metadata() or {}
         record = json.loads(metadata["record"])
     except Exception as problem:
-        raise InputError(f"{path} is no checkpoint of pfvit, or is damaged: {problem}") from problem
+        why = no_weights(path) or f"is no checkpoint of pfvit, or is damaged: {problem}"
+        raise InputError(f"{path} {why}") from problem
     return upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
 
 
