@@ -14,7 +14,7 @@ from pfvit.data.dataset import FaceDataset
 from pfvit.data.labelled import Labelled
 from pfvit.data.labels import Cells, classes_of
 from pfvit.emotions import EIGHT, ORDERS, SEVEN, named
-from pfvit.errors import UsageError
+from pfvit.errors import InputError, UsageError
 
 ALPHABET = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 OURS = tuple(named(name) for name in ALPHABET)
@@ -160,6 +160,31 @@ def test_numbers_that_need_not_be_emotions_are_asked_for_where_they_are_learnt(t
     for reading in (lambda: FaceDataset([path], own), lambda: list(Labelled([path], own, (), clean=True))):
         with pytest.raises(UsageError, match="numbers from 0 to 4; say with --order"):
             reading()
+
+
+def test_what_stands_for_no_emotion_is_no_class_in_any_form(tmp_path):
+    names = ("happy", "unknown", "sad")
+    for column, feature in (
+        (pa.array(["happy", "unknown", "sad"]), None),
+        (pa.array([0, 1, 2]), class_label(names)),
+        (pa.array([[0], [1], [2]]), {"feature": class_label(names), "_type": "Sequence"}),
+        (pa.array([{"happy": 8, "unknown": 2, "sad": 0}, {"happy": 0, "unknown": 9, "sad": 1}, {"sad": 9}]), None),
+    ):
+        path = write(tmp_path / "f.parquet", column, feature)
+        faces = FaceDataset([path])
+        assert faces.classes == ("happiness", "sadness") and faces.index.left_out == {labels.NO_EMOTION: 1}
+        assert faces.groups[0].targets.tolist() == [[1, 0], [0, 0], [0, 1]]
+        assert [one.truth for one in Labelled([path], EIGHT, (), clean=True)] == ["happiness", "sadness"]
+
+
+def test_a_column_that_is_not_found_is_asked_for(tmp_path):
+    pq.write_table(pa.table({"image": [flat_png(1)], "what": ["sad"]}), tmp_path / "f.parquet")
+    for reading in (
+        lambda path: FaceDataset([path]),
+        lambda path: list(Labelled([path], EIGHT, (), clean=True)),
+    ):
+        with pytest.raises(InputError, match="its columns are image, what: call the one with the labels label"):
+            reading(tmp_path / "f.parquet")
 
 
 def test_numbers_of_classes_in_lists_are_checked(tmp_path):

@@ -59,6 +59,12 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     return Columns(image, label, votes, first((ALSO_IN,), others), person, class_names, several, prepared)
 
 
+def unlabelled(path: Path, names: Sequence[str]) -> str:
+    """Return what to say of a table whose labels are asked for, and are not there."""
+    there = f"its columns are {', '.join(names)}: call the one with the labels label"
+    return f"{path} has neither the ten FER+ vote columns nor a label column; {there}"
+
+
 def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first of the wanted names that is there, in any case and with any space around it."""
     there = {name.strip().casefold(): name for name in reversed(names)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pfvit.data import images, labels, lists, locate, parquet
-from pfvit.data.columns import columns_of, picture_in
+from pfvit.data.columns import columns_of, picture_in, unlabelled
 from pfvit.data.images import Pixels
 from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels, agreed
 from pfvit.data.locate import Found
@@ -80,7 +80,7 @@ class Labelled:
             rows = parquet.rows(path, columns.votes)
             votes = labels.votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
         elif columns.label is None:
-            raise UsageError(f"{path} has neither the ten FER+ vote columns nor a label column")
+            raise UsageError(unlabelled(path, parquet.column_names(path)))
         else:
             values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
             read = self._read(Cells(values, path.name, columns.names, columns.several, columns.distinct))

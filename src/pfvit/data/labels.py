@@ -6,7 +6,7 @@ FER+'s order unless `--order` says otherwise, which is told; where they need not
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,6 +126,19 @@ def canonical(name: str) -> str:
     return named(name) or " ".join(name.split())
 
 
+def _all_canonical(names: Iterable[str]) -> dict[str, str]:
+    """Return our name of each class; among emotions, "none", "unknown" and the like are no class."""
+    canon = {name: canonical(name) for name in dict.fromkeys(names)}
+    if len({*canon.values()} & {*EIGHT}) > 1:
+        canon = {name: NONE if _words(name) in NO_CLASS else ours for name, ours in canon.items()}
+    return canon
+
+
+def _names_in(cells: Cells) -> tuple[str, ...]:
+    canon = _all_canonical(cells.names)
+    return tuple(canon[name] for name in cells.names)
+
+
 def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = "the data") -> tuple[str, ...]:
     """Return the classes to tell apart, given those that each file tells apart and how many are wanted, if it is said.
 
@@ -171,9 +184,7 @@ def _of_codes(names: tuple[str, ...], codes: NDArray[np.integer], note: str = ""
 
 
 def _of_names(cells: Cells, values: Sequence[str | None]) -> Labels:
-    canon = {value: canonical(value) for value in dict.fromkeys(values) if value is not None}
-    if len({*canon.values()} & {*EIGHT}) > 1:
-        canon = {value: NONE if _words(value) in NO_CLASS else name for value, name in canon.items()}
+    canon = _all_canonical(value for value in values if value is not None)
     kept = {name.casefold(): name for name in reversed(canon.values())}  # names that differ in case alone are one
     names = in_our_order(kept[folded] for folded in sorted(kept))
     place = {value: names.index(kept[name.casefold()]) for value, name in canon.items()}
@@ -186,10 +197,10 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         numbers = np.array([-1, *map(int, cells.names)], dtype=np.int64)[np.maximum(numbers, -1) + 1]
     given = numbers[numbers >= 0]
     if not len(given):
-        return _of_codes(meaning(order) or tuple(canonical(name) for name in cells.names) or EIGHT, numbers)
+        return _of_codes(meaning(order) or _names_in(cells) or EIGHT, numbers)
     low, high, note = int(given.min()), int(given.max()), ""
     if cells.names and not all(name.isdecimal() for name in cells.names):
-        names, what = tuple(canonical(name) for name in cells.names), "the names in the file"
+        names, what = _names_in(cells), "the names in the file"
     elif order:
         names, what = meaning(order), " ".join(order)
         if order == ("rafdb",) and high == len(names) and low >= 1:  # as RAF-DB's own list counts
@@ -221,7 +232,7 @@ def _of_lists(cells: Cells, rows: Sequence[Sequence[Any] | None], order: Sequenc
     if any(isinstance(one, str) for row in rows if row for one in row):
         return _of_tables(cells, [None if row is None else dict.fromkeys(map(str, row), 1.0) for row in rows])
     lengths = {len(row) for row in rows if row}
-    names = tuple(canonical(name) for name in cells.names) or meaning(order)
+    names = _names_in(cells) or meaning(order)
     if cells.several and not _are_shares(rows, len(names)):
         return _of_several(cells, rows, names)
     note = ""
@@ -258,11 +269,12 @@ def _of_several(cells: Cells, rows: Sequence[Sequence[Any] | None], names: tuple
 
 def _of_tables(cells: Cells, rows: Sequence[Mapping[str, Any] | None], names: Sequence[str] = ()) -> Labels:
     """Return labels of rows that map names to shares."""
-    every = in_our_order([*names, *sorted({canonical(name) for row in rows if row for name in row})])
+    canon = _all_canonical([*names, *(name for row in rows if row for name in row)])
+    every = in_our_order([*names, *sorted(canon.values())])
     full = np.zeros((len(rows), len(every)))
     for place, row in enumerate(rows):
         for name, share in (row or {}).items():
-            full[place, every.index(canonical(name))] += 0 if share is None else float(share)
+            full[place, every.index(canon[name])] += 0 if share is None else float(share)
     return _of_shares(cells, every, full)
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pfvit.data import lists
-from pfvit.data.columns import columns_of, holds_picture, picture_in
+from pfvit.data.columns import columns_of, holds_picture, picture_in, unlabelled
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells, votes_of
 from pfvit.data.locate import Found
@@ -102,7 +102,7 @@ class ParquetTable(Table):
                 return votes_of(np.stack([column.fill_null(0).to_numpy() for column in cells], axis=1), self.path.name)
             return votes_of(list(zip(*(column.to_pylist() for column in cells), strict=True)), self.path.name)
         if columns.label is None:
-            raise InputError(f"{self.path} has neither the ten FER+ vote columns nor a label column")
+            raise InputError(unlabelled(self.path, self.file.schema_arrow.names))
         cells = self._read([columns.label])[columns.label]
         plain = pa.types.is_integer(cells.type) and not cells.null_count
         values = cells.to_numpy() if plain else cells.to_pylist()
