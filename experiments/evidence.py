@@ -57,10 +57,9 @@ def main() -> None:
         measure(options.data, options.pairs, work)
         figures = {"report": kept(_read(work / "report" / "report.json")), "evaluate": _read(work / "evaluate.json")}
         text = json.dumps(figures, indent=1, ensure_ascii=False)
-        (ROOT / FIGURES).write_text(text + "\n", encoding="utf-8")
+        for name, page in {FIGURES: f"{text}\n", **pages(figures)}.items():
+            (ROOT / name).write_text(page, encoding="utf-8")
         shutil.copy(work / "report" / "figures" / "recognition-coverage.png", ROOT / "docs" / "images" / "coverage.png")
-    for name, page in pages(figures).items():
-        (ROOT / name).write_text(page, encoding="utf-8")
     print("Written. Look at what else tells figures: git grep -n 'WAR 0' src docs; CHANGELOG.md.")
 
 
@@ -99,7 +98,7 @@ def pages(figures: Figures) -> dict[str, str]:
         for mark, write in parts.items():
             page = replaced(page, mark, write(figures))
         found[name] = page
-    recall = figures["evaluate"]["recall"]
+    recall = {name: value or 0.0 for name, value in figures["evaluate"]["recall"].items()}
     said = f"Disgust ({recall['disgust']:.0%} recall) and contempt ({recall['contempt']:.0%})"
     found[README] = re.sub(r"Disgust \(\d+% recall\) and contempt \(\d+%\)", said, found[README])
     return found
