@@ -46,3 +46,30 @@ def test_each_channel_has_a_scale_of_its_own(tmp_path):
     store_in_8_bits(path)
     (stored,) = onnxruntime.InferenceSession(path).run(None, {"image": image})
     assert np.abs(stored - full).max(0)[0] < 0.02 * np.abs(full).max(0)[0]
+
+
+def test_the_axes_of_the_emotion_stay_in_full_precision(tmp_path):
+    """What is projected off by rounded axes is not gone: the residue has none of it only if they are exact."""
+
+    class Separator(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.basis = nn.Parameter(torch.linalg.qr(torch.randn(192, 48)).Q)
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.separator = nn.Linear(64, 192), Separator()
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            tokens, basis = self.first(image), self.separator.basis
+            return (tokens - tokens @ basis @ basis.T) @ basis
+
+    torch.manual_seed(0)
+    path, image = tmp_path / "whole.onnx", np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
+    write(Whole(), (torch.zeros(2, 64),), {"image": {0: torch.export.Dim.DYNAMIC}}, ["out"], path, {})
+    store_in_8_bits(path)
+    kinds = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    assert kinds["separator.basis"] == onnx.TensorProto.FLOAT and onnx.TensorProto.INT8 in kinds.values()
+    (left,) = onnxruntime.InferenceSession(path).run(None, {"image": image})
+    assert np.abs(left).max() < 1e-5

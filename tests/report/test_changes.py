@@ -36,6 +36,7 @@ def test_changes_by_hand(face):
     assert np.ptp(gray(face, 1), axis=2).max() == 0
     assert (brighten(np.full((2, 2, 3), 100, np.uint8), 1.5) == 150).all()
     assert (brighten(np.full((2, 2, 3), 200, np.uint8), 1.5) == 255).all()
+    assert (brighten(np.full((2, 2, 3), 200, np.uint8), 2) == 255).all()  # a whole number of times, too
     noise = add_noise(np.full((200, 200, 3), 128, np.uint8), 10, np.random.default_rng(0)).astype(float)
     assert noise.std() == pytest.approx(10, rel=0.05) and np.ptp(noise, axis=2).max() == 0
     covered = (cover_somewhere(face, 0.5, np.random.default_rng(0)) == SHADE).all(2)

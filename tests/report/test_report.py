@@ -101,6 +101,9 @@ def test_files_and_page_hold_the_same(whole):
             with (out / "numbers" / f"{part}-{name}.csv").open() as file:
                 header, *rows = list(csv.reader(file))
             assert header == table["columns"] and len(rows) == len(table["rows"])
+    assert {path.stem for path in (out / "figures").glob("generation-*.png")} >= {
+        *(f"generation-{name}" for name in ("neutral", "happiness", "called-neutral", "controls", "dial"))
+    }
     card = (out / "model-card.md").read_text()
     assert f"| all | 48 | WAR (accuracy) | {47 / 48:.3f} |" in card and "must not be used" in card
 

@@ -93,7 +93,12 @@ def model_card(numbers: Numbers, said: str) -> str:
                 told.add(section)
             parts.append(f"{table['caption']}\n\n{markdown(table['columns'], table['rows'], columns)}\n")
     parts += _changed(numbers)
-    notes = [f"* {part['title']}: {note}" for part in numbers["sections"].values() for note in part["notes"]]
+    notes = [
+        f"* {part['title']}: {note}"
+        for name, part in numbers["sections"].items()
+        if name != "compare"  # a card is of one recogniser
+        for note in part["notes"]
+    ]
     if notes:
         parts += ["## Not measured, or uncertain\n", "\n".join(notes) + "\n"]
     return "\n".join([*parts, LIMITS])
@@ -120,8 +125,13 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: Seq
     """Return some columns of a table, or all of them, as Markdown."""
     places = [list(header).index(name) for name in columns or header]
     shown = [[_cell(row[k]) for k in places] for row in rows]
-    lines = [list(columns or header), ["---"] * len(places), *shown]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return as_table(list(columns or header), shown)
+
+
+def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of texts as Markdown."""
+    lines = ["".join(f"| {cell} " if cell else "| " for cell in row) + "|" for row in (header, *rows)]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
 def _cell(value: Cell) -> str:

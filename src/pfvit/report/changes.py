@@ -36,7 +36,7 @@ def add_noise(pixels: Pixels, deviation: float, drawn: Drawn) -> Pixels:
 
 def brighten(pixels: Pixels, share: float) -> Pixels:
     """Return a face with so many times its light; what would be brighter than white is white."""
-    return np.clip(np.rint(pixels * share), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(pixels * float(share)), 0, 255).astype(np.uint8)  # whole numbers would wrap around
 
 
 def gray(pixels: Pixels, share: float) -> Pixels:

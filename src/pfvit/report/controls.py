@@ -154,7 +154,7 @@ def _report(
         if reader and not wrong:
             ways.append([what, *(poker_measures.way(mean, kind) for kind in (HALF, POKER))])
     if len(cases) < FEW:
-        section.note(f"{TITLES[name]}: {len(cases)} are few, and bootstrap intervals of so few are too narrow.")
+        section.note(f"{TITLES[name]}: {len(cases)} faces are few: their bootstrap intervals are too narrow.")
     said = INTRO.format(
         judge=judge.recogniser.path.name,
         reference="the person's own neutral photo" if reader else "the face as it is",

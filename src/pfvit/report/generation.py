@@ -139,5 +139,5 @@ def _by_emotion(section: Section, faces: Faces) -> None:
         intervals(axis, [str(row[0]) for row in some], values[:, 0], values[:, 1:])
         axis.set_title(f"called neutral, {when}")
     caption = f"Faces that {said} calls neutral, before and after `pfvit poker`, with 95% bootstrap intervals."
-    section.tell("neutral", caption, ("emotion", "faces", "when", "called neutral", "low", "high"), rows)
-    section.draw("neutral", caption, figure)
+    section.tell("called-neutral", caption, ("emotion", "faces", "when", "called neutral", "low", "high"), rows)
+    section.draw("called-neutral", caption, figure)

@@ -110,7 +110,7 @@ def _hardest(section: Section, faces: Faces) -> None:
                 faces.probabilities[face].max(),
             ]
             rows.append([faces.places[face], *says, _votes(faces, face)])
-        header = ("face", "label", "its probability", "answer", "its probability", "votes")
+        header = ("face", "label", "p(label)", "answer", "p(answer)", "votes")
         section.tell(name, f"{title} {len(chosen)} faces.", header, rows)
         cells = [
             (faces.thumb(face), f"{faces.names[faces.truth[face]]}\n-> {faces.names[answer[face]]}")

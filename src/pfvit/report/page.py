@@ -25,7 +25,8 @@ figure { margin: 1.5rem 0; break-inside: avoid; }
 figure img { max-width: 100%; height: auto; }
 figcaption, caption { color: #4a4d52; font-size: .9rem; text-align: left; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; min-width: 26rem; font-size: .85rem; margin: 1rem 0;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .6rem; border-bottom: 1px solid #e3e5e8; text-align: left; }
 .number { text-align: right; }
 .note { border-left: 4px solid #0072B2; padding: .2rem .8rem; background: #f3f6f9; }

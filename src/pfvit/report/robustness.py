@@ -18,6 +18,7 @@ from pfvit.report.section import Section
 #: Expressive faces whose poker faces are made at every strength: these take longer than answers.
 POKER_FACES = 40
 COLUMNS = 5  # panels to a line
+BEFORE, AFTER = "changed faces called neutral", "their poker faces called neutral"
 
 
 def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Section:
@@ -30,7 +31,8 @@ def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Sec
         "robustness",
         "Robustness",
         f"{len(faces.sample)} faces drawn at random, changed at five strengths. Poker faces are those of "
-        f"{len(expressive)} expressive ones of them; the figure is how many {judge.path.name} calls neutral.",
+        f"{len(expressive)} expressive ones of them; the figure is how many {judge.path.name} calls neutral, before "
+        "and after. Where it calls more of the changed faces themselves neutral, their poker faces prove nothing.",
     )
     if faces.drawing:
         section.note(f"Poker faces of changed faces cannot be made: {faces.drawing}")
@@ -44,10 +46,10 @@ def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Sec
     def figures(view: Callable[[Pixels], Pixels]) -> list[Any]:
         answer = faces.recogniser.probabilities([view(faces.pixels[face]) for face in faces.sample])[:, known].argmax(1)
         right = int((answer == truth).sum())
-        calm = _calm([view(faces.pixels[face]) for face in expressive], reader, judge)
-        low, high = statistics.wilson(calm, len(expressive))
-        share = calm / len(expressive) if expressive else None
-        return [right / len(truth), *statistics.wilson(right, len(truth)), share, low, high]
+        counts = _neutral([view(faces.pixels[face]) for face in expressive], reader, judge)
+        shares = [(count / len(expressive), *statistics.wilson(count, len(expressive))) for count in counts]
+        poker = [value for triple in shares for value in triple] or [None] * 6
+        return [right / len(truth), *statistics.wilson(right, len(truth)), *poker]
 
     plain = figures(lambda pixels: pixels)
     rows: list[list[Any]] = [["none", 0, None, "", *plain]]
@@ -58,20 +60,20 @@ def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Sec
             rows.append([name, place + 1, strength, change.unit, *found])
         advance()
     header = ["change", "strength", "is", "of", "accuracy", "low", "high"]
-    header += ["poker faces called neutral", "low", "high"]
+    header += [f"{what}{end}" for what in (BEFORE, AFTER) for end in ("", " low", " high")]
     section.tell("robustness", "Figures at each strength; Wilson intervals.", header, rows)
     _draw(section, rows)
     return section
 
 
-def _calm(images: list[Pixels], reader: Reader, judge: Network) -> int:
-    """Return how many of the pictures' poker faces are called neutral."""
+def _neutral(images: list[Pixels], reader: Reader, judge: Network) -> list[int]:
+    """Return how many of the pictures are called neutral, and how many of their poker faces; nothing of no pictures."""
     if not images:
-        return 0
+        return []
     readings = [found[0] for found in reader.read_batch(images, whole=True)]
     prepare(readings, 1.0)
-    answers = judge.probabilities([reading.poker_face() for reading in readings]).argmax(1)
-    return sum(judge.labels[answer] == NEUTRAL for answer in answers)
+    shown = images, [reading.poker_face() for reading in readings]
+    return [sum(judge.labels[one] == NEUTRAL for one in judge.probabilities(some).argmax(1)) for some in shown]
 
 
 def _draw(section: Section, rows: list[list[Any]]) -> None:
@@ -80,19 +82,26 @@ def _draw(section: Section, rows: list[list[Any]]) -> None:
     for axis, name in zip(panels, CHANGES, strict=False):
         some = [row for row in rows if row[0] == name]
         x = range(len(some) + 1)
-        for place, (start, what) in enumerate(((4, "accuracy"), (7, "poker faces called neutral"))):
+        for place, (start, what) in enumerate(((4, "accuracy"), (7, BEFORE), (10, AFTER))):
             if plain[start] is None:
                 continue
             values = np.array([row[start : start + 3] for row in [plain, *some]], dtype=float)
-            look = {"color": style.COLOURS[place], "linestyle": style.DASHES[place], "marker": style.MARKERS[place]}
-            axis.plot(x, values[:, 0], markersize=3, label=what, **look)
+            look: dict[str, Any] = {
+                "color": style.COLOURS[place],
+                "linestyle": style.DASHES[place],
+                "marker": style.MARKERS[place],
+            }
+            axis.plot(x, values[:, 0], markersize=3, label=what, clip_on=False, **look)
             axis.fill_between(x, values[:, 1], values[:, 2], color=style.COLOURS[place], alpha=0.15, linewidth=0)
         axis.set(title=name, ylim=(0, 1), xticks=x)
-        axis.set_xticklabels(["0", *(f"{row[2]:g}" for row in some)], fontsize=6)
+        axis.set_xticklabels(["none", *(f"{row[2]:g}" for row in some)], fontsize=6)
         axis.set_xlabel(some[0][3], fontsize=7)
         style.percent(axis, y=True)
     for axis in panels[len(CHANGES) :]:
         axis.set_axis_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    caption = "Accuracy and poker faces of changed faces; 0 is the face as it is. Bands are 95% Wilson intervals."
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    caption = (
+        "Accuracy, and faces called neutral, at five strengths of each change; none: the face as it is. Bands are 95% "
+        "Wilson intervals."
+    )
     section.draw("robustness", caption, figure)
