@@ -31,10 +31,12 @@ ENDINGS = (".mp4", ".mkv")
 CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
 USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
 ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
+#: Pixels of a frame: 8K, and 8192x4096 of panoramas. Half a megabyte of film may ask for frames of 16384x16384.
+MOST_PIXELS = 36_000_000
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
-#: Frames and packets that may wait for the thread that writes them.
-WRITE_QUEUE = 6
+#: Frames and packets that may wait for the thread that writes them, and bytes of frames.
+WRITE_QUEUE, MOST_WAITING = 6, 256_000_000
 
 
 class VideoFrame(NamedTuple):
@@ -67,6 +69,11 @@ class VideoReader:
             self.container.close()
             raise InputError(f"{source} has no video in it, only {kinds}")
         self.video: VideoStream = streams[0]
+        if self.video.width * self.video.height > MOST_PIXELS:
+            has = f"has frames of {self.video.width}x{self.video.height} pixels"
+            self.container.close()
+            raise InputError(f"{source} {has}; at most {MOST_PIXELS / 1e6:.0f} million are read: make it smaller")
+        self.video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames can grow later on
         self.video.thread_type = "AUTO"
         self.audio: AudioStream | None = next(iter(self.container.streams.audio), None)
         self.damaged = 0
@@ -82,6 +89,10 @@ class VideoReader:
     def rate(self) -> Fraction:
         """Frames per second, on the average."""
         return self.video.average_rate or self.video.guessed_rate or USUAL_RATE
+
+    def at_once(self, most: int) -> int:
+        """Return how many decoded frames may be held together: at most so many, fewer if they are large."""
+        return frames_at_once(self.video.width * self.video.height, most)
 
     @property
     def length(self) -> float | None:
@@ -154,6 +165,7 @@ class VideoWriter:
         self.waiting: deque[Future[None]] = deque()
         # H.264 stores colour for every second pixel, so the sides must be even.
         self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self.queue = frames_at_once(self.size[0] * self.size[1], WRITE_QUEUE)
         try:
             self.container: OutputContainer = av.open(str(self.part), "w")
             codec = next(name for name in ("libx264", "h264", "mpeg4") if name in av.codecs_available)
@@ -198,7 +210,7 @@ class VideoWriter:
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
         self.waiting.append(self.hand.submit(work, *arguments))
-        while len(self.waiting) > WRITE_QUEUE or (self.waiting and self.waiting[0].done()):
+        while len(self.waiting) > self.queue or (self.waiting and self.waiting[0].done()):
             self.waiting.popleft().result()
 
     def _show(self, image: Pixels, time: float) -> None:
@@ -225,6 +237,11 @@ class VideoWriter:
                 self.container.mux(packet)
         except (av.error.FFmpegError, OSError) as problem:
             raise cannot_write(self.path, problem) from problem
+
+
+def frames_at_once(pixels: int, most: int) -> int:
+    """Return how many frames of so many pixels may wait: at most `most`, fewer if they are large."""
+    return max(1, min(most, MOST_WAITING // (3 * max(pixels, 1))))
 
 
 def suffix_for(audio: AudioStream | None) -> str:
@@ -287,7 +304,8 @@ def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]
     """Return the size at which pixels of this aspect (width by height) are square; the longer side of one grows."""
     if not aspect or aspect == 1:
         return width, height
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    square = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return square if square[0] * square[1] <= MOST_PIXELS else (width, height)  # nobody films so
 
 
 def _kinds(container: InputContainer) -> str:
