@@ -28,7 +28,8 @@ from kills import JOBS, kills
 
 from pfvit.errors import InputError
 
-SOME = 5000  # inputs of a process
+#: Inputs of a process: more of those that take less than its start.
+SOME, MANY = 500, {"pictures": 5000, "lists": 5000, "requests": 5000}
 SLOW, LARGE = 5.0, 1_000_000_000
 LIMIT = 3600  # seconds of a process
 
@@ -111,8 +112,9 @@ def main() -> int:
             file.flush()
 
         for part in filter(None, options.parts.split(",")):
-            for start in range(0, options.inputs, SOME):
-                seed, count = f"{options.seed}-{start}", min(SOME, options.inputs - start)
+            most = MANY.get(part, SOME)
+            for start in range(0, options.inputs, most):
+                seed, count = f"{options.seed}-{start}", min(most, options.inputs - start)
                 if (part, seed) not in before:
                     note(part=part, seed=seed, inputs=count, **apart(part, seed, count, options.out))
         for verb in filter(None, options.jobs.split(",")) if options.kills else ():
