@@ -581,6 +581,13 @@ def test_frames_that_grow_beyond_it_are_left_out(tmp_path, monkeypatch):
     assert 4 <= len(frames) <= 8 and reader.damaged >= 4 and {frame.image.shape for frame in frames} == {(48, 64, 3)}
 
 
+def test_films_that_nothing_decodes_are_told(astronaut, weights, tmp_path, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    source.write_bytes(source.read_bytes().replace(b"avc1", b"zzzz"))
+    said = refused(capsys, source, tmp_path / "out", weights)
+    assert "v.mp4 is damaged, or coded in a way that nothing here decodes" in said
+
+
 def test_few_large_frames_wait(tmp_path):
     assert video_io._square(640, 480, Fraction(4, 3)) == (853, 480)
     assert video_io._square(640, 480, Fraction(10_000, 1)) == (640, 480), "nobody films so"

@@ -63,10 +63,15 @@ class VideoReader:
         self.source = source
         self.live = is_live(source)
         self.container = _open_webcam(source) if self.live else _open_file(source)
-        streams = [s for s in self.container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
+        # What FFmpeg has no decoder for has no codec context.
+        every = [stream for stream in self.container.streams.get() if stream.codec_context is not None]
+        films = [stream for stream in every if isinstance(stream, VideoStream)]
+        streams = [stream for stream in films if not int(stream.disposition) & ATTACHED_PICTURE]
         if not streams:
             kinds = _kinds(self.container)
             self.container.close()
+            if "video" in kinds and not films:
+                raise InputError(f"{source} is damaged, or coded in a way that nothing here decodes")
             raise InputError(f"{source} has no video in it, only {kinds}")
         self.video: VideoStream = streams[0]
         if self.video.width * self.video.height > MOST_PIXELS:
@@ -75,7 +80,7 @@ class VideoReader:
             raise InputError(f"{source} {has}; at most {MOST_PIXELS / 1e6:.0f} million are read: make it smaller")
         self.video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames can grow later on
         self.video.thread_type = "AUTO"
-        self.audio: AudioStream | None = next(iter(self.container.streams.audio), None)
+        self.audio = next((stream for stream in every if isinstance(stream, AudioStream)), None)
         self.damaged = 0
         """Packets that could not be decoded; what they held is left out."""
         self.broken: str | None = None
