@@ -558,7 +558,15 @@ def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
 def test_frames_that_would_take_gigabytes_are_refused(astronaut, weights, tmp_path, monkeypatch, capsys):
     source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
     monkeypatch.setattr(video_io, "MOST_PIXELS", 1000)
-    assert "at most 0 million are read: make it smaller" in refused(capsys, source, tmp_path / "out", weights)
+    assert "at most 0 million, and 16384 a side, are read" in refused(capsys, source, tmp_path / "out", weights)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_frames_that_cannot_be_written_are_told(astronaut, weights, tmp_path, monkeypatch, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    wide = np.zeros((48, 20_000, 3), np.uint8)  # wider than H.264 can be
+    monkeypatch.setattr(video_io, "_upright", lambda frame, size: wide)
+    assert "v-annotated.mp4 cannot be written" in refused(capsys, source, tmp_path / "out", weights)
     assert not list((tmp_path / "out").glob("*"))
 
 
@@ -591,5 +599,6 @@ def test_films_that_nothing_decodes_are_told(astronaut, weights, tmp_path, capsy
 def test_few_large_frames_wait(tmp_path):
     assert video_io._square(640, 480, Fraction(4, 3)) == (853, 480)
     assert video_io._square(640, 480, Fraction(10_000, 1)) == (640, 480), "nobody films so"
+    assert video_io._square(640, 48, Fraction(50, 1)) == (640, 48)
     assert video_io.frames_at_once(640 * 480, 6) == 6 and video_io.frames_at_once(7680 * 4320, 6) == 2
     assert video_io.frames_at_once(0, 6) == 6 and video_io.frames_at_once(10**9, 6) == 1

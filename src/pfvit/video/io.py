@@ -32,7 +32,8 @@ CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
 USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
 ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
 #: Pixels of a frame: 8K, and 8192x4096 of panoramas. Half a megabyte of film may ask for frames of 16384x16384.
-MOST_PIXELS = 36_000_000
+#: Longer sides are none that H.264 can write.
+MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
 #: Frames and packets that may wait for the thread that writes them, and bytes of frames.
@@ -74,10 +75,13 @@ class VideoReader:
                 raise InputError(f"{source} is damaged, or coded in a way that nothing here decodes")
             raise InputError(f"{source} has no video in it, only {kinds}")
         self.video: VideoStream = streams[0]
-        if self.video.width * self.video.height > MOST_PIXELS:
-            has = f"has frames of {self.video.width}x{self.video.height} pixels"
+        width, height = self.video.width, self.video.height
+        if _too_large(width, height):
             self.container.close()
-            raise InputError(f"{source} {has}; at most {MOST_PIXELS / 1e6:.0f} million are read: make it smaller")
+            raise InputError(
+                f"{source} has frames of {width}x{height} pixels; at most {MOST_PIXELS / 1e6:.0f} million, and "
+                f"{MOST_SIDE} a side, are read: make it smaller"
+            )
         self.video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames can grow later on
         self.video.thread_type = "AUTO"
         self.audio = next((stream for stream in every if isinstance(stream, AudioStream)), None)
@@ -196,7 +200,7 @@ class VideoWriter:
         """Write what is left, and give the file its name."""
         while self.waiting:
             self.waiting.popleft().result()
-        self._write(self.video.encode(None))
+        self._encode(None)
         try:
             self.container.close()
             sync(self.part)
@@ -225,7 +229,14 @@ class VideoWriter:
             image = np.pad(image, missing, mode="edge")
         frame = AVFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = round(time / CLOCK), CLOCK
-        self._write(self.video.encode(frame))
+        self._encode(frame)
+
+    def _encode(self, frame: AVFrame | None) -> None:
+        try:
+            packets = self.video.encode(frame)
+        except (av.error.FFmpegError, OSError, ValueError) as problem:
+            raise cannot_write(self.path, problem) from problem
+        self._write(packets)
 
     def _sound(self, packet: Packet) -> None:
         if self.audio is None:
@@ -310,7 +321,11 @@ def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]
     if not aspect or aspect == 1:
         return width, height
     square = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-    return square if square[0] * square[1] <= MOST_PIXELS else (width, height)  # nobody films so
+    return (width, height) if _too_large(*square) else square  # nobody films so
+
+
+def _too_large(width: int, height: int) -> bool:
+    return width * height > MOST_PIXELS or max(width, height) > MOST_SIDE
 
 
 def _kinds(container: InputContainer) -> str:
