@@ -116,19 +116,20 @@ JOBS = {job.__name__: job for job in (predict, batch, video, prepare, pretrain)}
 def kills(verb: str, count: int, seed: int) -> tuple[int, int, bool]:
     """Kill a job so many times; return how often it was alive, how many runs ended, and if all did as one unbroken."""
     rng = random.Random(f"{seed} {verb}")
-    began = time.monotonic()
-    expected, _ = _run(verb, rng, 0, 0)
-    whole = time.monotonic() - began
+    expected, _, whole = _run(verb, rng, 0, 0)
     alive, ends, same = 0, 0, len(expected) > 0
     while alive < count:
-        result, killed = _run(verb, rng, min(EACH, count - alive), whole)
+        result, killed, _ = _run(verb, rng, min(EACH, count - alive), whole)
         alive, ends = alive + killed, ends + 1
         same = same and result == expected
     return alive, ends, same
 
 
-def _run(verb: str, rng: random.Random, count: int, whole: float) -> tuple[list, int]:
-    """Run a job to its end, killed at most so many times; return its result and how often it was alive when killed."""
+def _run(verb: str, rng: random.Random, count: int, whole: float) -> tuple[list, int, float]:
+    """Run a job to its end, killed at most so many times, each time within `whole` seconds.
+
+    Return its result, how often it was alive when it was killed, and the seconds of its last process.
+    """
     with tempfile.TemporaryDirectory() as name:
         job = JOBS[verb](Path(name))
         resume: list[str] = []
@@ -142,9 +143,10 @@ def _run(verb: str, rng: random.Random, count: int, whole: float) -> tuple[list,
                 process.send_signal(rng.choice(SIGNALS))
                 process.wait()
             resume = ["--resume"] if job.begun() else []
+        began = time.monotonic()
         if not job.result():
             subprocess.run([*job.words, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return [str(row).replace(name, "") for row in job.result()], alive
+        return [str(row).replace(name, "") for row in job.result()], alive, time.monotonic() - began
 
 
 def _rows(folder: Path) -> Path:
