@@ -2,10 +2,11 @@
 # The service: pfvit serve, without torch, as a user without rights; runs with a read-only root file system.
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /build
-COPY pyproject.toml README.md MODEL_CARD.md LICENSE constraints.txt ./
+COPY pyproject.toml README.md MODEL_CARD.md LICENSE requirements.lock ./
 COPY src src
 RUN python -m venv /opt/pfvit \
-    && /opt/pfvit/bin/pip install --no-cache-dir --constraint constraints.txt ".[serve]"
+    && /opt/pfvit/bin/pip install --no-cache-dir --require-hashes --no-deps --requirement requirements.lock \
+    && /opt/pfvit/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.12-slim-bookworm
 LABEL org.opencontainers.image.title="pfvit" \

@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PHOTO  ?= assets/astronaut.jpg
 
-.PHONY: demo test check coverage attack docs install install-dev clean
+.PHONY: demo test check coverage attack lowest docs install install-dev clean
 
 demo: $(VENV)/light
 	$(BIN)/pfvit predict $(PHOTO) --picture out
@@ -29,6 +29,9 @@ attack: $(VENV)/dev
 	$(BIN)/python benchmarks/attack.py
 	$(BIN)/python benchmarks/refused.py
 	$(BIN)/python benchmarks/serving.py --soak 10
+
+lowest:
+	scripts/lowest
 
 docs: $(VENV)/dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/docs

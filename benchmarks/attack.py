@@ -1,11 +1,13 @@
 """Does anything that strangers send end, stop or fill a process, and is anything lost when one is killed?
 
     python benchmarks/attack.py [--inputs 100000] [--kills 50] [--seed 0] [--out attack] [--parts pictures,parquet]
+                                [--jobs predict,batch]
 
-Reads damaged inputs of every kind, some hundred at a time in a process of its own. Counts those that are read, those
-that are refused with an error of ours, and all others: other errors, processes that end, inputs that take more than
-5 s of the processor, processes of more than 1 GB. Then kills long jobs at random moments and compares what they end
-with to an unbroken run. What is found lies in OUT/found. Stopped, the same command goes on. Prints a table in Markdown.
+Reads damaged inputs of every kind (`fuzzers.py`), some thousand at a time in a process of its own. Counts those that
+are read, those that are refused with an error of ours, and all others: other errors, processes that end, inputs that
+take more than 5 s of the processor, processes of more than 1 GB. Then kills long jobs at random moments and compares
+what they end with to an unbroken run. What is found lies in OUT/found. Stopped, the same command goes on. Prints a
+table in Markdown.
 
 The service has scripts of its own: `benchmarks/refused.py` for damaged pictures, `benchmarks/serving.py` for too many
 callers.
@@ -14,111 +16,22 @@ callers.
 import argparse
 import json
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from fuzzers import PARTS
+from kills import JOBS, kills
 
-import fake_weights
-import hostile
-import layouts
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from pfvit.errors import InputError
 
-from pfvit.config import Prepare
-from pfvit.data import images, sources
-from pfvit.datasets import SETS
-from pfvit.errors import InputError, PictureError
-from pfvit.inference.network import open_recogniser
-
-SOME = 500  # inputs of a process
+#: Inputs of a process: more of those that take less than its start.
+SOME, MANY = 500, {"pictures": 5000, "lists": 5000, "requests": 5000}
 SLOW, LARGE = 5.0, 1_000_000_000
-LIMIT = 600  # seconds of a process
-
-Read = Callable[[bytes], None]
-
-
-def pictures(folder: Path, rng: random.Random) -> Iterator[tuple[bytes, Read]]:
-    """Damaged pictures of every format."""
-    files = [*hostile.good().values(), *hostile.greedy().values()]
-
-    def read(content: bytes) -> None:
-        images.decode(content)
-
-    while True:
-        yield hostile.damaged(rng.choice(files), rng), read
-
-
-def parquet(folder: Path, rng: random.Random) -> Iterator[tuple[bytes, Read]]:
-    """Damaged Parquet files."""
-    made, path = [], folder / "a.parquet"
-    cells = [{"bytes": content, "path": name} for name, content in hostile.good().items()]
-    table = pa.table({"image": cells, "name": [cell["path"] for cell in cells], "label": list(range(len(cells)))})
-    for compression in ("none", "snappy", "zstd", "gzip"):
-        pq.write_table(table, path, compression=compression, row_group_size=10)
-        made.append(path.read_bytes())
-
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        for item in sources.items([path]):
-            if isinstance(item.picture, PictureError):
-                raise item.picture
-
-    while True:
-        content = rng.choice(made)
-        cut = rng.choice((0, len(content) - rng.randrange(100, 4000)))
-        yield content[:cut] + hostile.damaged(content[cut:], rng), read
-
-
-def weights(folder: Path, rng: random.Random) -> Iterator[tuple[bytes, Read]]:
-    """Damaged weight files."""
-    path = fake_weights.write(folder)
-    content = path.read_bytes()
-
-    def read(content: bytes) -> None:
-        path.write_bytes(content)
-        open_recogniser(path)
-
-    while True:
-        yield hostile.damaged(content, rng), read
-
-
-def lists(folder: Path, rng: random.Random) -> Iterator[tuple[bytes, Read]]:
-    """Damaged lists of data sets."""
-    made = []
-    for number, (name, lay, files) in enumerate(LISTS):
-        source = getattr(layouts, lay)(folder / str(number))
-        made += [(name, source, source / file, (source / file).read_bytes()) for file in files]
-
-    while True:
-        name, source, file, content = rng.choice(made)
-
-        def read(content: bytes, name=name, source=source, file=file) -> None:
-            before = file.read_bytes()
-            file.write_bytes(content)
-            try:
-                for item in SETS[name].listing(source, Prepare(name, source, folder / "out")):
-                    path = getattr(item, "path", None)
-                    assert path is None or (".." not in path.parts and path.is_relative_to(source)), path
-            finally:
-                file.write_bytes(before)
-
-        yield hostile.damaged(content, rng), read
-
-
-LISTS = (
-    ("affectnet8", "affectnet_tables", ["training.csv", "validation.csv"]),
-    ("expw", "expw", ["label/label.lst"]),
-    ("ferplus", "ferplus", ["fer2013.csv", "fer2013new.csv"]),
-)
-PARTS = {part.__name__: part for part in (pictures, parquet, weights, lists)}
+LIMIT = 3600  # seconds of a process
 
 
 def some(part: str, seed: str, count: int, found: Path) -> dict[str, float]:
@@ -169,50 +82,6 @@ def apart(part: str, seed: str, count: int, out: Path) -> dict[str, float]:
     return {**result, "ended": 0}
 
 
-def job(verb: str, folder: Path, weights: Path) -> tuple[list[str], Callable[[], list]]:
-    """Return a long job as a command, and what reads its result."""
-    words = [sys.executable, "-m", "pfvit", verb, str(folder / "in.parquet"), "--whole", "--weights", str(weights)]
-    if verb == "predict":
-        out = folder / "o.jsonl"
-        return [*words, "--output", str(out)], lambda: out.read_text().splitlines()
-    out = folder / "b"
-    words += ["--out", str(out), "--processes", "1", "--rows", "200"]
-    return words, lambda: [
-        row for kind in ("faces", "failed") for file in sorted((out / kind).glob("part-*"))
-        for row in pq.read_table(file).to_pylist()
-    ]  # fmt: skip
-
-
-def kills(verb: str, count: int, seed: int) -> tuple[int, bool]:
-    """Kill a job so many times at random moments; return how often it was alive, and if it ends as an unbroken one."""
-    rng = random.Random(f"{seed} {verb}")
-    results, alive = [], 0
-    for unbroken in (True, False):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            weights = fake_weights.write(folder)
-            noise = np.random.default_rng(0).integers(0, 255, (3000, 20, 20, 3), np.uint8)
-            cells = [hostile.saved(images.Image.fromarray(one), "PNG") if one[0, 0, 0] > 9 else b"x" for one in noise]
-            pq.write_table(pa.table({"image": cells}), folder / "in.parquet")
-            words, result = job(verb, folder, weights)
-            resume: list[str] = []
-            if not unbroken:
-                for _ in range(count):
-                    process = subprocess.Popen([*words, *resume], stderr=subprocess.DEVNULL)
-                    time.sleep(rng.uniform(0.3, 4))
-                    alive += process.poll() is None
-                    process.send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
-                    process.wait()
-                    begun = (folder / "o.jsonl.part").exists() or (folder / "b" / "plan.json").exists()
-                    resume = ["--resume"] if begun else []
-                    if (folder / "o.jsonl").exists():
-                        break
-            if unbroken or not (folder / "o.jsonl").exists():
-                subprocess.run([*words, *resume], stderr=subprocess.DEVNULL)
-            results.append([str(row).replace(name, "") for row in result()])
-    return alive, results[0] == results[1] and len(results[0]) >= 3000
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=100_000)
@@ -220,6 +89,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("attack"))
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--jobs", default=",".join(JOBS))
     parser.add_argument("--some", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.some:
@@ -241,15 +111,16 @@ def main() -> int:
             file.write(json.dumps(what) + "\n")
             file.flush()
 
-        for part in options.parts.split(","):
-            for start in range(0, options.inputs, SOME):
-                seed, count = f"{options.seed}-{start}", min(SOME, options.inputs - start)
+        for part in filter(None, options.parts.split(",")):
+            most = MANY.get(part, SOME)
+            for start in range(0, options.inputs, most):
+                seed, count = f"{options.seed}-{start}", min(most, options.inputs - start)
                 if (part, seed) not in before:
                     note(part=part, seed=seed, inputs=count, **apart(part, seed, count, options.out))
-        for verb in ("predict", "batch") if options.kills else ():
+        for verb in filter(None, options.jobs.split(",")) if options.kills else ():
             if (verb, str(options.seed)) not in before:
-                alive, same = kills(verb, options.kills, options.seed)
-                note(part=verb, seed=str(options.seed), kills=alive, same=same)
+                count, ends, same = kills(verb, options.kills, options.seed)
+                note(part=verb, seed=str(options.seed), kills=count, ends=ends, same=same)
     print(f"seed {options.seed}\n")
     return report([one for one in done if one["seed"].split("-")[0] == str(options.seed)])
 
@@ -271,10 +142,10 @@ def report(done: list[dict]) -> int:
         print(f"| {part} | {shown} | {max(row.get('slowest', 0) for row in rows):.1f} | {memory / 1e6:,.0f} |")
     killed = [one for one in done if "kills" in one]
     if killed:
-        print("\n| job | kills | ends as an unbroken run |\n|---|---:|---|")
+        print("\n| job | kills | runs brought to their end | as an unbroken one |\n|---|---:|---:|---|")
     for one in killed:
         wrong += not one["same"]
-        print(f"| {one['part']} | {one['kills']} | {'yes' if one['same'] else 'NO'} |")
+        print(f"| {one['part']} | {one['kills']} | {one['ends']} | {'all' if one['same'] else 'NOT ALL'} |")
     return 1 if wrong else 0
 
 

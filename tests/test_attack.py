@@ -10,11 +10,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import attack
 
-COUNTS = {"pictures": 150, "parquet": 25, "weights": 40, "lists": 100}
+COUNTS = {
+    **{"pictures": 150, "parquet": 25, "row_groups": 40, "weights": 40, "metadata": 40, "checkpoints": 30},
+    **{"lists": 100, "films": 40, "requests": 500},
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("part", COUNTS)
+@pytest.mark.parametrize("part", attack.PARTS)
 def test_damaged_inputs_are_read_or_refused(part, tmp_path):
     seed = f"{date.today():%Y%m%d}"
     counts = attack.some(part, seed, COUNTS[part], tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import layouts
 import pytest
 from conftest import write_faces
 from helpers import flat_png, voted
@@ -44,6 +45,22 @@ for name in {sorted(set.union(*EXTRAS.values()) - {"ray"})!r} + ["PIL", "numpy",
         importlib.import_module(name)
 assert pfvit.read({str(PHOTO)!r})
 time.sleep({LONG})
+"""
+
+
+#: From a data set as it is distributed to weights, in one process. `reproduce` calls the others, and begins none here.
+TRAIN = """
+import sys
+from pfvit.__main__ import main
+for words in (
+    f"prepare rafdb {sys.argv[1]} out/raf --jobs 1",
+    "pretrain nano --data out/raf --out out/one --epochs 1 --batch 16",
+    "train nano --data out/raf --start out/one --out out/two --epochs 1 --batch 16",
+    "export out/two --out out/nano.onnx",
+    "convert out/one --out out/hf",
+    "reproduce rafdb --data out/raf --out out/run --preset nano --scale try --minutes 0.1",
+):
+    assert main(words.split()) == 0, words
 """
 
 
@@ -141,3 +158,10 @@ def test_no_verb_asks_the_network_for_anything(words, tmp_path):
     write_faces(unlabelled, 32)
     named = {"FILM": film, "FACES": faces, "UNLABELLED": unlabelled}
     assert watched(tmp_path, sys.executable, "-m", "pfvit", *(named.get(word, word) for word in words)) == 0
+
+
+@needs_namespaces
+def test_no_verb_that_trains_asks_the_network_for_anything(tmp_path):
+    (tmp_path / "work" / "out").mkdir(parents=True)
+    source = layouts.rafdb(tmp_path / "rafdb", 21, 14)
+    assert watched(tmp_path, sys.executable, "-c", TRAIN, source) == 0

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pfvit.data import images
+from pfvit.detection import views
 from pfvit.detection.alignment import BOX_CENTRE, BOX_SIDE, POINTS, Frame, cut, frame
 from pfvit.detection.base import Face
 from pfvit.detection.detector import LibFaceDetection
@@ -297,3 +298,15 @@ def test_a_detector_travels_and_is_used_by_several_threads(detector, photo):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(copied(detector).detect, [photo] * 8))
     assert all([(face.box, face.score) for face in faces] == said for faces in answers)
+
+
+@pytest.mark.parametrize("size", [(641, 333), (97, 34), (1, 9)])
+def test_a_picture_is_halved_in_bands_as_a_whole_one_is(size, monkeypatch):
+    monkeypatch.setattr(views, "BAND", 6 * size[0] * 7)
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    picture, halved = views.Picture(pixels), Image.fromarray(pixels)
+    for power in (1, 2, 3):
+        halved = halved.reduce(2)
+        assert np.array_equal(np.asarray(picture._half(power)), np.asarray(halved))
+    assert "_whole" not in vars(picture), "no second copy of a large picture"

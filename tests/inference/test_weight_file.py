@@ -144,6 +144,7 @@ def test_nodes_in_another_order_are_not_folded(path):
         ({"labels": '["a","b"]'}, "a probability for each label"),
         ({"emphasis": "nan"}, "an emphasis of nan"),
         ({"emphasis": "-1"}, "an emphasis of -1"),
+        ({"labels": "[" * 5000}, "does not say all that it should"),
     ],
 )
 def test_what_no_export_says(tmp_path, says, why):

@@ -359,3 +359,32 @@ def test_other_networks_are_refused_with_some_of_the_names_that_they_have(tmp_pa
     torch.save({"conv1.weight": torch.zeros(2), "bn1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
     with pytest.raises(InputError, match=r"it has no cls_token, .*; it has conv1\.weight, bn1\.weight"):
         load(tmp_path / "resnet.pth", COLOUR)
+
+
+@pytest.mark.parametrize("record", [None, "", "[]", "{}", "[" * 5000, '{"config": 3}', '{"config": []}'])
+@pytest.mark.parametrize("form", ["pfvit-run-1", "pfvit-run-2"])
+def test_a_checkpoint_with_a_damaged_record_is_told(record, form, tmp_path):
+    path = tmp_path / "last.safetensors"
+    metadata = {"format": form} | ({} if record is None else {"record": record})
+    save_file({"step": torch.zeros(1)}, path, metadata)
+    for read in (checkpoint.load, checkpoint.record_of):
+        with pytest.raises(InputError, match=r"last\.safetensors is no checkpoint of pfvit, or is damaged"):
+            read(path)
+
+
+def test_damaged_files_of_others_are_told_and_no_table_is_followed_without_end(tmp_path):
+    loop: dict[str, object] = {"epoch": 3}
+    loop["model"] = loop
+    torch.save(loop, tmp_path / "loop.pth")
+    with pytest.raises(InputError, match="is no table of named tensors"):
+        pretrained.read(tmp_path / "loop.pth")
+    (tmp_path / "disks.pth").write_bytes(b"PK" + bytes(60) + b"PK\6\7" + b"\1" * 16 + b"PK\5\6" + bytes(18))
+    with pytest.raises(InputError, match="is cut short or damaged"):
+        pretrained.read(tmp_path / "disks.pth")
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    save_file({name: torch.zeros(1, 5, 4) for name in ("cls_token", "pos_embed", "patch_embed.proj.weight")},
+              folder / "model.safetensors")  # fmt: skip
+    (folder / "config.json").write_text("[" * 5000)
+    with pytest.raises(InputError, match=r"config\.json is damaged .*: download it again"):
+        pretrained.read(folder)

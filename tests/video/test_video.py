@@ -23,8 +23,10 @@ from PIL import Image
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
+from pfvit.errors import OutputError
 from pfvit.inference.affect import affect_of
 from pfvit.inference.reader import Reader
+from pfvit.video import io as video_io
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader
 from pfvit.video.timeline import BINS, Timeline
@@ -552,3 +554,54 @@ def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
     frames = VideoReader(str(film(tmp_path / "v.mp4", moving(astronaut, 4)))).frames()
     first = next(frames)
     assert isinstance(first, VideoFrame) and first.number == 0 and first.image.shape == (HIGH, WIDE, 3)
+
+
+def test_frames_that_would_take_gigabytes_are_refused(astronaut, weights, tmp_path, monkeypatch, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    monkeypatch.setattr(video_io, "MOST_PIXELS", 1000)
+    assert "at most 0 million, and 16384 a side, are read" in refused(capsys, source, tmp_path / "out", weights)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_frames_that_cannot_be_written_are_told(tmp_path):
+    wide = np.zeros((48, 20_000, 3), np.uint8)  # wider than H.264 can be
+    writer = video_io.VideoWriter(tmp_path / "v.mp4", Fraction(25), (20_000, 48), None)
+    with pytest.raises(OutputError, match=r"v\.mp4 cannot be written"):  # by whichever call comes after it failed
+        writer.show(wide, 0.0)
+        writer.finish()
+    writer.discard()
+    assert not list(tmp_path.glob("*"))
+
+
+def test_frames_that_grow_beyond_it_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_io, "MOST_PIXELS", 5000)
+    content = b""
+    for width, height in ((64, 48), (WIDE, HIGH), (64, 48)):
+        with av.open(str(tmp_path / "some.ts"), "w") as file:
+            stream = file.add_stream("mpeg2video", rate=RATE)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for _ in range(4):
+                black = np.zeros((height, width, 3), np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(black, format="rgb24")))
+            file.mux(stream.encode(None))
+        content += (tmp_path / "some.ts").read_bytes()
+    (tmp_path / "all.ts").write_bytes(content)
+    reader = VideoReader(str(tmp_path / "all.ts"))
+    frames = [frame for frame in reader.frames() if isinstance(frame, VideoFrame)]
+    reader.close()
+    assert 4 <= len(frames) <= 8 and reader.damaged >= 4 and {frame.image.shape for frame in frames} == {(48, 64, 3)}
+
+
+def test_films_that_nothing_decodes_are_told(astronaut, weights, tmp_path, capsys):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 3)
+    source.write_bytes(source.read_bytes().replace(b"avc1", b"zzzz"))
+    said = refused(capsys, source, tmp_path / "out", weights)
+    assert "v.mp4 is damaged, or coded in a way that nothing here decodes" in said
+
+
+def test_few_large_frames_wait(tmp_path):
+    assert video_io._square(640, 480, Fraction(4, 3)) == (853, 480)
+    assert video_io._square(640, 480, Fraction(10_000, 1)) == (640, 480), "nobody films so"
+    assert video_io._square(640, 48, Fraction(50, 1)) == (640, 48)
+    assert video_io.frames_at_once(640 * 480, 6) == 6 and video_io.frames_at_once(7680 * 4320, 6) == 2
+    assert video_io.frames_at_once(0, 6) == 6 and video_io.frames_at_once(10**9, 6) == 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
+from pfvit.commands.output_files import make_folder
 from pfvit.config import Report
 from pfvit.utils.console import emit, say
 
@@ -13,6 +14,7 @@ CACHE = "MPLCONFIGDIR"
 
 def report(config: Report) -> int:
     """Write the report, print where its page is, and return the exit status: 1 if rows could not be read."""
+    make_folder(config.out)  # what cannot be written should be known before an hour of work
     with no_cache():
         from pfvit.report import run  # here, as matplotlib looks for its folder when it is imported
 

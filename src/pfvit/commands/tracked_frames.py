@@ -68,7 +68,7 @@ class TrackedFrames:
         items = self.source.frames(sound=sound is not None)
         early: list[Packet] = []  # sound before the first frame: what is written needs that frame's size first
         begun = False
-        for item in items if self.source.live else prefetch(items, DECODED_AHEAD):
+        for item in items if self.source.live else prefetch(items, self.source.at_once(DECODED_AHEAD)):
             if isinstance(item, VideoFrame):
                 if self.config.seconds is not None and item.time >= self.config.seconds:
                     return

@@ -1,6 +1,5 @@
 """Which columns of a table hold pictures, labels, people and parts, and what Hugging Face's metadata say of them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from pfvit.data import images
 from pfvit.data.images import Pixels
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
+from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
@@ -49,7 +49,7 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     classed = [name for name in others if _class_names(features.get(name))]
     label = first(LABELS, others) or (classed[0] if len(classed) == 1 else None)
     emotions = metadata.get(EMOTIONS_KEY.encode())
-    prepared = None if emotions is None else tuple(json.loads(emotions))
+    prepared = None if emotions is None else _prepared(emotions, place)
     feature = None if label is None else features.get(label)
     class_names = _class_names(feature)
     if prepared is not None and not class_names:  # its numbers are in our order
@@ -71,9 +71,20 @@ def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     return next((there[name] for name in wanted if name in there), None)
 
 
+def _prepared(said: bytes, place: Path) -> tuple[str, ...]:
+    """Return the classes that a file of `pfvit prepare` tells apart."""
+    try:
+        names = parsed(said)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{place} does not say which emotions it tells apart: prepare it again")
+    return tuple(names)
+
+
 def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        features = parsed(metadata[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
     return features if isinstance(features, dict) else {}

@@ -1,6 +1,5 @@
 """What `--data` names: Parquet files and folders of them, folders of class folders, CSV lists; by part."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +9,7 @@ from pfvit.data.formats import is_address
 from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
+from pfvit.utils.text import parsed
 
 MANIFEST = "manifest.json"
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
@@ -138,7 +138,7 @@ def _lists_of_parts(folder: Path) -> list[Found]:
 def _manifest(folder: Path) -> list[Found] | None:
     """Return the files of a folder that `pfvit prepare` made, or None."""
     try:
-        splits = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["splits"]
+        splits = parsed((folder / MANIFEST).read_text(encoding="utf-8"))["splits"]
         files = [(folder / file["name"], split) for split, about in splits.items() for file in about["files"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,7 +1,6 @@
 """A prepared folder: its manifest says which files it holds, what is in them, and how they came about."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError
+from pfvit.utils.text import parsed
 
 #: {split: {emotion: faces}}
 Counts = Mapping[str, Mapping[str, int]]
@@ -28,7 +28,7 @@ def load(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder} is no prepared folder: it has no {NAME}; make one with pfvit prepare")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = parsed(path.read_text(encoding="utf-8"))
     except ValueError as problem:
         raise InputError(f"{path} is damaged ({problem}); {AGAIN}") from problem
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -15,6 +15,8 @@ from pfvit.detection.libfacedetection import GRAY, Rows
 
 #: Larger views are looked at in pieces of this side in pixels, which bounds memory, and which overlap by so much.
 PIECE, OVERLAP = 1280, 256
+#: Bytes of the picture that are reduced at a time.
+BAND = 4_000_000
 QUARTER = math.pi / 2
 
 
@@ -88,30 +90,51 @@ class Picture:
     """uint8 RGB [height, width, 3], and smaller forms of it made when first needed."""
 
     def __init__(self, image: Pixels) -> None:
+        self.image = image
         self.height, self.width = image.shape[:2]
-        self._halves = [Image.fromarray(image)]
+        self._halves: list[Image.Image] = []
 
-    def _reduced(self, scale: float) -> tuple[Image.Image, int]:
-        """Return the picture reduced by a power of two, not below a scale, and that power."""
+    @cached_property
+    def _whole(self) -> Image.Image:
+        """The picture for Pillow: a copy that is a third larger, which large ones seldom need."""
+        return Image.fromarray(self.image)
+
+    def _power(self, scale: float) -> int:
+        """Return how often the picture is to be halved to be not below a scale."""
         power = 0
         while 0.5 ** (power + 1) >= scale:
             power += 1
-            if len(self._halves) <= power:
-                self._halves.append(self._halves[-1].reduce(2))
-        return self._halves[power], 2**power
+        return power
+
+    def _half(self, power: int) -> Image.Image:
+        """Return the picture reduced by a power of two, from 1 on."""
+        if not self._halves:
+            half = Image.new("RGB", ((self.width + 1) // 2, (self.height + 1) // 2))
+            lines = 2 * max(1, BAND // (6 * self.width))
+            for top in range(0, self.height, lines):
+                half.paste(Image.fromarray(self.image[top : top + lines]).reduce(2), (0, top // 2))
+            self._halves.append(half)
+        while len(self._halves) < power:
+            self._halves.append(self._halves[-1].reduce(2))
+        return self._halves[power - 1]
 
     def views(self, scale: float, roll: float) -> Iterator[View]:
         """Yield the whole picture at a scale, turned so that faces of this roll stand upright, in pieces if large."""
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        scaled, _ = self._reduced(scale)
-        if scaled.size != size:
-            scaled = scaled.resize(size, Image.Resampling.BILINEAR)
+        power = self._power(scale)
         quarters = round(roll / QUARTER)
         rest = roll - quarters * QUARTER
-        if abs(rest) > 1e-6:
-            fill = (GRAY, GRAY, GRAY)
-            scaled = scaled.rotate(math.degrees(rest), Image.Resampling.BILINEAR, expand=True, fillcolor=fill)
-        pixels = np.ascontiguousarray(np.rot90(np.asarray(scaled), quarters))
+        if power == 0 and size == (self.width, self.height) and abs(rest) <= 1e-6:
+            seen = self.image
+        else:
+            scaled = self._half(power) if power else self._whole
+            if scaled.size != size:
+                scaled = scaled.resize(size, Image.Resampling.BILINEAR)
+            if abs(rest) > 1e-6:
+                fill = (GRAY, GRAY, GRAY)
+                scaled = scaled.rotate(math.degrees(rest), Image.Resampling.BILINEAR, expand=True, fillcolor=fill)
+            seen = np.asarray(scaled)
+        pixels = np.ascontiguousarray(np.rot90(seen, quarters))
         middle = complex(pixels.shape[1] / 2, pixels.shape[0] / 2)
         per = self.width / size[0], self.height / size[1]
         centre = complex(self.width / 2, self.height / 2)
@@ -125,37 +148,43 @@ class Picture:
 
         What lies outside the picture mirrors it, which makes faces that its border cuts more like whole ones.
         """
-        reduced, power = self._reduced(0.9 * side / reach)
-        wide = math.ceil(reach * (abs(math.sin(roll)) + abs(math.cos(roll))) / power) + 2
-        x, y = centre.real / power, centre.imag / power
+        power = self._power(0.9 * side / reach)
+        times = 2**power
+        wide = math.ceil(reach * (abs(math.sin(roll)) + abs(math.cos(roll))) / times) + 2
+        x, y = centre.real / times, centre.imag / times
         left, top = round(x - wide / 2), round(y - wide / 2)
-        scale = reach / side / power
+        scale = reach / side / times
         cosine, sine = math.cos(roll) * scale, math.sin(roll) * scale
         across, down, middle = x - left, y - top, side / 2
         affine = (
             cosine, -sine, across - middle * (cosine - sine),
             sine, cosine, down - middle * (sine + cosine),
         )  # fmt: skip
-        window = _mirrored(reduced, left, top, wide)
+        window = self._mirrored(power, left, top, wide)
         pixels = np.asarray(window.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR))
         places = complex(middle, middle), centre, (reach / side, reach / side)
         return [View(np.rot90(pixels, turn), roll + turn * QUARTER, *places) for turn in quarters]
+
+    def _mirrored(self, power: int, left: int, top: int, side: int) -> Image.Image:
+        """Return a square of the reduced picture, which is mirrored at its border where the square reaches outside."""
+        width, height = self._half(power).size if power else (self.width, self.height)
+        if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+            return self._part(power, left, top, left + side, top + side)
+        columns, rows = _mirror(left, side, width), _mirror(top, side, height)
+        first = int(columns.min()), int(rows.min())
+        near = np.asarray(self._part(power, *first, int(columns.max()) + 1, int(rows.max()) + 1))
+        return Image.fromarray(near[(rows - first[1])[:, None], columns - first[0]])
+
+    def _part(self, power: int, left: int, top: int, right: int, bottom: int) -> Image.Image:
+        if power:
+            return self._half(power).crop((left, top, right, bottom))
+        return Image.fromarray(self.image[top:bottom, left:right])
 
 
 def _starts(length: int) -> list[int]:
     """Return where pieces of a side begin; the last ends with it."""
     count = max(1, math.ceil((length - OVERLAP) / (PIECE - OVERLAP)))
     return [round(number * (length - PIECE) / (count - 1)) for number in range(count)] if count > 1 else [0]
-
-
-def _mirrored(image: Image.Image, left: int, top: int, side: int) -> Image.Image:
-    """Return a square of a picture, which is mirrored at its border where the square reaches outside."""
-    if left >= 0 and top >= 0 and left + side <= image.width and top + side <= image.height:
-        return image.crop((left, top, left + side, top + side))
-    columns, rows = _mirror(left, side, image.width), _mirror(top, side, image.height)
-    first = int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
-    near = np.asarray(image.crop(first))
-    return Image.fromarray(near[(rows - first[1])[:, None], columns - first[0]])
 
 
 def _mirror(start: int, count: int, length: int) -> NDArray[np.int64]:

@@ -5,7 +5,6 @@ the same answers in 8 bits, twice as fast, but no components to draw from. What 
 temperature, licence, training data) is inside them, written by `pfvit export`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +19,7 @@ from pfvit.errors import InputError
 from pfvit.inference.providers import CPU
 from pfvit.inference.session import open_session
 from pfvit.inference.unsure import RELIABILITY
+from pfvit.utils.text import parsed
 from pfvit.weights import CHECKPOINT, LAST, SHIPPED
 
 FORMAT = "1"
@@ -240,7 +240,7 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
     if said != kind:
         raise InputError(f"{path} is a {said}, not a {kind}")
     try:
-        labels = tuple(map(str, json.loads(about["pfvit.labels"])))
+        labels = tuple(map(str, parsed(about["pfvit.labels"])))
         network = Network(
             path,
             kind,

@@ -1,10 +1,9 @@
 """The app: the page at /, the API under /v1, what operators ask for, all documented in OpenAPI."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,6 +30,7 @@ from pfvit.service.middleware import Guard
 from pfvit.service.routes import LeanRoute
 from pfvit.service.uploads import Room, Upload, uploads
 from pfvit.utils.cores import cores
+from pfvit.utils.text import parsed
 from pfvit.weights import SHIPPED
 
 T = TypeVar("T")
@@ -267,6 +267,13 @@ def _about(engine: Engine) -> dict[str, Any]:
         "channels": recogniser.channels,
         "licence": recogniser.about.get("pfvit.license", ""),
         "data": recogniser.about.get("pfvit.data", ""),
-        "metrics": json.loads(recogniser.about.get("pfvit.metrics") or "{}"),
+        "metrics": _metrics(recogniser.about.get("pfvit.metrics") or "{}"),
         "card": next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), None),
     }
+
+
+def _metrics(said: str) -> object:
+    """Return the figures that a weight file gives; none if they cannot be read."""
+    with suppress(ValueError):
+        return parsed(said)
+    return {}

@@ -158,6 +158,9 @@ class PatientProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
         self.transport.close()
+        if self._answering():  # its body is what was refused, and nothing may come after that
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def _answering(self) -> bool:
         """Return whether a request that came whole, or its head at least, has no answer yet."""

@@ -18,6 +18,7 @@ from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.training import upgrade
 from pfvit.utils.files import atomic_write
+from pfvit.utils.text import parsed
 from pfvit.weights import LAST
 
 #: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
@@ -50,11 +51,22 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         if why := no_weights(path):
             raise InputError(f"{path} {why}") from problem
         raise InputError(f"{path} is not a safetensors file, or is cut short or damaged: {problem}") from problem
-    if metadata.get("format") == FORMER_FORMAT:
-        return upgrade.tensors(tensors), upgrade.record(json.loads(metadata["record"]))
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, FORMER_FORMAT):
         raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
-    return tensors, json.loads(metadata["record"])
+    if metadata["format"] == FORMER_FORMAT:
+        tensors = upgrade.tensors(tensors)
+    return tensors, _record(metadata, path)
+
+
+def _record(metadata: Mapping[str, str], path: Path) -> dict:
+    """Return the record in a checkpoint's metadata, under today's names."""
+    try:
+        record = parsed(metadata["record"])
+        if not isinstance(record["config"], dict):
+            raise TypeError("its settings are no table")
+        return upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise InputError(f"{path} is no checkpoint of pfvit, or is damaged: {problem}") from problem
 
 
 def no_weights(path: Path) -> str:
@@ -78,11 +90,10 @@ def record_of(path: Path) -> dict:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        record = json.loads(metadata["record"])
     except Exception as problem:
         why = no_weights(path) or f"is no checkpoint of pfvit, or is damaged: {problem}"
         raise InputError(f"{path} {why}") from problem
-    return upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
+    return _record(metadata, path)
 
 
 def architecture_of(record: Mapping) -> Architecture:

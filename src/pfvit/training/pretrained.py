@@ -6,7 +6,6 @@ unpickled: safetensors, or `torch.load(weights_only=True)`. The normalisation of
 folded into the patch projection, so that faces stay in [-1, 1] everywhere; a gray preset gets the sum over the colours.
 """
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from pfvit.errors import InputError
 from pfvit.model import Decoder, Encoder
 from pfvit.model.transformer import positions
 from pfvit.training import checkpoint
+from pfvit.utils.text import parsed
 
 #: Mean and standard deviation of pixels in [0, 1]: MAE's and DeiT's, and those of Google's ViT, which is our [-1, 1].
 STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "half": ((0.5,) * 3, (0.5,) * 3)}
@@ -122,7 +122,10 @@ def read(path: Path) -> Public:
     config: dict = {}
     for name in ("config.json", "preprocessor_config.json"):  # only such as belong to the file
         if path.is_dir() and (folder / name).is_file():
-            config |= json.loads((folder / name).read_text())
+            try:
+                config |= parsed((folder / name).read_bytes())
+            except (ValueError, TypeError) as problem:
+                raise InputError(f"{folder / name} is damaged ({problem}): download it again") from problem
     timm = config.get("pretrained_cfg") or {}
     config |= {f"image_{name}": timm[name] for name in ("mean", "std") if name in timm}
     return Public(path, encoder, decoder, config, notes)
@@ -202,8 +205,8 @@ def _all_tensors(path: Path) -> dict[str, Tensor]:
             return _tensors(path / name)
     index = next(path / name for name in INDEX_FILES if (path / name).is_file())
     try:
-        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as problem:
+        files = sorted(set(parsed(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(f"{index} is no list of files with weights: download it again") from problem
     absent = [name for name in files if not (path / name).is_file()]
     if absent:
@@ -221,14 +224,16 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         held = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as problem:
         first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
-        if file.suffix == ".safetensors" or (_begins_as_archive(file) and not zipfile.is_zipfile(file)):
+        if file.suffix == ".safetensors" or (_begins_as_archive(file) and not _is_archive(file)):
             raise InputError(f"{file} is cut short or damaged ({first}): download it again") from problem
         raise InputError(
             f"{file} cannot be read as weights alone, and pickled code is never run ({first}). If you trust it, load "
             "it yourself and save its tensors with safetensors.torch.save_file"
         ) from problem
-    while isinstance(held, Mapping) and (key := next((key for key in TABLES if _is_table(held.get(key))), None)):
-        held = held[key]
+    for _ in TABLES:  # a table may hold itself
+        if not isinstance(held, Mapping) or not (keys := [key for key in TABLES if _is_table(held.get(key))]):
+            break
+        held = held[keys[0]]
     if not isinstance(held, Mapping) or not any(isinstance(value, Tensor) for value in held.values()):
         raise InputError(f"{file} is no table of named tensors; save the model's state_dict with safetensors")
     return {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
@@ -237,6 +242,13 @@ def _tensors(file: Path) -> dict[str, Tensor]:
 def _is_table(value: object) -> bool:
     """Return whether something holds tensors, or tables of them."""
     return isinstance(value, Mapping) and any(isinstance(one, Tensor | Mapping) for one in value.values())
+
+
+def _is_archive(file: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(file)
+    except zipfile.BadZipFile:  # of several disks
+        return False
 
 
 def _begins_as_archive(file: Path) -> bool:

@@ -1,4 +1,7 @@
-"""Text that terminals, tables and other programs take."""
+"""Text that terminals, tables and other programs take, and JSON that others wrote."""
+
+import json
+from typing import Any
 
 
 def utf8(text: str) -> str:
@@ -18,6 +21,14 @@ def utf8(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # surrogates that stand for no byte
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return what JSON says; ValueError for anything else, brackets within brackets without end included."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets lie too deep in each other") from None
 
 
 def printable(text: str) -> str:

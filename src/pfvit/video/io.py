@@ -31,10 +31,13 @@ ENDINGS = (".mp4", ".mkv")
 CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
 USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
 ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
+#: Pixels of a frame: 8K, and 8192x4096 of panoramas. Half a megabyte of film may ask for frames of 16384x16384.
+#: Longer sides are none that H.264 can write.
+MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
-#: Frames and packets that may wait for the thread that writes them.
-WRITE_QUEUE = 6
+#: Frames and packets that may wait for the thread that writes them, and bytes of frames.
+WRITE_QUEUE, MOST_WAITING = 6, 256_000_000
 
 
 class VideoFrame(NamedTuple):
@@ -61,14 +64,27 @@ class VideoReader:
         self.source = source
         self.live = is_live(source)
         self.container = _open_webcam(source) if self.live else _open_file(source)
-        streams = [s for s in self.container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
+        # What FFmpeg has no decoder for has no codec context.
+        every = [stream for stream in self.container.streams.get() if stream.codec_context is not None]
+        films = [stream for stream in every if isinstance(stream, VideoStream)]
+        streams = [stream for stream in films if not int(stream.disposition) & ATTACHED_PICTURE]
         if not streams:
             kinds = _kinds(self.container)
             self.container.close()
+            if "video" in kinds and not films:
+                raise InputError(f"{source} is damaged, or coded in a way that nothing here decodes")
             raise InputError(f"{source} has no video in it, only {kinds}")
         self.video: VideoStream = streams[0]
+        width, height = self.video.width, self.video.height
+        if _too_large(width, height):
+            self.container.close()
+            raise InputError(
+                f"{source} has frames of {width}x{height} pixels; at most {MOST_PIXELS / 1e6:.0f} million, and "
+                f"{MOST_SIDE} a side, are read: make it smaller"
+            )
+        self.video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames can grow later on
         self.video.thread_type = "AUTO"
-        self.audio: AudioStream | None = next(iter(self.container.streams.audio), None)
+        self.audio = next((stream for stream in every if isinstance(stream, AudioStream)), None)
         self.damaged = 0
         """Packets that could not be decoded; what they held is left out."""
         self.broken: str | None = None
@@ -82,6 +98,10 @@ class VideoReader:
     def rate(self) -> Fraction:
         """Frames per second, on the average."""
         return self.video.average_rate or self.video.guessed_rate or USUAL_RATE
+
+    def at_once(self, most: int) -> int:
+        """Return how many decoded frames may be held together: at most so many, fewer if they are large."""
+        return frames_at_once(self.video.width * self.video.height, most)
 
     @property
     def length(self) -> float | None:
@@ -154,6 +174,7 @@ class VideoWriter:
         self.waiting: deque[Future[None]] = deque()
         # H.264 stores colour for every second pixel, so the sides must be even.
         self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
+        self.queue = frames_at_once(self.size[0] * self.size[1], WRITE_QUEUE)
         try:
             self.container: OutputContainer = av.open(str(self.part), "w")
             codec = next(name for name in ("libx264", "h264", "mpeg4") if name in av.codecs_available)
@@ -179,7 +200,7 @@ class VideoWriter:
         """Write what is left, and give the file its name."""
         while self.waiting:
             self.waiting.popleft().result()
-        self._write(self.video.encode(None))
+        self._encode(None)
         try:
             self.container.close()
             sync(self.part)
@@ -198,7 +219,7 @@ class VideoWriter:
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
         self.waiting.append(self.hand.submit(work, *arguments))
-        while len(self.waiting) > WRITE_QUEUE or (self.waiting and self.waiting[0].done()):
+        while len(self.waiting) > self.queue or (self.waiting and self.waiting[0].done()):
             self.waiting.popleft().result()
 
     def _show(self, image: Pixels, time: float) -> None:
@@ -208,7 +229,14 @@ class VideoWriter:
             image = np.pad(image, missing, mode="edge")
         frame = AVFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = round(time / CLOCK), CLOCK
-        self._write(self.video.encode(frame))
+        self._encode(frame)
+
+    def _encode(self, frame: AVFrame | None) -> None:
+        try:
+            packets = self.video.encode(frame)
+        except (av.error.FFmpegError, OSError, ValueError) as problem:
+            raise cannot_write(self.path, problem) from problem
+        self._write(packets)
 
     def _sound(self, packet: Packet) -> None:
         if self.audio is None:
@@ -225,6 +253,11 @@ class VideoWriter:
                 self.container.mux(packet)
         except (av.error.FFmpegError, OSError) as problem:
             raise cannot_write(self.path, problem) from problem
+
+
+def frames_at_once(pixels: int, most: int) -> int:
+    """Return how many frames of so many pixels may wait: at most `most`, fewer if they are large."""
+    return max(1, min(most, MOST_WAITING // (3 * max(pixels, 1))))
 
 
 def suffix_for(audio: AudioStream | None) -> str:
@@ -287,7 +320,12 @@ def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]
     """Return the size at which pixels of this aspect (width by height) are square; the longer side of one grows."""
     if not aspect or aspect == 1:
         return width, height
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    square = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return (width, height) if _too_large(*square) else square  # nobody films so
+
+
+def _too_large(width: int, height: int) -> bool:
+    return width * height > MOST_PIXELS or max(width, height) > MOST_SIDE
 
 
 def _kinds(container: InputContainer) -> str:
