@@ -39,6 +39,13 @@ def test_squares_cover_every_cell_once_and_stay_close_to_the_flow(rows: int, col
             if side > 1:
                 assert np.abs(flow[middle] - ends.mean(0)).max() < NEARLY
     assert (covered == 1).all()
+    still = np.zeros_like(flow)
+    still[:, : columns // 2] = 0.1  # less than the squares may err: what does not move must not be joined to it
+    for side, tops, lefts in squares_over(still):
+        assert all(
+            side == 1 or len(np.unique(still[top : top + side + 1, left : left + side + 1])) == 1
+            for top, left in zip(tops, lefts, strict=True)
+        )
     assert used <= rows * columns * (0.6 if rows > 1 else 1)
 
 

@@ -272,7 +272,7 @@ def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[n
     """Cover the cells of a flow [rows + 1, columns + 1, 2] by squares: their side in cells, first rows and columns.
 
     Squares of several cells save most of the time, and are taken where the flow inside is close to what lies between
-    their corners.
+    their corners. None has both knots that move and knots that do not, so that what does not change stays to the pixel.
     """
     rows, columns = flow.shape[0] - 1, flow.shape[1] - 1
     free = np.ones((rows, columns), bool)
@@ -288,6 +288,8 @@ def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[n
             ends = [edge[..., :1] * (1 - share) + edge[..., -1:] * share for edge in edges]
             between = ends[0][..., None, :] * (1 - share[:, None]) + ends[1][..., None, :] * share[:, None]
             whole &= np.abs(inside - between).max((2, 3, 4)) < NEARLY
+            moves = (inside != 0).any(2)
+            whole &= moves.all((2, 3)) | ~moves.any((2, 3))
         row, column = np.nonzero(whole)
         free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
         yield side, row * side, column * side
