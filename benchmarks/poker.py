@@ -2,9 +2,10 @@
 
     python benchmarks/poker.py PHOTO [--film FILM] [--rounds 5]
 
-PHOTO, which should show one face, is enlarged to 12 megapixels and written as JPEG. Prints medians in ms: reading it with
-detection, the photo model's maps (of the face and of its mirror image), changing the face at its own size, changing it
-inside the photo, and writing either as `pfvit poker` does. FILM is read by `pfvit video` with and without --poker.
+PHOTO, which should show one face, is enlarged to 12 megapixels and written as JPEG. Prints medians in ms: reading it
+with detection, the photo model's maps (of the face and of its mirror image), changing the face at its own size,
+changing it inside the photo, and writing either as `pfvit poker` does. FILM is read by `pfvit video`, with and without
+--poker.
 """
 
 import argparse
