@@ -142,7 +142,7 @@ def test_what_training_decodes_is_what_predict_sees(name, channels):
 
 
 def test_training_and_validation(table, expected):
-    faces = read_all(FaceDataset([table]), SIDE, 3)
+    faces = read_all(FaceDataset([table], EIGHT, order=["ferplus"]), SIDE, 3)
     for place, name in enumerate(ODD):
         same(faces.image[2 * place].permute(1, 2, 0).numpy(), name, expected)
 

@@ -208,7 +208,7 @@ def test_mistakes_are_explained(tmp_path, weights, capsys):
     assert status == 1 and "no labelled face" in said
     (tmp_path / "file").write_text("in the way")
     status, _, said = report(capsys, tmp_path / "file", "--data", data, "--weights", weights)
-    assert status == 1 and "cannot be written" in said
+    assert status == 1 and "cannot be a folder: a file is in the way" in said
 
 
 def test_a_damaged_row_is_named_and_the_rest_is_reported(tmp_path, weights, capsys):
