@@ -42,15 +42,26 @@ def film(model: Model, steady: SteadyMovement, frames: int, first: int = 0, rate
     return faces
 
 
-def test_one_prediction_a_frame_and_steadier_than_each():
+def test_every_second_frame_is_looked_at_and_it_is_steadier_than_each():
     model = Model(noise=0.02)
     faces = film(model, SteadyMovement(), 80)
     flows = np.array([float(one.maps[0][0][1, 0, 0]) for one in faces])[8:]
-    assert model.asked == 81, "both views in the first frame, then one a frame"
+    assert model.asked == 2 + 2 + 19 * 2, (
+        "both views in the first frame; then every second frame, and the last of a run"
+    )
     assert np.abs(np.diff(flows)).mean() < 0.5 * np.sqrt(4 / np.pi) * 0.02 and flows.mean() == pytest.approx(
         0.1, abs=0.01
     )
     assert all(one.maps[0][1] > 0.95 for one in faces)
+
+
+def test_between_two_looks_maps_are_on_the_way():
+    model, steady = Model(noise=0.05), SteadyMovement()
+    faces = film(model, steady, 12)
+    flows = [float(one.maps[0][0][1, 0, 0]) for one in faces]
+    for k in (4, 6, 8, 10):  # frames 3, 5, 7, 9, 11 are looked at
+        assert flows[k] == pytest.approx((flows[k - 1] + flows[k + 1]) / 2, abs=1e-6)
+    assert len({round(flow, 6) for flow in flows}) == 12, "they change from frame to frame"
 
 
 def test_who_is_there_from_the_beginning_does_not_fade_in_and_who_comes_does():

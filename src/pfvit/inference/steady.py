@@ -1,12 +1,15 @@
 """Poker faces that are steady from frame to frame: the photo model's maps, smoothed over time for each person.
 
 A single frame's maps jitter a little, and half of the model's doubt is told by the mirror image. In a video both are
-had for the price of one: frames are looked at as they are and mirrored in turn, and the maps are averaged over time.
+had for the price of one half: every second frame or so is looked at, as it is and mirrored in turn, and the maps are
+averaged over time.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,8 @@ Maps = NDArray[np.float32]
 
 #: Time constant of the average, and how long a face that comes takes to lose its expression, in seconds.
 SMOOTHING, FADE_IN = 0.12, 0.25
+#: Seconds after which a person is looked at again; in between maps lie on the way from one look to the next.
+LOOK_EVERY = 0.06
 #: A person who was not seen for so long starts anew.
 FORGOTTEN = 1.5
 
@@ -33,6 +38,22 @@ class _Person:
     next_is_turned: bool = False
 
 
+class _Seen(NamedTuple):
+    """A face in a frame."""
+
+    place: int
+    time: float
+    reading: Reading
+
+
+class _State(NamedTuple):
+    """Someone's maps at a time, and how far plain and mirrored ones agree."""
+
+    time: float
+    maps: Maps
+    agreement: float
+
+
 class SteadyMovement:
     """Gives readings of a video's faces their maps. Frames are to be added in the order of time."""
 
@@ -46,55 +67,84 @@ class SteadyMovement:
         Maps are predicted for all of them together. Whoever comes fades in, and whoever is not in the last of these
         frames any more fades out.
         """
-        views: list[tuple[Reading, bool]] = []
-        known = {number: person.next_is_turned for number, person in self.people.items()}
-        for _, readings, persons in frames:
+        seen: dict[int, list[_Seen]] = defaultdict(list)
+        for place, (time, readings, persons) in enumerate(frames):
             for reading, number in zip(readings, persons, strict=True):
                 if reading.generator.moves(reading.crop):
-                    if number not in known:
-                        views.append((reading, True))  # both at first, so that there is something to compare
-                        known[number] = False
-                    views.append((reading, known[number]))
-                    known[number] = not known[number]
-        if not views:
+                    seen[number].append(_Seen(place, time, reading))
+        if not seen:
             return
+        looks = {number: self._looks(number, there) for number, there in seen.items()}
+        views = [(one.reading, turned) for chosen in looks.values() for one, kinds in chosen for turned in kinds]
         crops = [reading.crop[:, ::-1] if turned else reading.crop for reading, turned in views]
         found: dict[tuple[int, bool], Maps] = {}
         for (reading, turned), maps in zip(views, views[0][0].generator.maps(crops), strict=True):
             found[id(reading), turned] = mirrored(maps) if turned else maps
         left = _frames_left(frames)
-        for place, (time, readings, persons) in enumerate(frames):
-            for reading, number in zip(readings, persons, strict=True):
-                plain, turned = found.get((id(reading), False)), found.get((id(reading), True))
-                if plain is not None or turned is not None:
-                    self._set(reading, number, time, plain, turned, left.get(number, {}).get(place, 1.0))
+        for number, there in seen.items():
+            states = self._states(number, looks[number], found)
+            since = self.people[number].since
+            for one in there:
+                maps, agreement = _between(states, one.time)
+                share = left.get(number, {}).get(one.place, 1.0) * min(1.0, (one.time - since) / FADE_IN)
+                one.reading.maps[:] = [(faded(maps, share), agreement)]
         self.begun = True
         last = frames[-1][0]
         self.people = {number: one for number, one in self.people.items() if last - one.time <= FORGOTTEN}
 
-    def _set(
-        self, reading: Reading, number: int, time: float, plain: Maps | None, turned: Maps | None, share: float
-    ) -> None:
+    def _looks(self, number: int, there: Sequence[_Seen]) -> list[tuple[_Seen, tuple[bool, ...]]]:
+        """Return in which frames a person is looked at, as they are (False) or mirrored (True)."""
+        person = self._known(number, there[0].time)
+        time, turned = (-math.inf, False) if person is None else (person.time, person.next_is_turned)
+        looks: list[tuple[_Seen, tuple[bool, ...]]] = []
+        for one in there:
+            if person is None and not looks:
+                looks.append((one, (True, False)))  # both, so that there is something to compare
+                time, turned = one.time, True
+            elif one.time - time >= LOOK_EVERY or one is there[-1]:
+                looks.append((one, (turned,)))
+                time, turned = one.time, not turned
+        return looks
+
+    def _states(
+        self, number: int, looks: Sequence[tuple[_Seen, tuple[bool, ...]]], found: dict[tuple[int, bool], Maps]
+    ) -> list[_State]:
+        """Return a person's maps and agreement at each look, after those that were known before."""
+        person = self._known(number, looks[0][0].time)
+        states = [] if person is None else [_State(person.time, *together(person.plain, person.turned))]
+        for one, kinds in looks:
+            plain, turned = found.get((id(one.reading), False)), found.get((id(one.reading), True))
+            if person is None:
+                since = one.time if self.begun else -math.inf  # whoever is there from the beginning need not come
+                person = self.people[number] = _Person(
+                    found[id(one.reading), False], found[id(one.reading), True], since, one.time
+                )
+            else:
+                # Each kind comes every other look, so it has twice as much to catch up.
+                new = np.float32(1 - math.exp(-2 * max(one.time - person.time, 0.0) / SMOOTHING))
+                if plain is not None:
+                    person.plain = (person.plain + new * (plain - person.plain)).astype(np.float32, copy=False)
+                if turned is not None:
+                    person.turned = (person.turned + new * (turned - person.turned)).astype(np.float32, copy=False)
+            person.time, person.next_is_turned = one.time, kinds[-1] is False
+            states.append(_State(one.time, *together(person.plain, person.turned)))
+        return states
+
+    def _known(self, number: int, time: float) -> _Person | None:
         person = self.people.get(number)
-        if person is None or time - person.time > FORGOTTEN:
-            first = plain if plain is not None else turned
-            if first is None:
-                return
-            since = time if self.begun else -math.inf  # whoever is there from the beginning need not come
-            person = self.people[number] = _Person(
-                first if plain is None else plain, first if turned is None else turned, since, time
-            )
-        else:
-            # Each kind comes every other frame, so it has twice as much to catch up.
-            new = np.float32(1 - math.exp(-2 * max(time - person.time, 0.0) / SMOOTHING))
-            if plain is not None:
-                person.plain = (person.plain + new * (plain - person.plain)).astype(np.float32, copy=False)
-            if turned is not None:
-                person.turned = (person.turned + new * (turned - person.turned)).astype(np.float32, copy=False)
-        person.time, person.next_is_turned = time, plain is not None
-        share *= min(1.0, (time - person.since) / FADE_IN)
-        maps, agreement = together(person.plain, person.turned)
-        reading.maps[:] = [(faded(maps, share), agreement)]
+        return None if person is None or time - person.time > FORGOTTEN else person
+
+
+def _between(states: Sequence[_State], time: float) -> tuple[Maps, float]:
+    """Return the maps and the agreement at a time, on the straight way from one state to the next."""
+    after = next((k for k, state in enumerate(states) if state.time >= time), len(states) - 1)
+    one, other = states[max(after - 1, 0)], states[after]
+    if other.time <= time or one.time >= time:
+        nearest = other if other.time <= time else one
+        return nearest.maps, nearest.agreement
+    share = (time - one.time) / (other.time - one.time)
+    maps = (one.maps + np.float32(share) * (other.maps - one.maps)).astype(np.float32, copy=False)
+    return maps, one.agreement + share * (other.agreement - one.agreement)
 
 
 def _frames_left(frames: Sequence[tuple[float, Sequence[Reading], Sequence[int]]]) -> dict[int, dict[int, float]]:
