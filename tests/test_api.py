@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -129,3 +130,9 @@ def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
     pq.write_table(pq.read_table(few).slice(0, 1), tmp_path / "one.parquet")
     with pytest.raises(UsageError, match="--probe has faces of 1 classes"):
         pfvit.evaluate(run, held_out, probe=tmp_path / "one.parquet")
+
+
+def test_training_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pfvit.training", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pfvit.train needs .*: pip install "pfvit\[train\]"'):
+        pfvit.train("nano", out=tmp_path / "run", data="faces.parquet")

@@ -29,7 +29,12 @@ def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **set
     Raises UsageError for a setting that does not exist or makes no sense, InputError for what cannot be read,
     KeyboardInterrupt after Ctrl-C when the checkpoint is written.
     """
-    from pfvit.training import distributed, resume, trainer
+    try:
+        from pfvit.training import distributed, resume, trainer
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            f'pfvit.train needs {missing.name}: pip install "pfvit[train]"', name=missing.name
+        ) from missing
 
     given = {**settings, "out": out} | ({"data": data} if data else {})
     if settings.get("resume") and resume.is_run(Path(out)):
@@ -68,8 +73,7 @@ def evaluate(
     that ship. `data` are Parquet files, folders or CSV lists with labels; of a folder with parts the test part, or else
     the validation part. The others are the fields of `pfvit.config.Evaluate`: `faces=False` measures recognition alone,
     `order` says what numbers mean, `figures` is a folder for pictures, `probe` are labelled faces to fit a linear
-    probe to. Rows that cannot be read are named on standard
-    error and counted in `left_out`.
+    probe to. Rows that cannot be read are named on standard error and counted in `left_out`.
 
     Raises InputError if there is nothing to measure, UsageError for settings that make no sense.
     """
