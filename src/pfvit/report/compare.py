@@ -1,10 +1,12 @@
 """Several recognisers on the same faces, with paired tests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pfvit.evaluation import metrics
+from pfvit.inference.network import Network
 from pfvit.report import statistics, style
 from pfvit.report.collect import Faces
 from pfvit.report.section import Section
@@ -12,7 +14,7 @@ from pfvit.report.section import Section
 
 def compare(faces: Faces) -> Section:
     """Return each further recogniser beside the first one, over the emotions that both and the data distinguish."""
-    first = faces.recogniser.path.name
+    first, *further = names_of([faces.recogniser, *(other for other, _ in faces.others)])
     section = Section(
         "compare",
         "Comparison of weights",
@@ -25,28 +27,27 @@ def compare(faces: Faces) -> Section:
         return section
     alone: list[list[Any]] = []
     rows: list[list[Any]] = []
-    for place, (other, shares) in enumerate(faces.others):
+    for label, (other, shares) in zip(further, faces.others, strict=True):
         names = [name for name in faces.names if name in other.labels]
         if left := [name for name in faces.names if name not in names]:
-            section.note(f"{other.path.name} does not know {', '.join(left)}: faces that show it are left out with it.")
+            section.note(f"{label} does not know {', '.join(left)}: faces that show it are left out with it.")
         own = np.array([faces.names.index(name) for name in names], dtype=int)
         theirs = np.array([other.labels.index(name) for name in names], dtype=int)
         for protocol, kept in faces.protocols.items():
             counted = kept & np.isin(faces.truth, own)
             if not counted.any():
-                section.note(f"{other.path.name} knows no emotion of these faces: it cannot be compared.")
+                section.note(f"{label} knows no emotion of these faces: it cannot be compared.")
                 continue
             truth = np.searchsorted(own, faces.truth[counted])
             one, two = (faces.probabilities[counted][:, own].argmax(1), shares[counted][:, theirs].argmax(1))
             told = statistics.paired(truth, one, two, len(names))
-            label = f"{place + 2}: {other.path.name}"
             rows.append(
                 [
                     label, protocol, len(truth), told.first_alone, told.second_alone, told.p,
                     told.war, *told.war_ends, told.uar, *told.uar_ends,
                 ]
             )  # fmt: skip
-            for name, answer in ((f"1: {first}", one), (label, two)):
+            for name, answer in ((first, one), (label, two)):
                 matrix = metrics.confusion_matrix(truth, answer, len(names))
                 figures = (metrics.war(matrix), metrics.uar(matrix), metrics.macro_f1(matrix))
                 row = [name, protocol, len(truth), *figures]
@@ -60,6 +61,18 @@ def compare(faces: Faces) -> Section:
     return section
 
 
+def names_of(networks: Sequence[Network]) -> list[str]:
+    """Return what the files of some recognisers are called: numbered if there are several, with folders if alike."""
+    if len(networks) == 1:
+        return [networks[0].path.name]
+    files = [network.path.name for network in networks]
+    shown = [
+        f"{network.path.parent.name}/{name}" if files.count(name) > 1 else name
+        for network, name in zip(networks, files, strict=True)
+    ]
+    return [f"{place + 1}: {name}" for place, name in enumerate(shown)]
+
+
 def _draw(section: Section, rows: list[list[Any]]) -> None:
     figure, panels = style.axes(2, height=0.9 + 0.3 * len(rows))
     for axis, (what, start) in zip(panels, (("WAR", 6), ("UAR", 9)), strict=True):
@@ -67,10 +80,11 @@ def _draw(section: Section, rows: list[list[Any]]) -> None:
             value, low, high = row[start : start + 3]
             axis.plot([low, high], [place, place], color=style.COLOURS[0], linewidth=2)
             axis.plot(value, place, "o", color=style.INK, markersize=4)
-        axis.axvline(0, color=style.SOFT)
+        axis.axvline(0, color=style.SOFT, zorder=0)
         axis.set_yticks(range(len(rows)), [f"{row[0]}, {row[1]}" for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_title(f"difference of {what}")
+        axis.locator_params(axis="x", nbins=4)
         style.percent(axis, x=True)
     panels[1].set_yticklabels([])
     caption = "Differences from the first weights, with 95% bootstrap intervals: right of the line is better."

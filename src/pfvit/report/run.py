@@ -11,7 +11,7 @@ from pfvit.inference.reader import Reader
 from pfvit.report import card, page, style
 from pfvit.report.changes import CHANGES
 from pfvit.report.collect import Faces, collect
-from pfvit.report.compare import compare
+from pfvit.report.compare import compare, names_of
 from pfvit.report.explanation import explanation
 from pfvit.report.generation import generation
 from pfvit.report.groups import groups
@@ -52,7 +52,7 @@ def report(config: Report) -> tuple[list[Section], int]:
             sections.append(make())
             progress.advance(task)
     about = [
-        ("weights", ", ".join(network.path.name for network in (faces.recogniser, *(one for one, _ in faces.others)))),
+        ("weights", ", ".join(names_of([faces.recogniser, *(one for one, _ in faces.others)]))),
         ("data", ", ".join(utf8(path.name) for path in config.data)),
         ("rows", f"{config.protocol} protocol: {len(faces.truth)} faces; left out: {_left_out(faces)}"),
         ("made by", f"pfvit report, version {__version__}"),
