@@ -110,15 +110,19 @@ def _changed(numbers: Numbers) -> list[str]:
     table = part.get("tables", {}).get(CHANGED[1])
     if not table:
         return []
-    place = {name: table["columns"].index(name) for name in ("change", "strength", "is", "of", "accuracy")}
-    plain, *rest = table["rows"]
-    rows: dict[str, list[Cell]] = {}
-    for row in rest:
-        line = rows.setdefault(row[place["change"]], [f"{row[place['change']]} ({row[place['of']]})"])
+    plain = table["rows"][0][table["columns"].index("accuracy")]
+    said = f"{part['intro']} Accuracy as they are: {plain:.3f}; in brackets, the strength."
+    return [f"## {part['title']}\n", f"{said}\n\n{markdown(*by_strength(table['columns'], table['rows']))}\n"]
+
+
+def by_strength(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Cell]]]:
+    """Return the accuracy of changed faces with a row for each change and a column for each strength."""
+    place = {name: list(header).index(name) for name in ("change", "is", "of", "accuracy")}
+    turned: dict[str, list[Cell]] = {}
+    for row in rows[1:]:  # the first is of the faces as they are
+        line = turned.setdefault(row[place["change"]], [f"{row[place['change']]} ({row[place['of']]})"])
         line.append(f"{row[place['accuracy']]:.3f} ({row[place['is']]:g})")
-    columns = ["change", *(f"strength {strength}" for strength in range(1, 6))]
-    said = f"{part['intro']} Accuracy as they are: {plain[place['accuracy']]:.3f}; in brackets, the strength."
-    return [f"## {part['title']}\n", f"{said}\n\n{markdown(columns, list(rows.values()))}\n"]
+    return ["change", *(f"strength {strength}" for strength in range(1, 6))], list(turned.values())
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]], columns: Sequence[str] = ()) -> str:

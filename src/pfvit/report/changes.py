@@ -65,6 +65,7 @@ def _covered(part: str) -> Callable[[Pixels, float, Drawn], Pixels]:
     return lambda pixels, share, _: cover(pixels, part, share)
 
 
+SIDES = (112, 64, 40, 24, 16)
 _PARTS = (0.2, 0.4, 0.6, 0.8, 1.0)
 CHANGES = {
     "framed tighter": Change("share of the side", (0.94, 0.88, 0.82, 0.76, 0.7), lambda p, s, _: reframe(p, s)),
@@ -75,7 +76,7 @@ CHANGES = {
     "eyes covered": Change("share of the part", _PARTS, _covered("eyes")),
     "mouth covered": Change("share of the part", _PARTS, _covered("mouth")),
     "lower half covered": Change("share of the part", _PARTS, _covered("lower")),
-    "small": Change("pixels of the side", (112, 64, 40, 24, 16), lambda p, s, _: shrink(p, min(round(s), len(p)))),
+    "small": Change("pixels of the side", SIDES, lambda p, s, _: shrink(p, min(round(s), len(p)))),
     "blurred": Change("pixels of 48", (0.5, 1, 1.5, 2, 3), lambda p, s, _: blur(p, s)),
     "JPEG": Change("quality", (50, 30, 20, 12, 6), lambda p, s, _: compress(p, round(s))),
     "noise": Change("deviation in levels", (5, 10, 20, 35, 50), add_noise),

@@ -154,7 +154,9 @@ def _report(
         if reader and not wrong:
             ways.append([what, *(poker_measures.way(mean, kind) for kind in (HALF, POKER))])
     if len(cases) < FEW:
-        section.note(f"{TITLES[name]}: {len(cases)} faces are few: their bootstrap intervals are too narrow.")
+        section.note(
+            f"{TITLES[name]}: with few expressive faces, here {len(cases)}, bootstrap intervals are too narrow."
+        )
     said = INTRO.format(
         judge=judge.recogniser.path.name,
         reference="the person's own neutral photo" if reader else "the face as it is",
@@ -175,7 +177,8 @@ def _report(
 
 def _draw(section: Section, name: str, kinds: Sequence[str], each: Sequence[Sequence[Any]]) -> None:
     shown = list(dict.fromkeys(row[0] for row in each))
-    figure, panels = style.axes(len(shown), width=2.2 + 1.9 * len(shown), height=0.7 + 0.26 * len(kinds))
+    width = min(2.2 + 1.9 * len(shown), style.PAGE)
+    figure, panels = style.axes(len(shown), width=width, height=0.7 + 0.26 * len(kinds))
     for axis, what in zip(panels, shown, strict=True):
         for _, kind, _, value, low, high in (row for row in each if row[0] == what):
             place, made = kinds.index(kind), kind in MADE
@@ -183,6 +186,7 @@ def _draw(section: Section, name: str, kinds: Sequence[str], each: Sequence[Sequ
             axis.plot([low, high], [place, place], color=colour, linewidth=2)
             axis.plot(value, place, marker, color=style.INK, markersize=4)
         axis.set_title(what)
+        axis.locator_params(axis="x", nbins=4)
         axis.set_yticks(range(len(kinds)), kinds if axis is panels[0] else [])
         axis.set_ylim(len(kinds) - 0.5, -0.5)
         axis.grid(axis="x", color=style.SOFT, linewidth=0.5)

@@ -47,9 +47,9 @@ def _agreement(section: Section, faces: Faces) -> None:
     x, counts, y, low, high = np.array(rows, dtype=float).T
     axis.vlines(x, low, high, color=style.COLOURS[0])
     axis.plot(x, y, "o-", color=style.COLOURS[0])
-    for at, value, count in zip(x, high, counts, strict=True):
-        axis.annotate(f"{count:.0f}", (at, value), (0, 3), textcoords="offset points", ha="center", fontsize=7)
-    axis.set(xlabel="share of votes for the label", ylabel="right answers", ylim=(0, 1.08), xlim=(0, 1.03))
+    for at, value, count in zip(x, np.maximum(high, y), counts, strict=True):
+        axis.annotate(f"{count:.0f}", (at, value), (0, 5), textcoords="offset points", ha="center", fontsize=8)
+    axis.set(xlabel="share of votes for the label", ylabel="right answers", ylim=(0, 1.1), xlim=(0, 1.03))
     axis.grid(color=style.SOFT, linewidth=0.5)
     style.percent(axis, x=True, y=True)
     header = ("share of votes for the label", "faces", "right", "low", "high")

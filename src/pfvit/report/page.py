@@ -14,24 +14,28 @@ from pfvit.utils.files import atomic_write, cannot_write
 
 #: Longer tables are cut on the page; the CSV has all rows.
 MOST_ROWS = 40
+#: Tables with no more rows are not divided between two sheets of paper.
+SHORT = 16
 STYLE = """
 :root { color-scheme: light; }
 body { font: 15px/1.5 system-ui, sans-serif; color: #202124; background: #fff; max-width: 62rem; margin: 0 auto;
   padding: 1rem 1.5rem 4rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.3rem; margin-top: 3rem; border-top: 1px solid #bcc1c8; padding-top: 1rem; }
+h1 { font-size: 1.7em; } h2 { font-size: 1.3em; margin-top: 2.3em; border-top: 1px solid #bcc1c8; padding-top: .8em; }
 nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; padding: 0; list-style: none; }
 a { color: #0057a0; }
-figure { margin: 1.5rem 0; break-inside: avoid; }
+figure { margin: 1.5em 0; break-inside: avoid; }
 figure img { max-width: 100%; height: auto; }
-figcaption, caption { color: #4a4d52; font-size: .9rem; text-align: left; }
+figcaption, caption { color: #4a4d52; text-align: left; } figcaption { font-size: .9em; } caption { font-size: 1.05em; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; min-width: 26rem; font-size: .85rem; margin: 1rem 0;
+table { border-collapse: collapse; min-width: 26em; font-size: .85em; margin: 1em 0;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .6rem; border-bottom: 1px solid #e3e5e8; text-align: left; }
-.number { text-align: right; }
+.number { text-align: right; } td.number { white-space: nowrap; }
 .note { border-left: 4px solid #0072B2; padding: .2rem .8rem; background: #f3f6f9; }
-@media print { nav { display: none; } body { max-width: none; padding: 0; font-size: 11px; }
-  h2 { break-after: avoid; } tr, .note { break-inside: avoid; } .scroll { overflow: visible; } }
+@page { margin: 14mm 12mm; }
+@media print { nav { display: none; } body { max-width: none; padding: 0; font-size: 9.5pt; }
+  h2, caption, section > p:not(:last-child) { break-after: avoid; } tr, p, .short { break-inside: avoid; }
+  th, td { padding: .15em .45em; } .scroll { overflow: visible; } figure img { max-height: 225mm; } }
 """
 
 
@@ -70,19 +74,43 @@ def _picture(picture: Picture) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = [all(not isinstance(row[k], str) for row in table.rows) for k in range(len(table.header))]
-    kinds = [' class="number"' if number else "" for number in numeric]
-    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(table.header, kinds, strict=True))
-    shown = table.rows[:MOST_ROWS]
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in shown
-    )
+    columns = _columns(table)
+    kinds = [
+        ' class="number"' if all(not isinstance(row[start], str) for row in table.rows) else "" for start, _ in columns
+    ]
+    names = [escape(table.header[start]) + (" (95% interval)" if ends else "") for start, ends in columns]
+    head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, kinds, strict=True))
+    body = ""
+    for row in table.rows[:MOST_ROWS]:
+        cells = [_cell(row[start]) + (_ends(row[start + 1 : start + 3]) if ends else "") for start, ends in columns]
+        body += "<tr>" + "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(cells, kinds, strict=True)) + "</tr>"
+    short = ' class="short"' if len(table.rows) <= SHORT else ""
     more = f" The first {MOST_ROWS} of {len(table.rows)}; the CSV file has all." if len(table.rows) > MOST_ROWS else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(table.caption)}{more}</caption>'
+        f'<div class="scroll"><table{short}><caption>{escape(table.caption)}{more}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>\n"
     )
+
+
+def _columns(table: Table) -> list[tuple[int, bool]]:
+    """Return where each column of the page starts, and whether it is a value and the two ends of its interval.
+
+    These three stand in one column of the page, so that tables fit on paper; files have a column for each.
+    """
+    places = range(len(table.header))
+    starts = [
+        k
+        for k in places[:-2]
+        if table.header[k + 1].endswith("low")
+        and table.header[k + 2].endswith("high")
+        and all(cell is None or isinstance(cell, float) for row in table.rows for cell in row[k : k + 3])
+    ]
+    inside = {k + one for k in starts for one in (1, 2)}
+    return [(k, k in starts) for k in places if k not in inside]
+
+
+def _ends(values: Sequence[Cell]) -> str:
+    return "" if None in values else f" ({_cell(values[0])} to {_cell(values[1])})"
 
 
 def _cell(value: Cell) -> str:
@@ -92,6 +120,8 @@ def _cell(value: Cell) -> str:
 
 
 def _plain(value: Cell) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
 
 

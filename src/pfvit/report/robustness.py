@@ -10,14 +10,14 @@ from pfvit.emotions import NEUTRAL
 from pfvit.inference.network import Network
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import prepare
-from pfvit.report import statistics, style
-from pfvit.report.changes import CHANGES
+from pfvit.report import card, statistics, style
+from pfvit.report.changes import CHANGES, SIDES
 from pfvit.report.collect import Faces
 from pfvit.report.section import Section
 
 #: Expressive faces whose poker faces are made at every strength: these take longer than answers.
 POKER_FACES = 40
-COLUMNS = 5  # panels to a line
+COLUMNS = 3  # panels to a line: more would be too small to read in print
 BEFORE, AFTER = "changed faces called neutral", "their poker faces called neutral"
 
 
@@ -41,6 +41,9 @@ def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Sec
         section.note("No face of the sample shows an expression: poker faces of changed faces cannot be measured.")
     if all(np.ptp(faces.pixels[face], axis=2).max() == 0 for face in faces.sample):
         section.note("The faces are gray: with less colour they stay as they are.")
+    side = max(len(faces.pixels[face]) for face in faces.sample)
+    if same := [str(small) for small in SIDES if small >= side]:
+        section.note(f"No face is larger than {side} pixels: with a side of {', '.join(same)} they stay as they are.")
     truth = faces.truth[faces.sample]
 
     def figures(view: Callable[[Pixels], Pixels]) -> list[Any]:
@@ -61,7 +64,9 @@ def robustness(faces: Faces, reader: Reader, advance: Callable[[], None]) -> Sec
         advance()
     header = ["change", "strength", "is", "of", "accuracy", "low", "high"]
     header += [f"{what}{end}" for what in (BEFORE, AFTER) for end in ("", " low", " high")]
-    section.tell("robustness", "Figures at each strength; Wilson intervals.", header, rows)
+    section.tell("robustness", "Figures at each strength; Wilson intervals.", header, rows, hidden=True)
+    caption = f"Accuracy at each strength (what the strength is, in brackets); as they are: {plain[0]:.3f}."
+    section.tell("strengths", caption, *card.by_strength(header, rows))
     _draw(section, rows)
     return section
 
@@ -78,7 +83,7 @@ def _neutral(images: list[Pixels], reader: Reader, judge: Network) -> list[int]:
 
 def _draw(section: Section, rows: list[list[Any]]) -> None:
     plain, lines = rows[0], -(-len(CHANGES) // COLUMNS)
-    figure, panels = style.axes(COLUMNS, lines, width=9.6, height=0.6 + 1.9 * lines)
+    figure, panels = style.axes(COLUMNS, lines, width=style.PAGE, height=0.6 + 1.42 * lines)
     for axis, name in zip(panels, CHANGES, strict=False):
         some = [row for row in rows if row[0] == name]
         x = range(len(some) + 1)
@@ -94,8 +99,8 @@ def _draw(section: Section, rows: list[list[Any]]) -> None:
             axis.plot(x, values[:, 0], markersize=3, label=what, clip_on=False, **look)
             axis.fill_between(x, values[:, 1], values[:, 2], color=style.COLOURS[place], alpha=0.15, linewidth=0)
         axis.set(title=name, ylim=(0, 1), xticks=x)
-        axis.set_xticklabels(["none", *(f"{row[2]:g}" for row in some)], fontsize=6)
-        axis.set_xlabel(some[0][3], fontsize=7)
+        axis.set_xticklabels(["none", *(f"{row[2]:g}" for row in some)], fontsize=8)
+        axis.set_xlabel(some[0][3], fontsize=8)
         style.percent(axis, y=True)
     for axis in panels[len(CHANGES) :]:
         axis.set_axis_off()

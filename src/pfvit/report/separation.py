@@ -59,7 +59,8 @@ def separation(faces: Faces) -> Section:
 def _maps(section: Section, faces: Faces, parts: Mapping[str, Array]) -> None:
     some = np.sort(np.random.default_rng(0).permutation(len(faces.truth))[:MAPPED])
     truth = faces.truth[some]
-    figure, panels = style.axes(3, width=9.6, height=3.6)
+    figure, panels = style.axes(3, width=style.PAGE, height=3.1)
+    counts = np.bincount(truth, minlength=len(faces.names))
     rows: list[list[Any]] = []
     for axis, (name, values) in zip(panels, parts.items(), strict=True):
         places = tsne(values[some])
@@ -67,15 +68,17 @@ def _maps(section: Section, faces: Faces, parts: Mapping[str, Array]) -> None:
         if places is None:
             section.note(f"{name}: all faces have the same values, so there is no map of it.")
             continue
-        for k, emotion in enumerate(faces.names):
+        for k in np.flatnonzero(counts).tolist():
             shown = places[truth == k]
-            style_of = {"color": style.COLOURS[k % 8], "marker": style.MARKERS[k % 8]}
-            axis.scatter(*shown.T, s=9, linewidths=0, alpha=0.7, label=emotion, rasterized=True, **style_of)
+            look: dict[str, Any] = {"color": style.COLOURS[k % 8], "marker": style.MARKERS[k % 8]}
+            look |= {"zorder": 2 + (counts > counts[k]).sum()}  # rare emotions lie above frequent ones
+            size = 20 if len(some) < MAPPED / 3 else 12
+            axis.scatter(*shown.T, s=size, linewidths=0, alpha=0.8, label=faces.names[k], rasterized=True, **look)
         for face, (x, y) in zip(some, places.tolist(), strict=True):
             rows.append([faces.places[face], faces.names[faces.truth[face]], name, x, y])
     if rows:
         handles, names = panels[[bool(axis.collections) for axis in panels].index(True)].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=8, fontsize=8, markerscale=2)
+        figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=8, markerscale=1.7)
         caption = (
             f"t-SNE of {len(some)} of {len(faces.truth)} faces, drawn at random; a colour and a marker for each "
             "emotion. Distances between groups mean nothing; whether emotions lie apart is what to look at."
