@@ -91,6 +91,9 @@ def test_a_judge_needs_no_components(few, weights, tmp_path, capsys):
     assert poker["judge_war"] == pytest.approx(5 / 6)
     assert poker["judge_neutral_before"] == poker["judge_neutral_carried"] == 0
     assert poker["judge_neutral_gain_ci"] == [0, 0]
+    calm = voted(tmp_path / "calm.parquet", [(flat_png(16), {"neutral": 9}, "")] * 2)
+    _, report, _ = evaluate(capsys, "--data", calm, "--weights", weights, "--judge", judge)
+    assert report["poker"]["judge_neutral_gain"] is report["poker"]["judge_neutral_gain_ci"] is None
     status, _, said = evaluate(capsys, "--data", few, "--weights", judge)
     assert status == 1 and "judge.onnx is not a recogniser that this pfvit can use" in said
 

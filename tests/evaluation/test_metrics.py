@@ -94,6 +94,7 @@ def test_bootstrap_of_a_mean():
     low, high = metrics.bootstrap_mean(values)
     assert low < values.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * 2 / np.sqrt(4000), rel=0.15)
+    assert np.isnan(metrics.bootstrap_mean(values[:0])).all()
 
 
 def test_a_linear_probe_finds_what_is_linear_and_nothing_else():

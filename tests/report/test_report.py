@@ -143,8 +143,14 @@ def test_figures_are_those_of_evaluate(tmp_path, weights, capsys):
         rows = [row for row in cells(told, "recognition", "summary") if row["protocol"] == protocol]
         for row, key in zip(rows, ("war", "uar", "macro_f1", "ece"), strict=True):
             assert (row["value"], [row["low"], row["high"]]) == (part[key], part[f"{key}_ci"])
-    poker = {row["measure"]: row["value"] for row in cells(told, "generation", "poker")}
-    assert poker["mean change of an expressive face"] == evaluated["poker"]["expression_change_l1"]
+    poker = {row["measure"]: row for row in cells(told, "generation", "poker")}
+    assert poker["mean change of an expressive face"]["value"] == evaluated["poker"]["expression_change_l1"]
+    assert all(row["low"] <= row["value"] <= row["high"] for row in poker.values())
+    # The same faces, by emotion.
+    called = [row for row in cells(told, "generation", "called-neutral") if row["when"] == "after"]
+    moved = [row for row in called if row["emotion"] != "neutral"]
+    right = sum(row["called neutral"] * row["faces"] for row in moved) / sum(row["faces"] for row in moved)
+    assert right == pytest.approx(poker["the same faces after `pfvit poker`"]["value"])
 
 
 def test_one_emotion_without_neutral_faces(tmp_path, weights, capsys):
@@ -159,8 +165,9 @@ def test_one_emotion_without_neutral_faces(tmp_path, weights, capsys):
 def test_neutral_faces_alone(tmp_path, weights, capsys):
     rng = np.random.default_rng(0)
     data = voted(tmp_path / "calm.parquet", [(near("neutral", rng), {"neutral": 9}, "") for _ in range(6)])
-    status, told, _ = report(capsys, tmp_path / "out", "--data", data, "--weights", weights)
-    assert status == 0
+    words = ("--data", data, "--weights", weights, "--judge", weights)
+    status, told, said = report(capsys, tmp_path / "out", *words)
+    assert status == 0 and "Warning" not in said
     for what in ("what a poker face takes off cannot be computed", "there is nothing to explain"):
         assert what in notes(told)
 
@@ -186,6 +193,7 @@ def test_labels_without_votes_and_labels_that_the_weights_do_not_know(tmp_path, 
     status, told, said = report(capsys, tmp_path / "out", *words)
     assert status == 0, said
     assert told["left_out"]["no_emotion"] == 4
+    assert "Faces are left out whose labels the weights do not know: contempt (4)." in notes(told)
     assert "no votes" in notes(told) and "protocol majority cannot be computed" in notes(told)
 
 
@@ -206,9 +214,26 @@ def test_mistakes_are_explained(tmp_path, weights, capsys):
     unlabelled = voted(tmp_path / "u.parquet", [(flat_png(16), {"NF": 10}, "")])
     status, _, said = report(capsys, tmp_path / "out", "--data", unlabelled, "--weights", weights)
     assert status == 1 and "no labelled face" in said
+    strange = {"image": [flat_png(16)] * 3, "label": ["grief", "calm", "grief"]}
+    pq.write_table(pa.table(strange), tmp_path / "strange.parquet")
+    status, _, said = report(capsys, tmp_path / "out", "--data", tmp_path / "strange.parquet", "--weights", weights)
+    assert status == 1 and "could name; its labels are grief, calm" in said
+    pq.write_table(pq.read_table(data).slice(0, 0), tmp_path / "nothing.parquet")
+    status, _, said = report(capsys, tmp_path / "out", "--data", tmp_path / "nothing.parquet", "--weights", weights)
+    assert status == 1 and "no labelled face in" in said
     (tmp_path / "file").write_text("in the way")
     status, _, said = report(capsys, tmp_path / "file", "--data", data, "--weights", weights)
     assert status == 1 and "cannot be a folder: a file is in the way" in said
+
+
+def test_groups_of_any_name_and_of_nothing(tmp_path, weights, capsys):
+    names = ["$1k-$5k", "$x^$ & <b>", None] * 4
+    data = many(tmp_path / "m.parquet", 12, race=names, age=range(12), sex=[f"{place}" for place in range(12)])
+    words = ("--data", data, "--weights", weights, "--groups", "race", "--sample", 4)
+    status, told, _ = report(capsys, tmp_path / "out", *words)
+    assert status == 0 and [row["group"] for row in cells(told, "groups", "groups")] == names[:2]
+    assert "race: 4 faces are in no group" in notes(told) and "fewer than 50 faces" in notes(told)
+    assert "<b>" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_damaged_row_is_named_and_the_rest_is_reported(tmp_path, weights, capsys):

@@ -1,5 +1,6 @@
 """Labelled faces for measuring: decoded as any picture is, one truth each, without torch."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,6 +52,8 @@ class Labelled:
     leaked: int = 0
     unlabelled: int = 0
     """Rows whose label is none of `names`: most annotators saw no emotion, say."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """The labels of these rows."""
     no_label: int = 0
     """Rows without any label."""
     unreadable: int = 0
@@ -154,6 +157,7 @@ class Labelled:
         if names is None or name in names:
             return name
         self.unlabelled += 1
+        self.unknown[name] += 1
         return None
 
     def left_out(self) -> dict[str, int]:

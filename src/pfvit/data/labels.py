@@ -73,10 +73,10 @@ def votes_of(rows: Sequence[Sequence[Any]] | NDArray[Any], place: str) -> NDArra
     if not isinstance(rows, np.ndarray):
         rows = [[0 if cell is None else cell for cell in row] for row in rows]
     try:
-        votes = np.asarray(rows, dtype=np.float64)
+        votes = np.asarray(rows, dtype=np.float64).reshape(-1, len(FERPLUS_VOTES))  # of no rows, too
     except (TypeError, ValueError) as problem:
         raise UsageError(f"{place}: its ten vote columns hold something else than numbers") from problem
-    votes = np.where(np.isnan(votes), 0, votes.reshape(-1, len(FERPLUS_VOTES)))
+    votes = np.where(np.isnan(votes), 0, votes)
     if (wrong := (votes < 0) | np.isinf(votes)).any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])
         raise UsageError(f"{place}#{row}: votes are 0 or more, not {votes[row][wrong[row]][0]:g}")

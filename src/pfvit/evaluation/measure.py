@@ -268,7 +268,8 @@ def poker(tally: Tally, generator: FaceGenerator, judge: network.Network | None)
         report[f"judge_neutral_{name}"] = _mean(answers[expressive] == NEUTRAL)
     gain = (said["carried"] == NEUTRAL).astype(float) - (said["before"] == NEUTRAL)
     report["judge_neutral_gain"] = _mean(gain[expressive])
-    report["judge_neutral_gain_ci"] = list(metrics.bootstrap_mean(gain[expressive]))
+    ends = list(metrics.bootstrap_mean(gain[expressive])) if expressive.any() else None
+    report["judge_neutral_gain_ci"] = ends
     return report
 
 

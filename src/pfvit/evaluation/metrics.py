@@ -125,7 +125,9 @@ def bootstrap(truth: Counts, probabilities: Array, draws: int = DRAWS, seed: int
 
 
 def bootstrap_mean(values: Array, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """Return the 95% interval of the mean of `values` [rows] over redrawn rows."""
+    """Return the 95% interval of the mean of `values` [rows] over redrawn rows; (NaN, NaN) of nothing."""
+    if not len(values):
+        return math.nan, math.nan
     rng = np.random.default_rng(seed)
     return interval(np.array([values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]))
 

@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pfvit.data import parquet
 from pfvit.data.images import Pixels
 from pfvit.data.labelled import Labelled, Sample, batches
 from pfvit.data.locate import Found
+from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.evaluation import cross_dataset, measure
 from pfvit.evaluation.measure import Tally
@@ -29,6 +31,8 @@ from pfvit.utils.text import utf8
 
 THUMB = 96  # pixels along each side, of the pictures of all faces
 THUMB_QUALITY = 90
+NAMED = 12  # unknown labels
+NO_EMOTION = {*FERPLUS_VOTES} - {*EIGHT}
 #: Columns that are taken for groups of people where the data have them and --groups names none.
 GROUPS = ("age", "ethnicity", "gender", "group", "race", "sex", "skin")
 
@@ -63,6 +67,8 @@ class Faces:
     """Further recognisers, with their probabilities [faces, their labels]."""
     judge: Network | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    """How many faces are left out by labels that the weights do not know, by label; not those of FER+ for none."""
     drawing: str = ""
     """Why there are no figures of drawn faces; empty if there are."""
 
@@ -119,7 +125,8 @@ def collect(config: Report) -> Faces:
         what = f"no labelled face in {', '.join(map(str, config.data))}"
         if faces.unreadable:
             raise InputError(f"{what} could be read: what is wrong is named above")
-        raise InputError(f"{what} that {recogniser.path} could name")
+        names = f"; its labels are {', '.join([*faces.unknown][:NAMED])}" if faces.unknown else ""
+        raise InputError(f"{what} that {recogniser.path} could name{names}")
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     probabilities, truth = measure.answers(tally, "probabilities", known)
     votes = [one for one in tally.votes if one is not None]
@@ -140,6 +147,7 @@ def collect(config: Report) -> Faces:
         others=[(other, np.concatenate(got).astype(np.float64)) for other, got in zip(others, answers, strict=True)],
         judge=judge,
         left_out=faces.left_out(),
+        unknown=Counter({name: count for name, count in faces.unknown.items() if name not in NO_EMOTION}),
         drawing=problem,
     )
 

@@ -42,6 +42,7 @@ ACTION_UNITS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 GRID = 96  # places along each side at which maps are compared
 MOST = 24  # faces of an emotion
 CLEAR = 0.001  # smaller differences of densities are rounding
+FEW = 5  # faces, below which a bootstrap interval is far too narrow for a verdict
 WHERE = np.mgrid[:GRID, :GRID][::-1] / GRID + 0.5 / GRID
 INSIDE = {
     name: (WHERE[0] >= left) & (WHERE[0] < right) & (WHERE[1] >= top) & (WHERE[1] < bottom)
@@ -157,10 +158,12 @@ def _tables(section: Section, chosen: Mapping[str, list[int]], maps: Mapping[str
             gain = (there - elsewhere)[~np.isnan(there)]
             ends = metrics.bootstrap_mean(gain) if len(gain) else (float("nan"), float("nan"))
             told = "yes" if ends[0] > CLEAR else "no" if ends[1] < -CLEAR else "cannot be said"
-            verdicts.append([name, what, len(gain), _mean(there), _mean(elsewhere), *ends, told])
+            told = told if len(gain) >= FEW else "too few faces"
+            verdicts.append([name, what, len(gain), _mean(there), _mean(elsewhere), _mean(gain), *ends, told])
     header = ("emotion", "action units", "their regions", "map", "faces", *REGIONS)
     section.tell("regions", "Density of each map in each region; 1 is chance.", header, rows)
-    header = ("emotion", "map", "faces", "in named regions", "in the others", "difference low", "high", "points there")
+    header = ["emotion", "map", "faces", "in named regions", "in the others"]
+    header += ["difference", "difference low", "difference high", "points there"]
     caption = (
         "Do the maps point to the regions that FACS names, rather than to the others? 95% bootstrap intervals of the "
         "difference of densities."

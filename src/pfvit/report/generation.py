@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels
 from pfvit.emotions import NEUTRAL
@@ -13,7 +14,7 @@ from pfvit.evaluation import measure, metrics
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading
 from pfvit.rendering import heat_over
-from pfvit.report import style
+from pfvit.report import statistics, style
 from pfvit.report.collect import Faces
 from pfvit.report.controls import controls
 from pfvit.report.pairs import Pair
@@ -27,6 +28,7 @@ VIEWS: dict[str, Callable[[Reading], Pixels]] = {
     "poker face": lambda reading: reading.poker_face(),
     "movement": lambda reading: np.asarray(heat_over(reading.crop, reading.expression_map)),
 }
+ACROSS = 2  # faces to a line, each with its views
 STRENGTHS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
 STRIPS = 2  # faces of each emotion
 #: What `measure.poker` calls its figures; the probes have their own section.
@@ -55,15 +57,17 @@ def generation(faces: Faces, reader: Reader, pairs: Sequence[Pair] = ()) -> Sect
         "expression. Poker face: the crop without its expression. Movement: where the crop changes to become it.",
     )
     for name, found in faces.first.items():
-        rows = list(enumerate(found))
+        columns = min(ACROSS, len(found))
+        rows: list[tuple[str, list[Pixels]]] = []
         try:
-            sheet = grid(
-                list(VIEWS), [(name if not place else "", _views(faces.read(reader, face))) for place, face in rows]
-            )
+            for start in range(0, len(found), columns):
+                line = [view for face in found[start : start + columns] for view in _views(faces.read(reader, face))]
+                rows.append(("" if start else name, line))
         except InputError as problem:
             section.note(f"Poker faces cannot be shown: {problem}")
             return section
-        section.show(name, f"{name}: the first {len(found)} faces, unpicked.", sheet)
+        many = f"first {len(found)} faces" if len(found) > 1 else "first face"
+        section.show(name, f"{name}: the {many}, unpicked.", grid(list(VIEWS) * columns, rows))
     _strips(section, faces, reader)
     _figures(section, faces)
     controls(section, faces, reader, pairs)
@@ -96,9 +100,10 @@ def _figures(section: Section, faces: Faces) -> None:
         return
     labels = faces.recogniser.labels
     truth = np.array(faces.tally.truth)
-    if not (truth == labels.index(NEUTRAL)).any():
+    expressive = truth != labels.index(NEUTRAL)
+    if expressive.all():
         section.note("No face is neutral: how little a calm face changes cannot be computed.")
-    if (truth == labels.index(NEUTRAL)).all():
+    if not expressive.any():
         section.note("No face shows an expression: what a poker face takes off cannot be computed.")
     if faces.judge is None:
         section.note(
@@ -108,13 +113,30 @@ def _figures(section: Section, faces: Faces) -> None:
     figures = measure.poker(faces.tally, faces.generator, faces.judge)
     rows: list[list[Any]] = []
     for key, name in FIGURES.items():
-        if key in figures:
-            value = figures[key]
-            low, high = figures.get(f"{key}_ci", (None, None))
-            rows.append([name, value, low, high])
-    caption = f"Poker faces of {figures['expressive']} expressive faces, and of the neutral ones."
+        value = figures.get(key)
+        if value is not None:
+            rows.append([name, value, *(figures.get(f"{key}_ci") or _ends(key, value, faces.tally, expressive))])
+    caption = (
+        f"Poker faces of {figures['expressive']} expressive faces, and of the neutral ones. Intervals of shares are "
+        "Wilson's, those of means bootstrap intervals."
+    )
     section.tell("poker", caption, ("measure", "value", "low", "high"), rows)
     _by_emotion(section, faces)
+
+
+def _ends(key: str, value: float, tally: measure.Tally, expressive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the 95% interval of a figure of `measure.poker`."""
+    means = {
+        "reconstruction_l1": ("reconstruction", np.ones_like(expressive)),
+        "reconstruction_ssim": ("similarity", np.ones_like(expressive)),
+        "neutral_change_l1": ("change", ~expressive),
+        "expression_change_l1": ("change", expressive),
+    }
+    if key in means:
+        name, kept = means[key]
+        return metrics.bootstrap_mean(tally[name][kept])
+    count = len(expressive) if key == "judge_war" else int(expressive.sum())
+    return statistics.wilson(round(value * count), count)
 
 
 def _by_emotion(section: Section, faces: Faces) -> None:
@@ -130,14 +152,14 @@ def _by_emotion(section: Section, faces: Faces) -> None:
     for name in (labels[index] for index in sorted(set(truth.tolist()))):
         inside = truth == labels.index(name)
         for when, told in (("before", before), ("after", after)):
-            share = told[inside].astype(float)
-            rows.append([name, int(inside.sum()), when, float(share.mean()), *metrics.bootstrap_mean(share)])
+            count, called = int(inside.sum()), int(told[inside].sum())
+            rows.append([name, count, when, called / count, *statistics.wilson(called, count)])
     figure, panels = style.axes(2, height=0.8 + 0.28 * len(rows) / 2)
     for axis, when in zip(panels, ("before", "after"), strict=True):
         some = [row for row in rows if row[2] == when]
         values = np.array([row[3:] for row in some], dtype=float)
         intervals(axis, [str(row[0]) for row in some], values[:, 0], values[:, 1:])
         axis.set_title(f"called neutral, {when}")
-    caption = f"Faces that {said} calls neutral, before and after `pfvit poker`, with 95% bootstrap intervals."
+    caption = f"Faces that {said} calls neutral, before and after `pfvit poker`, with 95% Wilson intervals."
     section.tell("called-neutral", caption, ("emotion", "faces", "when", "called neutral", "low", "high"), rows)
     section.draw("called-neutral", caption, figure)

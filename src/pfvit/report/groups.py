@@ -54,6 +54,8 @@ def _column(section: Section, faces: Faces, column: str, names: list[str]) -> li
         rows.append([column, name, count, right / count, *statistics.wilson(right, count), *recall, count < SMALL])
     if small := [row[1] for row in rows if row[-1]]:
         section.note(f"{column}: fewer than {SMALL} faces are in {', '.join(small)}; too few to judge by.")
+    if silent := int((faces.groups[column] == "").sum()):
+        section.note(f"{column}: {silent} faces are in no group, as their rows say nothing.")
     figure, (axis,) = style.axes(height=0.9 + 0.28 * len(rows))
     values = np.array([row[3:6] for row in rows], dtype=float)
     intervals(axis, [f"{row[1]} (n = {row[2]})" for row in rows], values[:, 0], values[:, 1:])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pfvit.evaluation import metrics
 from pfvit.evaluation.robustness import selective
 from pfvit.report import statistics, style
-from pfvit.report.collect import Faces
+from pfvit.report.collect import NAMED, Faces
 from pfvit.report.section import Section
 
 SUMMARY = {"war": "WAR (accuracy)", "uar": "UAR (mean recall)", "macro_f1": "macro F1", "ece": "calibration error"}
@@ -31,12 +31,20 @@ def recognition(faces: Faces) -> Section:
         section.note("Annotators agree on none of the faces: the protocol majority cannot be computed.")
     counts = np.bincount(faces.truth, minlength=len(faces.names))
     if absent := [name for name, count in zip(faces.names, counts, strict=True) if not count]:
-        section.note(f"No face shows {', '.join(absent)}: these have no recall, and UAR and macro F1 are without them.")
+        section.note(
+            f"No face shows {', '.join(absent)}: UAR and macro F1 are means over the other emotions, and there is no "
+            "recall of what never occurs."
+        )
+    if faces.unknown:
+        said = ", ".join(f"{name} ({count})" for name, count in faces.unknown.most_common(NAMED))
+        said += f" and {len(faces.unknown) - NAMED} more" if len(faces.unknown) > NAMED else ""
+        section.note(f"Faces are left out whose labels the weights do not know: {said}.")
     if (counts > 0).sum() == 1:
         section.note("All faces show one emotion: UAR is its recall, and nothing is said of telling emotions apart.")
     if few := [name for name, count in zip(faces.names, counts, strict=True) if 0 < count < FEW]:
         section.note(
-            f"Fewer than {FEW} faces show {', '.join(few)}: their figures are uncertain, as the intervals say."
+            f"Fewer than {FEW} faces show {', '.join(few)}: their figures are uncertain. A bootstrap interval without "
+            "width, where all or none of the answers are right, does not show this."
         )
     _summary(section, faces)
     _classes(section, faces)
@@ -138,7 +146,7 @@ def _reliability(section: Section, faces: Faces) -> None:
         count, confidence, accuracy = metrics.confidence_bins(probabilities, faces.truth)
         full = count > 0
         ends = np.array([statistics.wilson(round(a * c), int(c)) for a, c in zip(accuracy, count, strict=True)])
-        axis.plot([0, 1], [0, 1], color=style.SOFT, linewidth=1)
+        axis.plot([0, 1], [0, 1], color=style.SOFT, linewidth=1, zorder=0)
         axis.vlines(confidence[full], ends[full, 0], ends[full, 1], color=style.COLOURS[0])
         axis.scatter(
             confidence[full], accuracy[full], 8 + 120 * count[full] / count.max(), color=style.COLOURS[0], clip_on=False

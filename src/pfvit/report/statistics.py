@@ -129,13 +129,14 @@ def noise_ceiling(votes: Array, panels: int = PANELS, seed: int = 0) -> Ceiling:
 def likely_mislabelled(probabilities: Array, truth: Counts) -> Counts:
     """Return faces whose label is likely wrong, the likeliest first (confident learning: Northcutt et al., 2021).
 
-    Those for which another class is at least as probable as it is, in the mean, for the faces labelled with it.
+    Those that are answered otherwise, and for which another class is at least as probable as it is, in the mean, for
+    the faces labelled with it.
     """
     classes = probabilities.shape[1]
     usual = np.array([probabilities[truth == k, k].mean() if (truth == k).any() else np.inf for k in range(classes)])
     above = np.where(probabilities >= usual, probabilities, -1)
     best = above.argmax(1)
-    rows = np.flatnonzero((above.max(1) >= 0) & (best != truth))
+    rows = np.flatnonzero((above.max(1) >= 0) & (best != truth) & (probabilities.argmax(1) != truth))
     margin = probabilities[rows, best[rows]] - probabilities[rows, truth[rows]]
     return rows[np.argsort(-margin, kind="stable")]
 
