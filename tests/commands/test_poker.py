@@ -1,6 +1,7 @@
 """`pfvit poker`: what is written where, and what taking an expression off does to the pixels."""
 
 import io
+import json
 from pathlib import Path
 
 import fake_weights
@@ -14,6 +15,7 @@ from PIL import Image
 from pfvit import InputError, Reader
 from pfvit.__main__ import main
 from pfvit.detection.base import Face
+from pfvit.emotions import EIGHT
 from pfvit.inference.reading import FULL_LIGHT
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -184,3 +186,9 @@ def test_the_written_png_is_whole_at_every_moment(weights, tmp_path):
     data = (tmp_path / "out" / "a_0.png").read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         image.verify()
+
+
+def test_weights_without_neutral_make_no_poker_faces(tmp_path, capsys):
+    weights = fake_weights.write(tmp_path, labels=json.dumps([*EIGHT[1:], "boredom"]))
+    status, said = poker(capsys, weights, picture(tmp_path / "a.png"), "--out", tmp_path / "out")
+    assert status == 1 and "fake.onnx has no class neutral, so it makes no poker faces" in said

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, at_size
+from pfvit.emotions import NEUTRAL
+from pfvit.errors import InputError
 from pfvit.inference import network
 
 #: Gray crops up to this side are left to the drawings of the small model, which was trained on such faces.
@@ -57,6 +59,12 @@ class FaceGenerator:
         """Open what a poker face needs, so that a missing file is known before any work; InputError if one is."""
         if self.photo is None:
             _ = self.small_generator
+            self.check_neutral()
+
+    def check_neutral(self) -> None:
+        """Raise InputError if the recogniser has no class neutral, by which the small generator's change fades out."""
+        if NEUTRAL not in self.recogniser.labels:
+            raise InputError(f"{self.recogniser.path.name} has no class {NEUTRAL}, so it makes no poker faces")
 
     def moves(self, crop: Pixels) -> bool:
         """Say whether this crop goes to the photo model, rather than to the small generator."""

@@ -231,6 +231,7 @@ class Reading:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
             return movement_change(self._maps[0]).times(strength * self.trust)
+        self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
         return change.times(neutral_damping(self.probabilities[NEUTRAL]))

@@ -114,6 +114,10 @@ def collect(config: Report) -> Faces:
         task = progress.add_task("reading faces", total=None)
         for batch in batches(prefetch(faces), config.batch):
             measure.measure(batch, generator, judge, not problem, tally, None)
+            if problem and encodes(generator):  # components need no generator
+                found = generator.components([sample.image for sample in batch])
+                emotion, residue = map(np.stack, zip(*found, strict=True))
+                tally.add(emotion=measure.features(emotion), residue=measure.features(residue))
             for other, got in zip(others, answers, strict=True):
                 got.append(other.probabilities([sample.image for sample in batch]))
             for sample in batch:
@@ -155,10 +159,19 @@ def collect(config: Report) -> Faces:
 def _missing(generator: FaceGenerator) -> str:
     """Return why the generator cannot be measured, or an empty text."""
     try:
-        _ = generator.small_generator, generator.encoder
+        _ = generator.encoder, generator.small_generator
+        generator.check_neutral()
     except InputError as problem:
         return str(problem)
     return ""
+
+
+def encodes(generator: FaceGenerator) -> bool:
+    """Say whether the weights give components."""
+    try:
+        return bool(generator.encoder)
+    except InputError:
+        return False
 
 
 def group_columns(files: Sequence[Path | Found], wanted: Sequence[str]) -> list[str]:

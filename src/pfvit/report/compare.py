@@ -29,6 +29,9 @@ def compare(faces: Faces) -> Section:
     rows: list[list[Any]] = []
     for label, (other, shares) in zip(further, faces.others, strict=True):
         names = [name for name in faces.names if name in other.labels]
+        if not names:
+            section.note(f"{label} knows no emotion of these faces: it cannot be compared.")
+            continue
         if left := [name for name in faces.names if name not in names]:
             section.note(f"{label} does not know {', '.join(left)}: faces that show it are left out with it.")
         own = np.array([faces.names.index(name) for name in names], dtype=int)
@@ -36,7 +39,7 @@ def compare(faces: Faces) -> Section:
         for protocol, kept in faces.protocols.items():
             counted = kept & np.isin(faces.truth, own)
             if not counted.any():
-                section.note(f"{label} knows no emotion of these faces: it cannot be compared.")
+                section.note(f"{label} knows no emotion of these faces, {protocol}: it cannot be compared.")
                 continue
             truth = np.searchsorted(own, faces.truth[counted])
             one, two = (faces.probabilities[counted][:, own].argmax(1), shares[counted][:, theirs].argmax(1))

@@ -66,7 +66,7 @@ def explanation(faces: Faces, reader: Reader) -> Section:
     }
     chosen = {name: found for name, found in chosen.items() if found}
     if not chosen:
-        section.note("No face shows an expression: there is nothing to explain.")
+        section.note("No face shows an expression whose muscles FACS names: there is nothing to explain.")
         return section
     maps: dict[str, dict[str, Array]] = {}
     try:

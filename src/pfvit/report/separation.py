@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pfvit.evaluation import metrics
 from pfvit.report import statistics, style
-from pfvit.report.collect import Faces
+from pfvit.report.collect import Faces, encodes
 from pfvit.report.section import Section
 from pfvit.report.sheets import grid
 
@@ -39,7 +39,7 @@ def separation(faces: Faces) -> Section:
         "token and its mean patch. If separation works, the emotion can be read off the emotional component and not "
         "off the residue.",
     )
-    if faces.drawing:
+    if not encodes(faces.generator):
         section.note(f"Separation cannot be measured: {faces.drawing}")
         return section
     emotion, residue = (faces.tally[name].astype(np.float64) for name in ("emotion", "residue"))
