@@ -173,16 +173,17 @@ def _coverage(section: Section, faces: Faces) -> None:
         right = faces.probabilities[kept].argmax(1) == faces.truth[kept]
         curve = selective(right, faces.tally["probabilities, reliability"][kept])
         share = np.arange(1, len(curve) + 1) / len(curve)
-        axis.plot(share, curve, label=protocol, color=style.COLOURS[place], linestyle=style.DASHES[place])
+        look: dict[str, Any] = {"color": style.COLOURS[place], "linestyle": style.DASHES[place], "clip_on": False}
+        axis.plot(share, curve, label=protocol, **look)
         sure = ~faces.tally["probabilities, unsure"][kept]
         if sure.any():
             label = f"not marked unsure, {protocol}"
             axis.plot(sure.mean(), right[sure].mean(), style.MARKERS[place], color=style.INK, label=label)
-        for wanted in np.linspace(0.05, 1, 20):
-            answered = max(1, round(wanted * len(curve)))
-            rows.append([protocol, answered, answered / len(curve), curve[answered - 1]])
+        steps = {max(1, round(wanted * len(curve))) for wanted in np.linspace(0.05, 1, 20)}
+        rows += [[protocol, answered, answered / len(curve), curve[answered - 1]] for answered in sorted(steps)]
     axis.set(xlabel="share of faces answered, the surest first", ylabel="right answers", xlim=(0, 1))
-    axis.legend()
+    axis.set_ylim(top=1)
+    axis.legend(loc="lower left")
     axis.grid(color=style.SOFT, linewidth=0.5)
     style.percent(axis, x=True, y=True)
     header = ("protocol", "answered", "share answered", "right")

@@ -83,7 +83,7 @@ def _neutral(images: list[Pixels], reader: Reader, judge: Network) -> list[int]:
 
 def _draw(section: Section, rows: list[list[Any]]) -> None:
     plain, lines = rows[0], -(-len(CHANGES) // COLUMNS)
-    figure, panels = style.axes(COLUMNS, lines, width=style.PAGE, height=0.6 + 1.42 * lines)
+    figure, panels = style.axes(COLUMNS, lines, width=style.PAGE, height=0.6 + 1.32 * lines)
     for axis, name in zip(panels, CHANGES, strict=False):
         some = [row for row in rows if row[0] == name]
         x = range(len(some) + 1)
