@@ -109,6 +109,8 @@ def test_without_parts_all_is_taken_and_without_a_training_part_nothing(tmp_path
         choose([tmp_path / "held"], TRAIN)
     assert brightness([tmp_path / "held"], HELD_OUT) == {50, 51, 52}
     assert brightness([tmp_path / "held" / "test-0.parquet"], TRAIN) == {0, 1, 2}, "named itself"
+    files("labelled.parquet", "held-out.parquet")(tmp_path / "two")
+    assert [brightness([tmp_path / "two"], wanted) for wanted in (TRAIN, HELD_OUT)] == [{0, 1, 2}, {50, 51, 52}]
     folders("train")(tmp_path / "half")
     assert len(brightness([tmp_path / "half" / "train"], HELD_OUT)) == 6, "named itself"
     with pytest.raises(InputError, match="none of val or test"):
@@ -298,6 +300,8 @@ def test_data_are_known_by_their_content_wherever_they_lie(tmp_path):
         ("train-00000-of-00002-ab12.parquet", "train"), ("ferplus_val.parquet", "val"), ("PrivateTest", "test"),
         ("valid", "val"), ("test1.parquet", "test"), ("latest.parquet", ""), ("training_set.csv", "train"),
         ("contest.parquet", ""), ("train_and_test.parquet", ""), ("faces.parquet", "faces"), ("strain", ""),
+        ("held-out.parquet", "test"), ("fer_held_out-0.parquet", "test"), ("holdout", "test"),
+        ("TestSet.parquet", "test"), ("withheld-out.parquet", ""),
     ],
 )  # fmt: skip
 def test_which_part_a_name_tells(name, part):

@@ -19,7 +19,8 @@ from pfvit.errors import InputError, PictureError
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "faces": "faces",
+    "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
+    "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
 }  # fmt: skip
 LISTS = {".csv", ".tsv"}
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
@@ -55,6 +56,7 @@ class Listing(NamedTuple):
 def part_of(name: str) -> str:
     """Return the part of a data set that a name tells ("test-00000.parquet", "ferplus_val", "PrivateTest"), or ""."""
     stem = name.casefold().removesuffix(".parquet").removesuffix(".csv")
+    stem = re.sub(r"(?<![^\W_])(held|hold)[-_ ]out", "heldout", stem)
     found = {PARTS[word] for word in re.findall(r"[^\W\d_]+", stem) if word in PARTS}
     found = {*found} - {"faces"} or found
     return found.pop() if len(found) == 1 else ""
