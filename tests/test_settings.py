@@ -1,6 +1,7 @@
 """Settings of training check themselves, before data are read; few have a flag; older checkpoints' are understood."""
 
 import json
+import math
 import re
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -86,7 +87,10 @@ def test_senseless_settings_are_refused_in_a_line_before_data_are_read(words, to
         (Train, {"zoom": (1.2, 0.8)}, "zoom must rise from a factor above 0, not from 1.2 to 0.8"),
         (Train, {"max_grad_norm": 0.0}, "max_grad_norm must be more than 0"),
         (Pretrain, {"mask_ratio": 1.0}, "--mask-ratio 1 hides 64 of 64 patches"),
-        (Pretrain, {"mask_ratio": 0.0}, "--mask-ratio 0 hides 0 of 64 patches"),
+        (Pretrain, {"mask_ratio": 0.0}, "--mask-ratio 0 hides 0 of 64 patches: some must be hidden and some seen"),
+        (Pretrain, {"mask_ratio": math.nan}, "--mask-ratio must be from 0 to 1, not nan"),
+        (Pretrain, {"epochs": 1e300}, "--epochs must be from 0 to 1000000, not 1e+300"),
+        (Hardware, {"threads": 100_000}, "--hardware.threads must be from 1 to 1024, not 100000"),
         (Gan, {"batch": 0}, "gan.batch must be 1 or more, not 0"),
         (Gan, {"discriminator_start": 2.0}, "gan.discriminator_start must be from 0 to 1"),
         (Train, {"evaluate_every": 0}, "evaluate_every must be 1 or more, not 0"),

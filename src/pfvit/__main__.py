@@ -186,14 +186,14 @@ def parse(name: str, words: Sequence[str]) -> Any:
     common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
-        if "--resume" in words and not {*HELP} & {*words}:
+        if any(word.partition("=")[0] == "--resume" for word in words) and not {*HELP} & {*words}:
             from pfvit.training import resume
 
             run, rest = resume.words_of(words)
-            if run is not None and resume.is_run(run):
+            if resume.is_run(run):
                 default, rest = resume.settings_of(run, settings, rest)
                 return tyro.cli(settings, default=default, description=text, prog=common["prog"], args=rest)
-            if run is not None and "--out" not in words:
+            if "--out" not in rest:
                 raise UsageError(f"--resume {run}: there is no checkpoint in it; name a run folder")
         from pfvit.config.presets import SUMMARIES
         from pfvit.config.recipes import defaults

@@ -19,6 +19,7 @@ from pfvit.export.onnx import _without_paths, checkpoint_path, data_seen, load_m
 from pfvit.inference.network import generator_path, int8_path, open_answering, open_recogniser, open_whole
 from pfvit.training import checkpoint
 from pfvit.training.initialise import both_sides
+from pfvit.training.resume import STARTED_IN
 
 OUTPUTS = ["logits", "probabilities", "emotion", "residue"]
 
@@ -190,6 +191,7 @@ def test_a_file_names_all_data_that_its_weights_have_seen(nano, tmp_path):
     assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
     assert checkpoint.load(checkpoint_path(nano / "nano.onnx"))[1]["config"]["data"] == ["faces.parquet"]
     two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"]}
+    assert STARTED_IN in two and STARTED_IN not in _without_paths(two)
     kept = _without_paths(two)["config"]
     assert kept["data"] == ["both.parquet", "labelled.parquet", "more.parquet", "unlabelled.parquet"]
     assert kept["unlabelled"] == ["more.parquet"] and kept["teacher"] == ["teacher.onnx"]

@@ -1,5 +1,6 @@
 """Runs lose nothing: they end when they are asked to, go on by their folder alone, and keep other processes off it."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from pfvit.errors import InputError, UsageError
 from pfvit.training import checkpoint, distributed, resume, signals
 from pfvit.training.run import keep_lines, span
 from pfvit.training.trainer import train
+from pfvit.utils import files
 
 CODE = """
 import sys
@@ -66,6 +68,24 @@ def test_a_request_to_end_finishes_the_step_and_writes_a_checkpoint(name, made_u
     assert f"go on with: pfvit train --resume {tmp_path / 'run'}" in said
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2", "SIGXCPU"])
+def test_what_schedulers_and_closed_terminals_send_is_a_request_to_end(name):
+    number = getattr(signal, name)
+    with signals.noted() as requests:
+        os.kill(os.getpid(), number)
+        assert requests.number == number
+
+
+def test_a_process_that_outlives_its_terminal_goes_on_when_that_is_closed():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.noted() as requests:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not requests.number
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_requests_are_noted_once_and_handlers_put_back():
     before = signal.getsignal(signal.SIGUSR1)
     with signals.noted() as requests:
@@ -88,11 +108,14 @@ def test_requests_are_noted_once_and_handlers_put_back():
         ("--resume runs/a --minutes 5", "runs/a", ["--minutes", "5"]),
         ("nano --data x --out runs/a --resume", "runs/a", ["nano", "--data", "x", "--out", "runs/a"]),
         ("--resume nano --out runs/a", "runs/a", ["nano", "--out", "runs/a"]),
-        ("nano --resume", None, ["nano"]),
+        ("--resume=runs/a --minutes=5", "runs/a", ["--minutes=5"]),
+        ("--out=runs/a --resume", "runs/a", ["--out", "runs/a"]),
     ],
 )
 def test_which_run_is_to_go_on(words, run, rest):
-    assert resume.words_of(words.split()) == (run and Path(run), rest)
+    assert resume.words_of(words.split()) == (Path(run), rest)
+    with pytest.raises(UsageError, match="--resume names no run: give its folder"):
+        parse("train", ["nano", "--resume"])
 
 
 def test_a_run_goes_on_by_its_folder_alone(short, made_up, tmp_path):
@@ -100,6 +123,7 @@ def test_a_run_goes_on_by_its_folder_alone(short, made_up, tmp_path):
     assert parse("train", ["--resume", str(short)]) == replace(
         whole, hardware=replace(whole.hardware, precision="32"), minutes=1e-4, model=replace(whole.model, classes=8)
     )
+    assert parse("train", [f"--resume={short}"]) == parse("train", ["--resume", str(short / checkpoint.LAST)])
     config = parse("train", ["nano", "--data", str(tmp_path / "x"), "--out", str(short), "--resume", "--minutes", "3"])
     assert config.minutes == 3 and config.data == (tmp_path / "x",) and config.mixup == 0 and config.gan.batch == 8
     with pytest.raises(UsageError, match=r"is not of the preset compact, it has image_size 24 \(of the preset 48\)"):
@@ -125,6 +149,58 @@ def test_data_are_known_by_content_and_other_settings_are_refused_by_name(short,
     other = write_faces(tmp_path / "other.parquet", 210, seed=9)
     with pytest.raises(InputError, match=r"was started on other data: moved\.parquet; .* --start"):
         train(replace(again, data=(other,), lr=1e-4))
+
+
+def test_a_run_goes_on_from_another_folder_and_asks_for_data_that_moved(made_up, tmp_path, monkeypatch):
+    shutil.copy(made_up, tmp_path / "faces.parquet")
+    monkeypatch.chdir(tmp_path)
+    train(replace(STAGES["train"], data=(Path("faces.parquet"),), out=Path("run"), minutes=1e-4))
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    config = parse("train", ["--resume", "../run"])
+    assert config.data == (tmp_path / "faces.parquet",)
+    train(config)
+    assert checkpoint.record_of(Path("../run"))["step"] == 2
+    (tmp_path / "faces.parquet").rename(tmp_path / "moved.parquet")
+    with pytest.raises(InputError, match=r"not there; if the data have moved, say where they are: --resume \.\./run"):
+        train(parse("train", ["--resume", "../run"]))
+
+
+def test_a_damaged_checkpoint_says_how_to_go_on(short, tmp_path):
+    shutil.copytree(short, tmp_path / "run")
+    (tmp_path / "run" / checkpoint.LAST).write_bytes(b"")
+    with pytest.raises(InputError, match=r"is empty; if it cannot be copied again, delete it: the run then begins"):
+        parse("train", ["--resume", str(tmp_path / "run")])
+    (tmp_path / "run" / "checkpoints").mkdir()
+    whole = (short / checkpoint.LAST).read_bytes()
+    (tmp_path / "run" / "checkpoints" / "0000001.safetensors").write_bytes(whole)
+    (tmp_path / "run" / checkpoint.LAST).write_bytes(whole[:100])
+    with pytest.raises(InputError, match=r"is damaged: .*; copy .*/checkpoints/0000001\.safetensors over it"):
+        parse("train", ["--resume", str(tmp_path / "run")])
+
+
+def test_what_is_not_there_is_said_before_data_are_read(tmp_path):
+    config = replace(STAGES["train"], data=(tmp_path / "none.parquet",), out=tmp_path / "run")
+    for named in ({"start": tmp_path / "gone"}, {"teacher": (tmp_path / "gone",)}):
+        with pytest.raises(InputError, match="gone is not there"):
+            train(replace(config, **named))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file: choose another --out"):
+        train(replace(config, out=tmp_path / "file"))
+
+
+def test_a_drive_without_locks_is_trusted(tmp_path, monkeypatch):
+    def refuse(number):
+        def flock(*_):
+            raise OSError(number, "no")
+
+        monkeypatch.setattr("fcntl.flock", flock)
+
+    refuse(errno.ENOLCK)
+    files.hold(tmp_path)
+    refuse(errno.EWOULDBLOCK)
+    with pytest.raises(InputError, match="is being written by another process"):
+        files.hold(tmp_path)
 
 
 def test_a_start_without_a_checkpoint_is_no_dead_end(made_up, tmp_path, capsys):
@@ -206,6 +282,14 @@ def test_numbers_that_nobody_gave_this_process_are_passed_over(monkeypatch, caps
     assert distributed.make_fabric(Hardware(precision="32", threads=1)).global_rank == 0
     said = capsys.readouterr().err
     assert "RANK, LOCAL_RANK, WORLD_SIZE: set, but neither torchrun nor srun started this process" in said
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    distributed.check_gpus(1)
+    with pytest.raises(UsageError, match=r"2 processes need a GPU each, and this machine shows 1: take --hard"):
+        distributed.check_gpus(2)
 
 
 def test_little_shared_memory_is_told_before_it_crashes(monkeypatch):

@@ -12,7 +12,7 @@ import torch
 from conftest import command, faces_table, inside, run_training, write_faces
 from helpers import EXACT, STAGES, kill_after, lines
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from test_distributed import finish, start, torchrun
 
 from pfvit.config import Train
@@ -26,6 +26,7 @@ from pfvit.training import checkpoint, teachers
 from pfvit.training.distributed import make_fabric
 from pfvit.training.initialise import load_model
 from pfvit.training.run import Run
+from pfvit.training.trainer import train
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,17 @@ def test_answers_of_other_faces_are_refused(config, tmp_path):
     again = replace(again, teacher=(tmp_path / teachers.KEPT,))
     with pytest.raises(InputError, match="holds no teachers' answers"):
         teachers.teach(Run(make_fabric(EXACT), again, "train"), FaceDataset(again.data))
+
+
+def test_kept_answers_that_cannot_be_read_are_asked_for_again(config, capsys):
+    train(replace(config, minutes=1e-4))
+    kept = config.out / teachers.KEPT
+    before = load(kept.read_bytes())
+    kept.write_bytes(b"cut")
+    train(replace(config, resume=True))
+    assert "the teachers are asked again" in capsys.readouterr().err
+    after = load(kept.read_bytes())
+    assert before and all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize(

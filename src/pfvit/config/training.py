@@ -17,6 +17,8 @@ Precision = Literal["auto", "32", "bf16"]
 #: What can be kept from learning. The discriminator's stem is a copy of the encoder's.
 Part = Literal["encoder", "separator", "classifier", "discriminator_stem"]
 MAX_SEED = 2**31 - 1
+MOST_THREADS = 1024
+MOST_EPOCHS = 1_000_000
 MOST_SIDE = 2.0  # of a window, as a share of a picture's side
 #: Warm-up that is not given: an epoch, or this share of the training if that is less.
 WARMUP_SHARE = 0.1
@@ -48,7 +50,8 @@ class Hardware:
     PREFIX = "hardware."
 
     def __post_init__(self) -> None:
-        at_least(1, self, "devices", "threads", "accumulate")
+        at_least(1, self, "devices", "accumulate")
+        within(1, MOST_THREADS, self, "threads")
         at_least(0, self, "workers")
         if self.resident and self.workers:
             raise UsageError("--hardware.resident needs --hardware.workers 0: the faces are decoded already")
@@ -98,6 +101,7 @@ class Training:
 
     def __post_init__(self) -> None:
         positive(self, "epochs", "minutes")
+        within(0, MOST_EPOCHS, self, "epochs")
         at_least(0, self, "warmup", "weight_decay", "checkpoint_minutes")
         at_least(1, self, "log_every")
         within(0, MAX_SEED, self, "seed")
@@ -153,9 +157,13 @@ class Pretrain(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_views(self)
+        within(0, 1, self, "mask_ratio")
         hidden = round(self.mask_ratio * self.model.tokens)
         if not 0 < hidden < self.model.tokens:
-            raise UsageError(f"--mask-ratio {self.mask_ratio:g} hides {hidden} of {self.model.tokens} patches")
+            raise UsageError(
+                f"--mask-ratio {self.mask_ratio:g} hides {hidden} of {self.model.tokens} patches: some must be hidden "
+                "and some seen"
+            )
 
 
 @dataclass(frozen=True)

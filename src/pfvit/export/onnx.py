@@ -33,6 +33,7 @@ from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT
 from pfvit.training import checkpoint
 from pfvit.training.initialise import load_model
 from pfvit.training.pretrained import is_public
+from pfvit.training.resume import STARTED_IN
 from pfvit.utils.files import atomic_write, held
 
 OPSET = 20
@@ -195,7 +196,8 @@ def _without_paths(record: dict) -> dict:
     config["validation"] = [Path(path).name for path in ([given] if isinstance(given, str) else given)]
     for name in ("teacher", "unlabelled"):
         config[name] = [Path(path).name for path in config.get(name, ())]
-    return {**record, "config": {**config, "data": data_seen(record)}}
+    kept = {name: value for name, value in record.items() if name != STARTED_IN}
+    return {**kept, "config": {**config, "data": data_seen(record)}}
 
 
 def write_recogniser(recogniser: nn.Module, out: Path, about: dict[str, str], outputs: Sequence[str]) -> None:

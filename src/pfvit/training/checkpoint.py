@@ -26,6 +26,8 @@ FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
 FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
 #: What files begin with that are often taken for weights.
 POINTER, PAGE = b"version https://git-lfs", (b"<!doctype", b"<html", b"<?xml")
+#: Checkpoints that a run may keep beside the last one.
+BEST, HISTORY = "best.safetensors", "checkpoints"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], record: dict) -> None:
@@ -48,9 +50,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except Exception as problem:
-        if why := no_weights(path):
-            raise InputError(f"{path} {why}") from problem
-        raise InputError(f"{path} is not a safetensors file, or is cut short or damaged: {problem}") from problem
+        why = no_weights(path) or f"is not a safetensors file, or is cut short or damaged: {problem}"
+        raise InputError(_damaged(path, why)) from problem
     if metadata.get("format") not in (FORMAT, FORMER_FORMAT):
         raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
     if metadata["format"] == FORMER_FORMAT:
@@ -92,8 +93,18 @@ def record_of(path: Path) -> dict:
             metadata = file.metadata() or {}
     except Exception as problem:
         why = no_weights(path) or f"is no checkpoint of pfvit, or is damaged: {problem}"
-        raise InputError(f"{path} {why}") from problem
+        raise InputError(_damaged(path, why)) from problem
     return _record(metadata, path)
+
+
+def _damaged(path: Path, why: str) -> str:
+    """Return what to say of a file that cannot be read; of a run's last checkpoint, how the run can go on."""
+    if path.name != LAST:
+        return f"{path} {why}"
+    others = [*sorted((path.parent / HISTORY).glob("*.safetensors"), reverse=True), path.parent / BEST]
+    whole = next((other for other in others if other.is_file()), None)
+    remedy = f"copy {whole} over it" if whole else "if it cannot be copied again, delete it: the run then begins anew"
+    return f"{path} {why.partition(': download')[0]}; {remedy}"
 
 
 def architecture_of(record: Mapping) -> Architecture:

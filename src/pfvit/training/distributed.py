@@ -66,6 +66,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
         precision = "bf16" if fast or torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
     here, nodes = world(hardware)
     check_shared_memory(hardware)
+    check_gpus(here)
     fabric = Fabric(
         accelerator="cuda" if torch.cuda.is_available() else "cpu",
         devices=here,
@@ -133,6 +134,15 @@ def environment() -> Any:
         if stray and first is None:  # Fabric itself leaves them behind when a process trains a second time
             console.say(f"{', '.join(stray)}: set, but neither torchrun nor srun started this process; passed over")
     return [LightningEnvironment()]
+
+
+def check_gpus(processes: int) -> None:
+    """Raise UsageError if this machine has GPUs, but fewer than processes."""
+    if torch.cuda.is_available() and processes > (there := torch.cuda.device_count()):
+        raise UsageError(
+            f"{processes} processes need a GPU each, and this machine shows {there}: take --hardware.devices {there}, "
+            "or see CUDA_VISIBLE_DEVICES"
+        )
 
 
 def check_shared_memory(hardware: Hardware) -> None:

@@ -8,14 +8,30 @@ from typing import Any
 
 from pfvit.config import Pretrain, Train
 from pfvit.data.dataset import FaceDataset, check_windows
+from pfvit.data.formats import is_address
 from pfvit.data.label_schemes import SCHEMES
 from pfvit.data.locate import HELD_OUT
 from pfvit.emotions import NEUTRAL
-from pfvit.errors import UsageError
+from pfvit.errors import InputError, UsageError
+from pfvit.training.initialise import SHIPPED
 
 Say = Callable[[str], None]
 #: What a shard's name has beyond that of its set: -00000-of-00001, and the hash that Hugging Face adds.
 SHARD = re.compile(r"[-_]\d+(-of-\d+)?(-[0-9a-f]{8,})?$")
+
+
+def check_places(config: Pretrain | Train) -> None:
+    """Raise InputError, before any data are read, if what a run starts or goes on from is not there."""
+    stage_two = isinstance(config, Train)
+    if config.resume:
+        named = (*config.data, *(config.unlabelled if stage_two else ()))
+        advice = f"; if the data have moved, say where they are: --resume {config.out} --data PATH"
+    else:
+        named = (*([config.start] if config.start else ()), *(config.teacher if stage_two else ()))
+        advice = ""
+    for path in named:
+        if not path.exists() and path != SHIPPED and not is_address(str(path)):
+            raise InputError(f"{path} is not there{advice}")
 
 
 def of_stage_one(config: Pretrain) -> FaceDataset:

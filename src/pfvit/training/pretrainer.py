@@ -19,7 +19,7 @@ from pfvit.training import checkpoint, distributed, initialise, losses
 from pfvit.training import faces as training_faces
 from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.optim import REFERENCE_BATCH, cosine, optimizer_for
-from pfvit.training.run import Run, say_once
+from pfvit.training.run import Run, check_folder, say_once
 
 SHEET_FACES = 32
 
@@ -27,6 +27,8 @@ SHEET_FACES = 32
 def pretrain(config: Pretrain) -> None:
     """Train an autoencoder; leaves its checkpoint in the run folder."""
     config = distributed.auto_resume(config)
+    check_folder(config)
+    training_faces.check_places(config)
     fabric = distributed.make_fabric(config.hardware)
     distributed.check_share(config.batch, fabric.world_size, config.hardware.accumulate, "--batch")
     faces = training_faces.of_stage_one(config)

@@ -22,19 +22,27 @@ CHANGEABLE = ("lr", "max_grad_norm", "gan.discriminator_lr")
 #: What names data: compared by what is in it, not by where it lies.
 PLACES = ("data", "unlabelled", "teacher", "start")
 PATHS = {"data", "unlabelled", "teacher", "validation"}
+#: What a run's record calls the folder that its relative paths are relative to.
+STARTED_IN = "started_in"
 Settings = TypeVar("Settings", Pretrain, Train)
 
 
-def words_of(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Return the run that `--resume RUN`, or `--resume` with `--out RUN`, names, and the other words."""
-    rest = list(words)
+def words_of(words: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the run that `--resume RUN`, or `--resume` with `--out RUN`, names, and the other words.
+
+    `--resume=RUN` and RUN/last.safetensors mean the same. UsageError if no run is named.
+    """
+    rest = [
+        part for word in words for part in (word.split("=", 1) if word.startswith(("--resume=", "--out=")) else [word])
+    ]
     place = rest.index("--resume")
     del rest[place]
     if place < len(rest) and not rest[place].startswith("-") and rest[place] not in ARCHITECTURES:
-        return Path(rest.pop(place)), rest
+        run = Path(rest.pop(place))
+        return (run.parent if run.name == checkpoint.LAST and run.is_file() else run), rest
     if "--out" in rest[:-1]:
         return Path(rest[rest.index("--out") + 1]), rest
-    return None, rest
+    raise UsageError("--resume names no run: give its folder, as in --resume runs/two")
 
 
 def is_run(run: Path) -> bool:
@@ -50,7 +58,7 @@ def settings_of(run: Path, kind: type[Settings], words: Sequence[str] = ()) -> t
     record = checkpoint.record_of(run)
     if record["stage"] != kind.__name__.lower():
         raise InputError(f"{run} is a run of `pfvit {record['stage']}`, not of `pfvit {kind.__name__.lower()}`")
-    config = _typed(kind, record["config"])
+    config = _found(_typed(kind, record["config"]), record.get(STARTED_IN))
     rest = list(words)
     if rest and rest[0] in ARCHITECTURES:
         named = ARCHITECTURES[rest.pop(0)]
@@ -63,6 +71,20 @@ def settings_of(run: Path, kind: type[Settings], words: Sequence[str] = ()) -> t
         if differ:
             raise UsageError(f"the run in {run} is not of the preset {words[0]}, it has {', '.join(differ)}")
     return replace(config, out=run, resume=True), rest
+
+
+def _found(config: Settings, started_in: str | None) -> Settings:
+    """Return settings whose relative paths are there, if they are where the run was started and not here."""
+
+    def found(path: Path) -> Path:
+        there = Path(started_in or "", path)
+        return there if not path.exists() and there.exists() else path
+
+    named = {name: getattr(config, name) for name in (*PATHS, "start") if getattr(config, name, None)}
+    moved = {
+        name: found(value) if isinstance(value, Path) else tuple(map(found, value)) for name, value in named.items()
+    }
+    return replace(config, **moved)
 
 
 def _typed(kind: type[Any], record: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from pfvit.errors import InputError
 from pfvit.evaluation import curves
 from pfvit.rendering import save_whole
 from pfvit.training import checkpoint, resume, signals
+from pfvit.training.checkpoint import BEST, HISTORY
 from pfvit.training.selection import Selection
 from pfvit.training.signals import Requests
 from pfvit.utils import console
@@ -31,7 +32,7 @@ from pfvit.utils.files import also_as, atomic_write, cannot_write, hold, let_go,
 LOCK = ".lock"
 
 #: What a run writes into its folder.
-BEST, HISTORY, CURVES = "best.safetensors", "checkpoints", "curves.png"
+CURVES = "curves.png"
 OWN = {checkpoint.LAST, BEST, HISTORY, CURVES, "metrics.jsonl", "board", "sheets", "teachers.safetensors", LOCK}
 QUIET_SECONDS = 60  # between lines where there is no progress bar
 Settings = TypeVar("Settings", Pretrain, Train, TrainPhoto)
@@ -55,7 +56,8 @@ class Run(Generic[Settings]):
         if isinstance(config, Pretrain | Train):
             settings["warmup"] = config.warmup_epochs
             settings["hardware"]["precision"] = "bf16" if fabric._precision.precision == "bf16-mixed" else "32"
-        self.record = json.loads(json.dumps({"stage": stage, "config": settings}, default=str))
+        record = {"stage": stage, "config": settings, resume.STARTED_IN: Path.cwd()}
+        self.record = json.loads(json.dumps(record, default=str))
         if faces is not None:
             self.record |= {"content": faces.index.content()} | ({"classes": faces.classes} if faces.classes else {})
         self.log_file = self.folder / "metrics.jsonl"
@@ -66,25 +68,15 @@ class Run(Generic[Settings]):
 
     def _hold(self) -> None:
         """Make the folder, keep other processes off it, and clear what a start that was not finished left in it."""
-        if self.config.resume and not (self.folder / checkpoint.LAST).is_file():
-            raise InputError(f"{self.folder} holds no checkpoint to resume; start without --resume")
+        check_folder(self.config)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             hold(self.folder, LOCK)
         except OSError as problem:
             raise cannot_write(self.folder, problem) from problem
-        there = {path.name for path in self.folder.iterdir()}
+        there = check_folder(self.config)
         if checkpoint.LAST in there:
-            if not self.config.resume:
-                raise InputError(
-                    f"{self.folder} exists and is not empty; --resume continues it, or choose another --out"
-                )
             return
-        foreign = sorted(name for name in there - OWN if not name.startswith("."))
-        if foreign:
-            raise InputError(
-                f"{self.folder} exists and holds other files, {foreign[0]} among them: choose another --out"
-            )
         if there - {LOCK}:
             self.say(f"{self.folder} holds a start that got no checkpoint: the run begins anew")
         for name in ("metrics.jsonl", BEST, CURVES):
@@ -232,6 +224,23 @@ class Run(Generic[Settings]):
         """Tell the person at the terminal, once for all processes."""
         if self.fabric.is_global_zero:
             console.say(text)
+
+
+def check_folder(config: Pretrain | Train | TrainPhoto) -> set[str]:
+    """Return the names in a run's folder; InputError if the run cannot be written there, or not go on."""
+    folder = Path(config.out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another --out")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if checkpoint.LAST in there:
+        if not config.resume:
+            raise InputError(f"{folder} exists and is not empty; --resume continues it, or choose another --out")
+        return there
+    if config.resume:
+        raise InputError(f"{folder} holds no checkpoint to resume; start without --resume")
+    if foreign := sorted(name for name in there - OWN if not name.startswith(".")):
+        raise InputError(f"{folder} exists and holds other files, {foreign[0]} among them: choose another --out")
+    return there
 
 
 def say_once(fabric: Fabric) -> Callable[[str], None]:

@@ -1,4 +1,7 @@
-"""Requests to end: Ctrl-C, SIGTERM (a scheduler's time limit), SIGUSR1 (its warning before that)."""
+"""Requests to end: Ctrl-C, a closed terminal (SIGHUP), and what schedulers send.
+
+SIGTERM comes at the time limit, SIGUSR1 or SIGUSR2 as a warning before it, SIGXCPU at the limit of processor time.
+"""
 
 import signal
 import threading
@@ -8,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 #: Those that exist on this system.
-ASKED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+ASKED = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 #: A second Ctrl-C ends the process at once; torchrun passes on the first one, which is none.
 SECOND_AFTER = 2.0
 
@@ -31,12 +35,17 @@ class Requests:
 
 @contextmanager
 def noted() -> Iterator[Requests]:
-    """Note requests to end while the block runs, instead of ending; only the main thread can."""
+    """Note requests to end while the block runs, instead of ending; only the main thread can.
+
+    A closed terminal is none for a process that was started to outlive it (nohup).
+    """
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():
         yield requests
         return
-    before = {number: signal.signal(number, requests._note) for number in ASKED}
+    outlives = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    heard = [number for number in ASKED if not (outlives and number == signal.SIGHUP)]
+    before = {number: signal.signal(number, requests._note) for number in heard}
     try:
         yield requests
     finally:

@@ -64,17 +64,28 @@ def teach(run: Run[Train], *data: FaceDataset) -> bool:
 
     A run that is resumed reads those that it kept. Every process must call this, and computes a part.
     """
-    config, kept = run.config, run.folder / KEPT
+    config = run.config
     if not config.teacher:
         return False
     known = {key: group for faces in data for key, group in _groups(faces).items()}
     if config.resume:
-        answers, computed = read(kept, known, data), False
+        answers, computed = _kept(run, known, data), False
     else:
         answers, computed = _ask(run, known, data), True
     for faces in data:
         faces.teach(answers, config.teacher_share)
     return computed
+
+
+def _kept(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceDataset]) -> Answers:
+    """Return the answers that a run kept; those of its teachers, asked again, if they cannot be read."""
+    try:
+        return read(run.folder / KEPT, known, data)
+    except InputError as problem:
+        if not all(path.exists() for path in run.config.teacher):
+            raise
+        run.say(f"{problem}; the teachers are asked again")
+        return _ask(run, known, data)
 
 
 def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceDataset]) -> Answers:

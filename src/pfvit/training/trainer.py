@@ -28,7 +28,7 @@ from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.losses import class_weights
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for
 from pfvit.training.phases import DiscriminatorLosses, GeneratorLosses
-from pfvit.training.run import Run, say_once
+from pfvit.training.run import Run, check_folder, say_once
 from pfvit.training.teachers import teach
 from pfvit.training.validation import EVALUATION_BATCH, figure_names, validate
 from pfvit.training.views import StepInputs, prepare
@@ -51,6 +51,8 @@ def train(config: Train, stage: type["TrainStage"] | None = None) -> None:
         folds.train_folds(config, lambda one: train(one, stage), console.say)
         return
     config = distributed.auto_resume(config)
+    check_folder(config)
+    training_faces.check_places(config)
     fabric = distributed.make_fabric(config.hardware)
     for share, what in ((config.batch, "--batch"), (config.gan_batch, "gan.batch")):
         distributed.check_share(share, fabric.world_size, config.hardware.accumulate, what)

@@ -1,5 +1,6 @@
 """Files that are whole or not there, and locks."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from pfvit.errors import InputError, OutputError
+
+#: What the system says of a file that another process has locked.
+LOCKED = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 
 
 @contextmanager
@@ -106,6 +110,8 @@ def lock(file: IO[str] | int, path: Path) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
+            if problem.errno not in LOCKED:  # a network drive may have no locks
+                return
             raise InputError(f"{path} is being written by another process") from problem
 
 
