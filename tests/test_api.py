@@ -1,4 +1,4 @@
-"""`pfvit.train` and `pfvit.evaluate` do what the command line does; a run is measured without an export."""
+"""`pfvit.pretrain`, `train` and `evaluate` do what the command line does; a run is measured without an export."""
 
 import inspect
 import json
@@ -20,6 +20,7 @@ from pfvit.errors import UsageError
 from pfvit.export.opened import open_run
 from pfvit.inference import network
 from pfvit.inference.generator import FaceGenerator
+from pfvit.training import checkpoint
 
 SMALL = {"batch": 16, "epochs": 1.0, "log_every": 1, "hardware": {"precision": "32", "threads": 1}}
 
@@ -43,6 +44,21 @@ def test_a_run_from_python_is_that_of_the_command_line(few, tmp_path, capsys):
     assert done.returncode == 0 and lines(ours) == lines(tmp_path / "words") and len(lines(ours)) == 3
     longer = pfvit.train(out=ours, resume=True, minutes=1)
     assert longer == ours and lines(ours) == lines(tmp_path / "words"), "a whole run has nothing left to do"
+
+
+def test_stage_one_from_python_is_that_of_the_command_line(few, tmp_path, capsys):
+    ours = pfvit.pretrain("nano", data=few, out=tmp_path / "python", mask_ratio=0.5, optimizer="muon", **SMALL)
+    words = ("--batch", 16, "--epochs", 1, "--log-every", 1, "--hardware.precision", "32", "--hardware.threads", 1)
+    words += ("--mask-ratio", 0.5, "--optimizer", "muon")
+    done = inside(capsys, "pretrain", "nano", "--data", few, "--out", tmp_path / "words", *words)
+    assert done.returncode == 0 and lines(ours) == lines(tmp_path / "words") and len(lines(ours)) == 3
+    assert pfvit.pretrain(out=ours, resume=True) == ours and len(lines(ours)) == 3
+    two = pfvit.train("nano", data=few, start=ours, out=tmp_path / "two", minutes=1e-4, **SMALL)
+    assert checkpoint.record_of(two)["config"]["start"] == str(ours)
+    with pytest.raises(pfvit.InputError, match="is a run of `pfvit pretrain`, not of `pfvit train`"):
+        pfvit.train(out=ours, resume=True)
+    with pytest.raises(UsageError, match="there is no setting mask_ration; did you mean mask_ratio"):
+        pfvit.pretrain("nano", data=few, out=tmp_path / "run", mask_ration=0.5)
 
 
 def test_a_run_is_measured_without_an_export(run, few, capsys):
@@ -136,3 +152,5 @@ def test_training_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pfvit.training", None)
     with pytest.raises(ModuleNotFoundError, match=r'pfvit.train needs .*: pip install "pfvit\[train\]"'):
         pfvit.train("nano", out=tmp_path / "run", data="faces.parquet")
+    with pytest.raises(ModuleNotFoundError, match=r"pfvit.pretrain needs"):
+        pfvit.pretrain("nano", out=tmp_path / "run", data="faces.parquet")

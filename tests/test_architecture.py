@@ -23,7 +23,7 @@ ORDER = (
     {"model", "weights", "emotions", "errors"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-#: The package itself gives `read`, `Reader`, what they return and their errors, `train` and `evaluate`;
+#: The package itself gives `read`, `Reader`, what they return and their errors, `pretrain`, `train` and `evaluate`;
 #: `__version__` may be imported by all.
 PACKAGE = {"api", "data", "detection", "errors", "inference"}
 #: Rooms, and files of mixed rooms, in which torch is not to be found: `pip install pfvit` reads without it.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pfvit.errors import InputError, PictureError
 
 if TYPE_CHECKING:
-    from pfvit.api import evaluate, train
+    from pfvit.api import evaluate, pretrain, train
     from pfvit.data.pictures import Item
     from pfvit.detection.base import Face
     from pfvit.inference.reader import Reader, Result, read
@@ -35,6 +35,7 @@ __all__ = [
     "Result",
     "__version__",
     "evaluate",
+    "pretrain",
     "read",
     "train",
 ]
@@ -48,6 +49,7 @@ _LAZY = {
     "Reading": "pfvit.inference.reading",
     "Result": "pfvit.inference.reader",
     "evaluate": "pfvit.api",
+    "pretrain": "pfvit.api",
     "read": "pfvit.inference.reader",
     "train": "pfvit.api",
 }

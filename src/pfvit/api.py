@@ -1,12 +1,12 @@
-"""Training and measuring from Python, with the settings of the command line: `pfvit.train`, `pfvit.evaluate`."""
+"""Training and measuring from Python, with the settings of the command line."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pfvit.config import Evaluate, Train
+from pfvit.config import Evaluate, Pretrain, Train
 from pfvit.errors import UsageError
 from pfvit.utils.files import let_go_of_all
 
@@ -14,6 +14,18 @@ Paths = str | Path | Iterable[str | Path]
 Protocol = Literal["clean", "official", "all", "majority"]
 #: Settings that hold any number of paths, one path, any number of words.
 MANY, ONE, WORDS = {"data", "validation", "teacher", "unlabelled"}, {"out", "start"}, {"order", "freeze", "window"}
+
+
+Settings = TypeVar("Settings", Pretrain, Train)
+
+
+def pretrain(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
+    """Train a masked autoencoder on faces without labels (stage one) and return the run folder; as `pfvit pretrain`.
+
+    `train(start=...)` begins with its encoder and decoder. The arguments are those of `train`, and further settings the
+    fields of `pfvit.config.Pretrain`: `mask_ratio=0.75`, say. So are the errors.
+    """
+    return _run(Pretrain, preset, out, data, settings)
 
 
 def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
@@ -29,24 +41,30 @@ def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **set
     Raises UsageError for a setting that does not exist or makes no sense, InputError for what cannot be read,
     KeyboardInterrupt after Ctrl-C when the checkpoint is written.
     """
+    return _run(Train, preset, out, data, settings)
+
+
+def _run(kind: type[Settings], preset: str | None, out: str | Path, data: Paths, settings: Mapping[str, Any]) -> Path:
+    verb = kind.__name__.lower()
     try:
-        from pfvit.training import distributed, resume, trainer
+        from pfvit.training import distributed, pretrainer, resume, trainer
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
-            f'pfvit.train needs {missing.name}: pip install "pfvit[train]"', name=missing.name
+            f'pfvit.{verb} needs {missing.name}: pip install "pfvit[train]"', name=missing.name
         ) from missing
 
     given = {**settings, "out": out} | ({"data": data} if data else {})
     if settings.get("resume") and resume.is_run(Path(out)):
-        default, _ = resume.settings_of(Path(out), Train, () if preset is None else (preset,))
+        default, _ = resume.settings_of(Path(out), kind, () if preset is None else (preset,))
     else:
         from pfvit.config.recipes import defaults
 
-        default = defaults(Train, preset or "compact-conv")
+        default = defaults(kind, preset or "compact-conv")
         if not data:
             raise UsageError("data=... names what to train on")
+    config = _with(default, given)
     try:
-        trainer.train(_with(default, given))
+        trainer.train(config) if isinstance(config, Train) else pretrainer.pretrain(config)
     finally:  # after an error as well: a process that trains from Python may live long
         let_go_of_all()
     distributed.end_other_processes()
