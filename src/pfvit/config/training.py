@@ -44,6 +44,9 @@ class Hardware:
     """Shard weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
     accumulate: int = 1
     """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
+    deterministic: Annotated[bool, Suppress] = False
+    """On a GPU, take deterministic algorithms alone, so that a run that went on is bitwise the unbroken one: a third
+    slower. On processors it is that without."""
     recompute: Annotated[bool, Suppress] = False
     """Recompute the activations inside blocks in the backward pass (checkpointing): less memory, a third slower."""
 
@@ -259,6 +262,10 @@ class Train(Training):
         if self.mixup + self.cutmix > 1:
             raise UsageError(f"--mixup {self.mixup:g} and --cutmix {self.cutmix:g} are shares: at most 1 together")
         check_order(self)
+        if self.hardware.deterministic and self.labels == "pld":
+            raise UsageError(
+                "hardware.deterministic needs other --labels than pld, which no GPU draws deterministically"
+            )
         if self.unlabelled and not self.teacher:
             raise UsageError("--unlabelled faces are learnt from teachers: name some with --teacher")
         if self.unlabelled and not 0 < self.batch - self.labelled_batch < self.batch:

@@ -1,7 +1,8 @@
 """Augmentation of batches of faces, as tensor operations on whatever device holds them.
 
 Random numbers come from a generator seeded with (seed, step) and are drawn for the step's whole batch; a rank takes
-those of its own rows. So a step is the same after a resume and for any number of ranks.
+those of its own rows. So a step is the same after a resume and for any number of ranks. They are drawn on the
+processor, so that they are the same for every device, and are few: masks are made of them on the device.
 """
 
 import math
@@ -11,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
+
+from pfvit.data.face_batch import onto
 
 PRIMES = (1_000_003, 998_244_353)  # spread neighbouring (seed, step) pairs over the generator's seeds
 
@@ -33,6 +36,11 @@ class Draws:
     def shared_normal(self, *shape: int) -> Float[Tensor, "..."]:
         """Draw normal numbers that all rows of the step share."""
         return torch.randn(*shape, generator=self.generator)
+
+
+def placed(value: Tensor, like: Tensor) -> Tensor:
+    """Return what was drawn with another tensor's type and on its device, without waiting for the device."""
+    return onto(value.to(like.dtype), like.device)
 
 
 def to_unit(image: UInt8[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
@@ -66,7 +74,7 @@ def warp(
 
 def within(matrix: Float[Tensor, "6 batch"], window: Float[Tensor, "batch 2"]) -> Float[Tensor, "6 batch"]:
     """Return the map into pictures that a map (`resample`) into their windows stands for."""
-    side, down = window.to(matrix).unbind(1)
+    side, down = placed(window, matrix).unbind(1)
     matrix = matrix * side
     matrix[5] += down
     return matrix
@@ -79,7 +87,7 @@ def resample(
 
     x and y go from -1 to 1 between the picture's edges. Bilinear; pixels beyond the edge repeat it.
     """
-    matrix = matrix.to(face)
+    matrix = placed(matrix, face)
     _, _, height, width = face.shape
     x = (torch.arange(width, device=face.device, dtype=face.dtype) * 2 + 1) / width - 1
     y = (torch.arange(height, device=face.device, dtype=face.dtype) * 2 + 1) / height - 1
@@ -115,8 +123,8 @@ def tone(
 ) -> Float[Tensor, "batch channels high wide"]:
     """Shift brightness by up to `brightness` (of a range of 2) and scale contrast by up to 1 +- `contrast`."""
     per_face = (-1, 1, 1, 1)
-    scale = draws.between(1 - contrast, 1 + contrast).reshape(per_face).to(face)
-    offset = draws.between(-brightness, brightness).reshape(per_face).to(face)
+    scale = placed(draws.between(1 - contrast, 1 + contrast).reshape(per_face), face)
+    offset = placed(draws.between(-brightness, brightness).reshape(per_face), face)
     middle = face.mean(dim=(1, 2, 3), keepdim=True)
     return ((face - middle) * scale + middle + offset).clamp(-1, 1)
 
@@ -132,7 +140,7 @@ def erase(
     chosen = (draws.uniform() < share).nonzero().flatten()  # the others are not touched
     box = (half_height, half_width, centre_y, centre_x)
     hole = _rectangle(face, *(value[chosen] for value in box))[:, None]
-    chosen = chosen.to(face.device)
+    chosen = onto(chosen, face.device)
     some = face[chosen]
     return face.index_copy(0, chosen, torch.where(hole, some.mean(dim=(1, 2, 3), keepdim=True), some))
 
@@ -151,7 +159,7 @@ def kept_paths(draws: Draws, depth: int, highest: float) -> Float[Tensor, "rows 
 
 def drawn_label(target: Float[Tensor, "batch classes"], draws: Draws) -> Float[Tensor, "batch classes"]:
     """Draw one emotion per face from its distribution: FER+'s probabilistic label drawing."""
-    point = draws.uniform().to(target.device)
+    point = onto(draws.uniform(), target.device)
     # The last of equal sums could be an emotion without votes where rounding leaves the sum just below 1.
     reached = (target.cumsum(1) > point[:, None] * target.sum(1, keepdim=True)).to(torch.uint8)
     return F.one_hot(reached.argmax(1), target.shape[1]).to(target)
@@ -171,14 +179,14 @@ def mixup(
     """
     kind, weight = draws.uniform(), draws.uniform()
     blended, pasted = kind < share, (kind >= share) & (kind < share + cut)
-    own = torch.where(blended, torch.maximum(weight, 1 - weight), 1.0).to(face)
+    own = placed(torch.where(blended, torch.maximum(weight, 1 - weight), 1.0), face)
     picture = own[:, None, None, None]
     after, after_target = face.roll(1, 0), target.roll(1, 0)
     mixed = face * picture + after * (1 - picture)
     if cut:
         half = (1 - weight).sqrt() / 2
         hole = _rectangle(face, half, half, draws.uniform(), draws.uniform())
-        hole &= pasted.to(face.device)[:, None, None]
+        hole &= onto(pasted, face.device)[:, None, None]
         mixed = torch.where(hole[:, None], after, mixed)
         own = own - hole.float().mean(dim=(1, 2)).to(own)
     return mixed, target * own[:, None] + after_target * (1 - own[:, None])
@@ -193,8 +201,10 @@ def _rectangle(
 ) -> Bool[Tensor, "rows high wide"]:
     """Return which pixels of a picture as large as `face`'s lie in each rectangle; all are shares of its sides."""
     _, _, height, width = face.shape
-    y = (torch.arange(height) + 0.5) / height
-    x = (torch.arange(width) + 0.5) / width
+    edges = torch.stack([half_height, half_width, centre_y, centre_x])
+    half_height, half_width, centre_y, centre_x = onto(edges, face.device)
+    y = (torch.arange(height, device=face.device) + 0.5) / height
+    x = (torch.arange(width, device=face.device) + 0.5) / width
     inside_y = (y - centre_y[:, None]).abs() < half_height[:, None]
     inside_x = (x - centre_x[:, None]).abs() < half_width[:, None]
-    return (inside_y[:, :, None] & inside_x[:, None, :]).to(face.device)
+    return inside_y[:, :, None] & inside_x[:, None, :]

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pfvit.data.augment import Draws, resample, within
+from pfvit.data.augment import Draws, placed, resample, within
+from pfvit.data.face_batch import onto
 from pfvit.data.views import PARTS
 
 Faces = Float[Tensor, "batch channels high wide"]
@@ -96,11 +97,11 @@ def frame(
     place = matrix if window is None else within(matrix, window)
     seen = resample(face, place)
     plain = (draws.uniform() < PLAIN).nonzero().flatten()
-    gray = draws.between(-1.0, 1.0)[plain].to(face)
+    gray = placed(draws.between(-1.0, 1.0)[plain], face)
     if len(plain):
         x, y = places(face, place[:, plain])
         beyond = (x.abs() > 1) | (y.abs() > 1)
-        plain = plain.to(face.device)
+        plain = onto(plain, face.device)
         seen[plain] = torch.where(beyond[:, None], gray[:, None, None, None], seen[plain])
     return seen, matrix
 
@@ -110,7 +111,7 @@ def places(face: Faces, matrix: Float[Tensor, "6 rows"]) -> tuple[Tensor, Tensor
     _, _, height, width = face.shape
     x = ((torch.arange(width, device=face.device) * 2 + 1) / width - 1)[None, None]
     y = ((torch.arange(height, device=face.device) * 2 + 1) / height - 1)[None, :, None]
-    a, b, c, d, e, f = matrix.to(face)[:, :, None, None]
+    a, b, c, d, e, f = placed(matrix, face)[:, :, None, None]
     return a * x + b * y + c, d * x + e * y + f
 
 
@@ -128,8 +129,8 @@ def cover(view: Faces, draws: Draws, matrix: Float[Tensor, "6 batch"], lively: B
     known = torch.tensor([box for _, box in COVERS] + [(0.0, 0.0, 0.0, 0.0)])
     kind, middle, half = kind[chosen], middle[chosen], half[chosen]
     anywhere = torch.stack([middle - half, middle + half], 2).flatten(1)
-    box = torch.where((kind == len(COVERS))[:, None], anywhere, known[kind] + jitter[chosen]).to(view)
-    left, right, top, bottom = box.T[:, :, None, None]
+    box = torch.where((kind == len(COVERS))[:, None], anywhere, known[kind] + jitter[chosen])
+    left, right, top, bottom = placed(box, view).T[:, :, None, None]
     x, y = places(view, matrix[:, chosen])
     hidden = (x > left) & (x < right) & (y > top) & (y < bottom)
     size = view.shape[2:]
@@ -137,8 +138,8 @@ def cover(view: Faces, draws: Draws, matrix: Float[Tensor, "6 batch"], lively: B
         fine[chosen, None], size=size
     )
     texture = shade[chosen, :, None, None] + (texture - 1) * contrast[chosen, None, None, None]
-    chosen = chosen.to(view.device)
-    filled = torch.where(hidden[:, None], texture.to(view), view[chosen])
+    chosen = onto(chosen, view.device)
+    filled = torch.where(hidden[:, None], placed(texture, view), view[chosen])
     return view.index_copy(0, chosen, filled)
 
 
@@ -176,9 +177,10 @@ def blur(view: Faces, draws: Draws, lively: Bool[Tensor, " batch"]) -> Faces:
     for still in (one_way < MOTION / 2, (one_way >= MOTION / 2) & (one_way < MOTION)):
         spread = torch.where(still, 1e-3, sigma)[:, None, None]
         soft = whole + amount * ((-distance / (2 * spread.square())).softmax(-1) - whole)
-        maps.append((_fewer_pixels(size)[nearest] @ soft)[:, None].to(view))
-    chosen = chosen.to(view.device)
-    return view.index_copy(0, chosen, maps[0] @ view[chosen] @ maps[1].mT)
+        maps.append((_fewer_pixels(size)[nearest] @ soft)[:, None])
+    chosen = onto(chosen, view.device)
+    first, second = (placed(one, view) for one in maps)
+    return view.index_copy(0, chosen, first @ view[chosen] @ second.mT)
 
 
 def noise(view: Faces, draws: Draws, lively: Bool[Tensor, " batch"]) -> Faces:
@@ -191,8 +193,8 @@ def noise(view: Faces, draws: Draws, lively: Bool[Tensor, " batch"]) -> Faces:
     if not len(chosen):
         return view
     parts = field.unfold(1, height, 1).unfold(2, width, 1)[:, down, right].transpose(0, 1)
-    added = (parts * strength[:, None, None, None]).to(view)
-    return view.index_add(0, chosen.to(view.device), added)
+    added = placed(parts * strength[:, None, None, None], view)
+    return view.index_add(0, onto(chosen, view.device), added)
 
 
 def compress(view: Faces, draws: Draws, lively: Bool[Tensor, " batch"]) -> Faces:
@@ -202,13 +204,13 @@ def compress(view: Faces, draws: Draws, lively: Bool[Tensor, " batch"]) -> Faces
     if not len(chosen):
         return view
     _, _, height, width = view.shape
-    rows, columns = (_cosines(length).to(view) for length in (height, width))
-    quality = quality[chosen].to(view)
+    rows, columns = (placed(_cosines(length), view) for length in (height, width))
+    quality = placed(quality[chosen], view)
     share = torch.where(quality < 50, 50 / quality, 2 - quality / 50)[:, None, None, None]
-    table = torch.tensor(LUMINANCE, device=view.device, dtype=view.dtype)
+    table = placed(torch.tensor(LUMINANCE), view)
     table = table.repeat(-(-height // 8), -(-width // 8))[:height, :width]
     step = (table * share).clamp(1, 255)
-    chosen = chosen.to(view.device)
+    chosen = onto(chosen, view.device)
     waves = rows @ (view[chosen] * 255 - 128) @ columns.T
     lossy = rows.T @ ((waves / step).round() * step) @ columns
     return view.index_copy(0, chosen, (lossy + 128) / 255)
@@ -220,11 +222,11 @@ def recolour(view: Faces, draws: Draws) -> Faces:
     saturation = torch.where(draws.uniform() < COLOURLESS, 0.0, draws.between(1 - SATURATION, 1 + SATURATION))
     tint = draws.between(1.0 - TINT, 1.0 + TINT, view.shape[1])
     tint = torch.where(saturation[:, None] == 0, 1.0, tint)
-    return (gray + (view - gray) * _each(saturation, view)) * tint[:, :, None, None].to(view)
+    return (gray + (view - gray) * _each(saturation, view)) * placed(tint[:, :, None, None], view)
 
 
 def _each(value: Rows, view: Faces) -> Float[Tensor, "batch 1 1 1"]:
-    return value.to(view)[:, None, None, None]
+    return placed(value, view)[:, None, None, None]
 
 
 @lru_cache(maxsize=4)

@@ -47,6 +47,7 @@ RANKS = (
 OUR_PROCESS = "PFVIT_FIRST_PROCESS"
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_BYTES = 32_000_000  # a process that decodes keeps two batches there
+CUBLAS_WORKSPACE = ":4096:8"  # one of the two values with which cuBLAS is deterministic
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 KEPT_BYTES = 1 << 30
 #: What torchrun and SLURM count in a process that takes the place of one that died.
@@ -60,6 +61,8 @@ def make_fabric(hardware: Hardware) -> Fabric:
     keep_memory()
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # TF32: float32 products at eight times the rate, with 10 bits each
+    if hardware.deterministic:
+        be_deterministic()
     precision = hardware.precision
     if precision == "auto":
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -80,6 +83,16 @@ def make_fabric(hardware: Hardware) -> Fabric:
     fabric.launch()
     leave_at_exit()
     return fabric
+
+
+def be_deterministic() -> None:
+    """Let torch take deterministic algorithms alone for the rest of the process; RuntimeError where it has none.
+
+    cuBLAS reads its variable when it is loaded, before which this must be called; processes that Fabric starts have it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # which takes the algorithm that is fastest today
 
 
 def check_share(batch: int, world: int, accumulate: int, what: str) -> None:

@@ -28,7 +28,7 @@ def check_places(config: Pretrain | Train) -> None:
         advice = f"; if the data have moved, say where they are: --resume {config.out} --data PATH"
     else:
         named = (*([config.start] if config.start else ()), *(config.teacher if stage_two else ()))
-        advice = ""
+        advice = "; give a run folder or a file of weights"
     for path in named:
         if not path.exists() and path != SHIPPED and not is_address(str(path)):
             raise InputError(f"{path} is not there{advice}")

@@ -178,6 +178,8 @@ def take_step(
 
 def pieces(batch: FaceBatch, count: int) -> list[FaceBatch]:
     """Split a process's batch as it would be split over `count` processes."""
+    if count == 1:
+        return [batch]
     return [batch.pick(range(i, len(batch.name), count)) for i in range(count)]
 
 

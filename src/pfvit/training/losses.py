@@ -34,7 +34,9 @@ def masked_reconstruction(
         centred = target - target.mean(-1, keepdim=True)
         target = centred / (target.var(-1, keepdim=True) + NORM_EPS).sqrt()
     error = (predicted - target).square().mean(-1)
-    return error[hidden].mean()
+    if error.device.type == "cpu":
+        return error[hidden].mean()
+    return torch.where(hidden, error, 0).sum() / hidden.sum()  # how many are picked, a GPU would have to tell first
 
 
 def classification(

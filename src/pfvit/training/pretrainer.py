@@ -9,7 +9,8 @@ from torch import Tensor
 
 from pfvit.config import Pretrain
 from pfvit.data import augment
-from pfvit.data.dataset import FaceBatch, FaceDataset, read_all
+from pfvit.data.dataset import FaceDataset, read_all
+from pfvit.data.face_batch import FaceBatch, onto
 from pfvit.data.wild import frame
 from pfvit.model import mask_patches
 from pfvit.model.autoencoder import Mask
@@ -69,12 +70,12 @@ class PretrainStage(Stage):
         """Augment faces and draw which of their patches are hidden."""
         config, device = self.config, self.fabric.device
         draws = augment.Draws(config.seed, step, config.batch, batch.place)
-        face = augment.to_unit(batch.image.to(device, non_blocking=True))
+        face = augment.to_unit(onto(batch.image, device))
         if config.views == "wild":
             face, _ = frame(face, draws, torch.ones(len(face)), batch.window)
         else:
             face = augment.geometry(face, draws, config.zoom, config.degrees, config.shift, batch.window)
-        return Masked(face, mask_patches(draws.uniform(config.model.tokens).to(device), config.mask_ratio))
+        return Masked(face, mask_patches(onto(draws.uniform(config.model.tokens), device), config.mask_ratio))
 
     def losses(self, inputs: Masked, step: int) -> dict[str, Tensor]:
         """Return the error of the predicted pixels of hidden patches."""

@@ -16,6 +16,7 @@ FREE = {
     *("out", "resume", "minutes", "checkpoint_minutes", "evaluate_every", "sheet_every", "log_every", "validation"),
     *("best", "patience", "keep"),
     *(f"hardware.{name}" for name in ("workers", "resident", "devices", "threads", "shard", "accumulate", "recompute")),
+    "hardware.deterministic",
 }
 #: Settings that may be changed on purpose, after a loss that was not finite, say; the change is told.
 CHANGEABLE = ("lr", "max_grad_norm", "gan.discriminator_lr")

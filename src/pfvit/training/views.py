@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pfvit.config import Train
 from pfvit.data import augment
-from pfvit.data.face_batch import FaceBatch
+from pfvit.data.face_batch import FaceBatch, onto
 from pfvit.data.wild import wild
 from pfvit.training.gan import FULL_STRENGTH, Generated
 
@@ -40,8 +40,7 @@ class StepInputs:
 def prepare(config: Train, batch: FaceBatch, step: int, device: torch.device) -> StepInputs:
     """Make the recognition view of all faces and the clean view of those that the generator draws."""
     draws = augment.Draws(config.seed, step, config.batch, batch.place)
-    image = augment.to_unit(batch.image.to(device, non_blocking=True))
-    target = batch.target.to(device, non_blocking=True)
+    image, target = augment.to_unit(onto(batch.image, device)), onto(batch.target, device)
     if config.labels == "pld":
         target = augment.drawn_label(target, draws)
     smooth = target * (1 - config.label_smoothing) + config.label_smoothing / target.shape[1]
@@ -52,10 +51,10 @@ def prepare(config: Train, batch: FaceBatch, step: int, device: torch.device) ->
         view = augment.tone(view, draws, BRIGHTNESS, CONTRAST)
     view = augment.erase(view, draws, config.random_erasing, ERASED_AREA)
     view, view_target = augment.mixup(view, smooth, draws, config.mixup, config.cutmix)
-    chosen = [i for i, place in enumerate(batch.place) if place < config.gan_batch]
-    clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT, batch.window)[chosen]
+    count = sum(place < config.gan_batch for place in batch.place)  # places rise from row to row
+    clean = augment.geometry(image, draws, CLEAN_ZOOM, CLEAN_DEGREES, CLEAN_SHIFT, batch.window)[:count]
     partial = draws.uniform()
-    strength = torch.where(draws.uniform() < FULL_STRENGTH, 1.0, partial)[chosen].to(device)
+    strength = onto(torch.where(draws.uniform() < FULL_STRENGTH, 1.0, partial)[:count], device)
     paths = augment.kept_paths(draws, config.model.depth, config.drop_path)
-    paths = None if paths is None else paths.to(device, non_blocking=True)
-    return StepInputs(view, view_target, paths, clean, target[chosen], strength)
+    paths = None if paths is None else onto(paths, device)
+    return StepInputs(view, view_target, paths, clean, target[:count], strength)
