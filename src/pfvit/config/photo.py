@@ -37,13 +37,13 @@ class PhotoWeights:
     """L1 of the drawing from the residue alone to the moved photo."""
     classification: float = 0.3
     orthogonality: float = 1.0
-    forget: float = 0.05
+    forget: float = 0.2
     """The emotion probe on the residue is led to the mean shares."""
-    realism: float = 0.5
+    realism: float = 0.7
     """Adversarial loss of the whole face."""
-    mouth_realism: float = 0.8
+    mouth_realism: float = 1.0
     """Adversarial loss of the mouth."""
-    neutral: float = 0.8
+    neutral: float = 0.5
     """The discriminators' neutral heads call the poker face neutral."""
 
 

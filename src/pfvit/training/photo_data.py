@@ -172,7 +172,7 @@ class PhotoFaces:
             low = F.interpolate(face, (few, few), mode="bilinear", antialias=True)
             low = F.interpolate(low, (SIZE, SIZE), mode="bicubic")
             face = torch.where(draw(1, 1, 1) < 0.2, low, face)
-            noise = torch.randn(face.shape, generator=generator).to(self.device)
+            noise = _noise(face, generator)
             face = (face + noise * (draw(1, 1, 1) < 0.3) * 0.06 * draw(1, 1, 1)).clamp(-1, 1)
         return Views(face, p, q, flip, shares)
 
@@ -205,6 +205,14 @@ class PhotoFaces:
 
         gray = torch.full((batch,), faces.image.shape[1] == 1, device=self.device)
         return face, seen(faces.p[indices]), seen(faces.q[indices]), flip, gray, faces.shares[indices]
+
+
+def _noise(face: Tensor, generator: torch.Generator) -> Tensor:
+    """Return normal numbers of a batch's shape. A GPU draws them itself: a processor takes longer than the step."""
+    if face.device.type == "cpu":
+        return torch.randn(face.shape, generator=generator)
+    seed = int(torch.randint(1 << 62, (1,), generator=generator))
+    return torch.randn(face.shape, generator=torch.Generator(face.device).manual_seed(seed), device=face.device)
 
 
 def _face_set(
