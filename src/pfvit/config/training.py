@@ -240,6 +240,9 @@ class Train(Training):
     the answers that an earlier run kept (RUN/teachers.safetensors)."""
     teacher_share: Annotated[float, Suppress] = 0.5
     """Share of the teachers' answers in the targets of labelled faces; the rest is the labels."""
+    mesh_points: Annotated[Path | None, Suppress] = None
+    """Mesh points of the --unlabelled faces (experiments/mesh_points.py): between neutral and happiness their shape has
+    a say in the teachers' answers, since recognisers call mild smiles neutral (`training/smiles.py`)."""
     unlabelled: DataPaths = ()
     """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
     unlabelled_share: Annotated[float, Suppress] = 1 / 3
@@ -270,6 +273,8 @@ class Train(Training):
             raise UsageError("--unlabelled faces are learnt from teachers: name some with --teacher")
         if self.unlabelled and not 0 < self.batch - self.labelled_batch < self.batch:
             raise UsageError(f"--unlabelled-share {self.unlabelled_share:g} leaves one kind of faces out of a batch")
+        if self.mesh_points and not self.unlabelled:
+            raise UsageError("mesh_points are those of --unlabelled faces, and there are none")
         if self.teacher and self.labels == "ml":
             raise UsageError("--teacher needs other --labels than ml, where any emotion above zero counts as right")
         if self.labels == "ml" and (self.mixup or self.cutmix or self.label_smoothing):

@@ -220,7 +220,11 @@ class NeutralTeacher:
 
     def smile(self, points: Array) -> Array:
         """Return the probability, by shape alone, that a face smiles rather than being neutral: [n]."""
-        return self._smile(self._seen(points))
+        return _logistic(self.smile_odds(points))
+
+    def smile_odds(self, points: Array) -> Array:
+        """Return the logarithm of that probability's odds, of which SMILE_ODDS is the prior's part: [n]."""
+        return self._smile_odds(self._seen(points))
 
     def _predicted(self, points: Array) -> Array:
         stable = points[:, STABLE].reshape(len(points), -1)
@@ -260,8 +264,9 @@ class NeutralTeacher:
         self.smile_slope = slope / scale
         self.smile_offset = offset - slope * centre / scale + SMILE_ODDS
 
-    def _smile(self, seen: Array) -> Array:
-        return _logistic(seen @ self.discriminant * self.smile_slope + self.smile_offset)
+    def _smile_odds(self, seen: Array) -> Array:
+        odds: Array = seen @ self.discriminant * self.smile_slope + self.smile_offset
+        return odds
 
     def _weights(self, seen: Array, shares: NDArray[np.floating]) -> Array:
         """Return the share of each answer, [n, 8]: neutral (stay as you are), then each emotion's filter."""
@@ -270,7 +275,7 @@ class NeutralTeacher:
             if kind > 1:
                 weights[:, kind] = shares[:, kind]
         left = 1 - weights.sum(1)
-        smile = np.where(shares[:, 0] < EXPRESSIVE, 1.0, self._smile(seen))
+        smile = np.where(shares[:, 0] < EXPRESSIVE, 1.0, _logistic(self._smile_odds(seen)))
         weights[:, 1] = left * smile
         weights[:, 0] = left * (1 - smile)
         return weights

@@ -21,7 +21,7 @@ FREE = {
 #: Settings that may be changed on purpose, after a loss that was not finite, say; the change is told.
 CHANGEABLE = ("lr", "max_grad_norm", "gan.discriminator_lr")
 #: What names data: compared by what is in it, not by where it lies.
-PLACES = ("data", "unlabelled", "teacher", "start")
+PLACES = ("data", "unlabelled", "teacher", "start", "mesh_points")
 PATHS = {"data", "unlabelled", "teacher", "validation"}
 #: What a run's record calls the folder that its relative paths are relative to.
 STARTED_IN = "started_in"

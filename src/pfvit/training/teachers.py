@@ -27,6 +27,7 @@ from pfvit.inference import network
 from pfvit.training import checkpoint
 from pfvit.training.initialise import load_model
 from pfvit.training.run import Run
+from pfvit.training.smiles import with_shape
 from pfvit.utils.console import progress_bar
 from pfvit.utils.files import atomic_write
 
@@ -112,6 +113,9 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
                 part = torch.from_numpy(shares[name]).to(fabric.device)
                 torch.distributed.all_reduce(part)
                 shares[name] = part.cpu().numpy()
+        if config.mesh_points:
+            unlabelled = {name: group for faces in data[1:] for name, group in _groups(faces).items()}
+            shares = with_shape(shares, unlabelled, config.mesh_points)
         total += [{(group.path, group.index): shares[name] for name, group in known.items()}] * len(asked)
     mean = {key: np.mean([answers[key] for answers in total], axis=0) for key in total[0]}
     if fabric.is_global_zero:

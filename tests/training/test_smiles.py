@@ -1,0 +1,52 @@
+"""The face's shape has a say between neutral and happiness, and nowhere else."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pfvit.datasets import mesh_points as mesh
+from pfvit.errors import InputError
+from pfvit.training import smiles
+
+
+class Shapes:
+    """Says of each face with how large odds it smiles: as its first point lies to the right."""
+
+    def smile_odds(self, points: np.ndarray) -> np.ndarray:
+        return points[:, 0, 0] + mesh.SMILE_ODDS
+
+
+@pytest.fixture
+def four(monkeypatch):
+    points = np.zeros((4, mesh.POINTS, 2))
+    points[:, 0, 0] = [50.0, -50.0, 50.0, 50.0]
+    points[3, 1, 0] = 0.5  # the tip of the nose: a head turned far
+    found = np.array([True, True, True, True])
+    held = mesh.MeshPoints(points, np.zeros((4, 2)), np.zeros((4, 2)), found, np.zeros((4, 8), np.float32), None)
+    monkeypatch.setattr(mesh, "load_mesh_points", lambda path, name: held)
+    monkeypatch.setattr(mesh, "NeutralTeacher", lambda points, shares: Shapes())
+    return held
+
+
+def test_a_smile_by_shape_is_no_longer_neutral_beyond_doubt(four):
+    answer = np.zeros((4, 8), np.float32)
+    answer[:, 0], answer[:, 1] = 0.9, 0.1
+    answer[2] = np.array([0.3, 0.1, 0.6, 0, 0, 0, 0, 0])  # mostly surprise
+    groups = {f"a#{n}": SimpleNamespace(path=Path("faces_color.parquet"), index=n) for n in (0, 1)}
+    others = {"b#0": np.full((2, 8), 0.125, np.float32)}
+    mixed = smiles.with_shape({"a#0": answer[:1], "a#1": answer[1:], **others}, groups, Path("points.npz"))
+    assert mixed["a#0"][0, :2] == pytest.approx([0.45, 0.55]), "half of the answer is the shape's"
+    assert mixed["a#1"][0, :2] == pytest.approx([0.95, 0.05])
+    np.testing.assert_array_equal(mixed["a#1"][1:], answer[2:], "other emotions and turned heads keep theirs")
+    np.testing.assert_array_equal(mixed["b#0"], others["b#0"])
+    assert mixed["a#1"].sum(1) == pytest.approx(np.ones(3))
+
+
+def test_points_of_other_faces_are_refused(four):
+    answer = {"a#0": np.full((3, 8), 0.125, np.float32)}
+    with pytest.raises(InputError, match="has 4 faces of faces_color"):
+        smiles.with_shape(answer, {"a#0": SimpleNamespace(path=Path("faces_color.parquet"), index=0)}, Path("p.npz"))
+    with pytest.raises(InputError, match="has no mesh points of other"):
+        smiles.with_shape(answer, {"a#0": SimpleNamespace(path=Path("other.parquet"), index=0)}, Path("p.npz"))
