@@ -174,17 +174,10 @@ def test_a_run_of_the_former_format_is_resumed_bitwise(stage, made_up, tmp_path)
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_the_shipped_checkpoint_is_of_the_former_format_and_read_under_today_s_names():
+def test_the_shipped_checkpoint_says_how_it_was_trained():
     with safe_open(CHECKPOINT, framework="pt") as file:
-        assert file.metadata()["format"] == checkpoint.FORMER_FORMAT
+        assert file.metadata()["format"] == checkpoint.FORMAT
     _, record = checkpoint.load(CHECKPOINT)
-    names = {field.name for field in fields(Train)}
-    since = {"teacher", "teacher_share", "unlabelled", "unlabelled_share", "views", "window"}
-    since |= {"fold", "folds", "person", "class_weights", "best", "keep", "patience"}
-    assert names - since <= {*record["config"], "validation"} and record["config"]["freeze"] == [
-        "encoder",
-        "separator",
-        "classifier",
-    ]
+    assert record["config"]["freeze"] == ["encoder", "separator", "classifier"]
     assert {field.name for field in fields(Gan)} == {*record["config"]["gan"]}
     assert asdict(checkpoint.architecture_of(record))["discriminator_depth"] == 2

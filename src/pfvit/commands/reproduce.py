@@ -167,7 +167,13 @@ class Reproduction:
         if isinstance(run, Train) and run.teacher:
             known = {path.resolve() for path in self.parts["train"]}
             others = tuple(path for path in config.faces if path.resolve() not in known)
-            run = replace(run, teacher=tuple(folder / path for path in run.teacher), unlabelled=others)
+            asked = all(path.suffix != ".safetensors" for path in run.teacher)
+            run = replace(
+                run,
+                teacher=tuple(folder / path for path in run.teacher),
+                unlabelled=others,
+                mesh_points=config.points if others and asked else None,
+            )
         files = run.data + (run.unlabelled if isinstance(run, Train) else ())
         run = replace(run, window=tuple(word for word in run.window if word.partition("=")[0] in stems_of(files)))
         plain = type(run)(data=(), out=Path(), model=architecture(self.preset))

@@ -76,8 +76,8 @@ class Reproduce:
     """
 
     name: Positional[str]
-    """shipped: the weights in the wheel; photo: the photo model in the wheel; distilled: a student of three teachers;
-    ablation: what each part adds; or one of the paper's test sets: rafdb, affectnet7, affectnet8, ferplus."""
+    """shipped: the weights in the wheel; photo: the photo model in the wheel; ablation: what each part adds; or one of
+    the paper's test sets: rafdb, affectnet7, affectnet8, ferplus."""
     data: Path
     """Folder that `pfvit prepare` made of the data set, or one with NAME_train.parquet, NAME_val.parquet or
     NAME_test.parquet."""
@@ -88,7 +88,8 @@ class Reproduce:
     the training part of --data if not given. A student also learns its teachers' answers to those that are not
     in --data."""
     points: Path | None = None
-    """photo: the file of mesh points of the faces in --data."""
+    """photo: the file of mesh points of the faces in --data. shipped: of those in --faces, whose shape then has a say
+    in what the teachers answer."""
     preset: str | None = None
     """Other sizes of the model than the recipe's; `pfvit info list` names them all."""
     scale: Literal["full", "try"] = "full"
