@@ -46,11 +46,11 @@ def test_classes_inside_of_what_is_neither_class_nor_part_are_asked_for(tmp_path
 
 
 def test_a_folder_beside_the_parts_is_told(tmp_path):
-    for first, name in enumerate(("train", "holdout")):
+    for first, name in enumerate(("train", "spare")):
         classes(tmp_path / "folders" / name, 10 * first)
         table(tmp_path / "tables" / f"{name}.parquet", 10 * first)
-    assert "left out: holdout" in choose([tmp_path / "folders"], TRAIN).notes[0]
-    assert "left out: holdout.parquet" in choose([tmp_path / "tables"], TRAIN).notes[0]
+    assert "left out: spare" in choose([tmp_path / "folders"], TRAIN).notes[0]
+    assert "left out: spare.parquet" in choose([tmp_path / "tables"], TRAIN).notes[0]
     for name in ("a", "b", "c"):
         table(tmp_path / "tables" / f"{name}.parquet")
     assert "left out: a.parquet and 3 more files of no part" in choose([tmp_path / "tables"], TRAIN).notes[0]
