@@ -73,26 +73,16 @@ SHIPPED = Recipe(
         replace(_PRETRAINED, batch=192, warmup=0.03, window=_WINDOWS),
         replace(_PRETRAINED, out=Path("pretrain-wide"), batch=192, warmup=0.03, window=_WINDOWS, model=_WIDE, seed=1),
         # Plain classifiers of two widths; the third is the first with another seed.
-        _teacher(
-            out=_TEACHERS[0],
-            start=Path("pretrain-wide"),
-            epochs=43.2,
-            model=replace(_WIDE, separator="none"),
-            seed=100,
-        ),
-        _teacher(
-            out=_TEACHERS[1],
-            start=Path("pretrain"),
-            epochs=43.2,
-            model=replace(_SMALL, separator="none"),
-            seed=200,
-        ),
-        _teacher(
-            out=_TEACHERS[2],
-            start=Path("pretrain-wide"),
-            epochs=46.2,
-            model=replace(_WIDE, separator="none"),
-            seed=300,
+        *(
+            _teacher(out=out, start=Path(start), epochs=epochs, model=replace(model, separator="none"), seed=seed)
+            for out, start, model, epochs, seed in zip(
+                _TEACHERS,
+                ("pretrain-wide", "pretrain", "pretrain-wide"),
+                (_WIDE, _SMALL, _WIDE),
+                (43.2, 43.2, 46.2),
+                (100, 200, 300),
+                strict=True,
+            )
         ),
         # Taught half by votes and half by the teachers' mean answer, a third of each step unlabelled.
         replace(
