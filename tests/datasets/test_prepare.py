@@ -545,3 +545,26 @@ def test_a_folder_of_an_earlier_version_is_still_prepared(tmp_path, capsys):
     capsys.readouterr()
     prepare("rafdb", source, out, "--near", "10")
     assert "is prepared already" in capsys.readouterr().err
+
+
+def test_fer2013_without_votes(tmp_path, out):
+    """Kaggle's table as it is: what is wrong in a row is told, the others are prepared under FER2013's own labels."""
+    rows_ = layouts.ferplus_rows()
+    uses = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+    lines = ["emotion,pixels,Usage"]
+    kept: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    for pixels, emotion, usage, *_ in rows_:
+        lines.append(f"{emotion},{' '.join(map(str, pixels.flatten()))},{usage}")
+        kept[uses[usage]].append(emotion)
+    plain = " ".join(["9"] * 48 * 48)
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "fer2013.csv").write_text(
+        "\n".join([*lines, f"7,{plain},Training", f"3,{plain},Elsewhere"]) + "\n"
+    )
+    assert prepare("fer2013", tmp_path / "f", out) == 1
+    reasons = {row["row"]: row["reason"] for row in bad(out)}
+    assert "emotions are 0 to 6, not '7'" in reasons[len(rows_) + 2]
+    assert "Usage is Training, PublicTest or PrivateTest" in reasons[len(rows_) + 3] and len(reasons) == 2
+    names = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+    for part, labels in kept.items():
+        assert [row["emotion"] for row in rows(out, part)] == [names[label] for label in labels], part
