@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pfvit.config import Train
 from pfvit.datasets import mesh_points as mesh
 from pfvit.errors import InputError
 from pfvit.training import smiles
+from pfvit.training.faces import check_places
 
 
 class Shapes:
@@ -50,3 +52,11 @@ def test_points_of_other_faces_are_refused(four):
         smiles.with_shape(answer, {"a#0": SimpleNamespace(path=Path("faces_color.parquet"), index=0)}, Path("p.npz"))
     with pytest.raises(InputError, match="has no mesh points of other"):
         smiles.with_shape(answer, {"a#0": SimpleNamespace(path=Path("other.parquet"), index=0)}, Path("p.npz"))
+
+
+def test_points_that_are_not_there_are_told_before_the_teachers_are_asked(made_up, tmp_path):
+    config = Train(
+        data=(made_up,), out=tmp_path / "run", teacher=(made_up,), unlabelled=(made_up,), mesh_points=tmp_path / "p.npz"
+    )
+    with pytest.raises(InputError, match="is not there; give the mesh points of the unlabelled faces"):
+        check_places(config)

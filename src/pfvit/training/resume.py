@@ -81,7 +81,7 @@ def _found(config: Settings, started_in: str | None) -> Settings:
         there = Path(started_in or "", path)
         return there if not path.exists() and there.exists() else path
 
-    named = {name: getattr(config, name) for name in (*PATHS, "start") if getattr(config, name, None)}
+    named = {name: getattr(config, name) for name in (*PATHS, "start", "mesh_points") if getattr(config, name, None)}
     moved = {
         name: found(value) if isinstance(value, Path) else tuple(map(found, value)) for name, value in named.items()
     }
