@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 NEUTRAL = "neutral"
+HAPPINESS = "happiness"
 
 #: The eight emotions in FER+'s order, which is ours everywhere.
 EIGHT = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")

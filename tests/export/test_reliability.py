@@ -25,6 +25,7 @@ def test_the_file_says_what_the_formula_says(nano, tmp_path):
     assert "reliability" not in open_recogniser(path).gives
     rng = np.random.default_rng(0)
     fitted = Reliability(0.3, 0.8, rng.normal(0, 0.3, 2 * width).astype(np.float32))
+    plain = path.read_bytes()
     write_reliability(path, fitted)
     images = rng.integers(0, 256, (5, 30, 30, 3), dtype=np.uint8)
     out = open_recogniser(path).run(image=images)
@@ -33,6 +34,26 @@ def test_the_file_says_what_the_formula_says(nano, tmp_path):
     odds = np.log(best / (1 - best)) * 0.8 + np.concatenate([tokens[:, 0], tokens[:, 1:].mean(1)], 1) @ fitted.weight
     assert out["reliability"] == pytest.approx(1 / (1 + np.exp(-odds - 0.3)), abs=1e-4)
     assert np.ptp(out["reliability"]) > 0.01
+
+    # With a say for mild smiles, only answers of neutral change, and at the share that was named they are just unsure.
+    shares = out["probabilities"]
+    lowered = 0
+    for first in range(shares.shape[1]):
+        names = [f"other {k}" for k in range(shares.shape[1])]
+        second = (first + 1) % len(names)
+        names[first], names[second] = "neutral", "happiness"
+        path.write_bytes(plain)
+        write_reliability(path, fitted, names, mild_smiles=0.2)
+        told = open_recogniser(path).run(image=images)["reliability"]
+        trusted = 1 / (1 + (shares[:, second] / shares[:, first]) * (1 / 0.75 - 1) * 0.8 / 0.2)
+        called = shares.argmax(1) == first
+        expected = np.where(called, np.minimum(out["reliability"], trusted), out["reliability"])
+        assert told == pytest.approx(expected, abs=1e-4)
+        lowered += (told < out["reliability"] - 0.01).sum()
+    assert lowered
+    path.write_bytes(plain)
+    write_reliability(path, fitted, ["other"] * shares.shape[1], mild_smiles=0.2)
+    assert open_recogniser(path).run(image=images)["reliability"] == pytest.approx(out["reliability"], abs=1e-6)
 
 
 def test_it_falls_where_faces_are_covered(nano, made_up):

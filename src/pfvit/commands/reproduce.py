@@ -198,6 +198,7 @@ class Reproduction:
             self.exported.add(weights)
             words = [folder / row.run, "--out", weights, "--license", self.recipe.license]
             words += ["--logit-adjustment", row.logit_adjustment, "--change-gain", row.change_gain]
+            words += ["--mild-smiles", row.mild_smiles] if row.mild_smiles else []
             words += ["--compact"] if row.compact else []
             self.call("export", *words, *(["--calibrate", held_out[0]] if self.recipe.calibrated else []))
         if not report.exists():

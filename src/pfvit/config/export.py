@@ -32,6 +32,9 @@ class Export:
     change_gain: float = 1.0
     """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
     faces, with `pfvit evaluate --figures`."""
+    mild_smiles: float = 0.0
+    """Share of happiness, between 0 and 0.5, from which on a face that is called neutral is marked unsure, since mild
+    smiles are called neutral too; 0 for never. Choose it with experiments/measure_smiles.py. Needs --calibrate."""
     compact: bool = False
     """Store the weights in 8 bits, a quarter of the size. Arithmetic stays in full precision, unlike that of
     NAME-int8.onnx. The photo model is always stored so."""
@@ -46,5 +49,9 @@ class Export:
         at_least(0, self, "logit_adjustment")
         if self.logit_adjustment and self.calibrate is None:
             raise UsageError("--logit-adjustment needs --calibrate to know how rare emotions are")
+        if not 0 <= self.mild_smiles < 0.5:
+            raise UsageError(f"--mild-smiles must be 0 or more and below 0.5, not {self.mild_smiles}")
+        if self.mild_smiles and self.calibrate is None:
+            raise UsageError("--mild-smiles needs --calibrate: without it no answer says how reliable it is")
         if self.out.suffix != ".onnx":
             raise UsageError(f"--out must name an .onnx file, not {self.out}")

@@ -19,6 +19,7 @@ class Measurement:
     the figures of generated faces a generator."""
     logit_adjustment: float = 0.0
     change_gain: float = 1.0
+    mild_smiles: float = 0.0
     compact: bool = False
     """As for `pfvit export`."""
 

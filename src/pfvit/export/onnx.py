@@ -84,7 +84,7 @@ def _export(export: Export) -> Path:
         quantize(int8_path(out), faces)
         reliability = fit_reliability(int8_path(out), faces, truth)
         for path in (out, int8_path(out)):
-            write_reliability(path, reliability)
+            write_reliability(path, reliability, checkpoint.classes_of(record), export.mild_smiles)
     tokens, free = torch.zeros(2, sizes.tokens + 1, sizes.width), {0: torch.export.Dim.DYNAMIC}
     write(
         FaceGraph(model.generator),

@@ -4,6 +4,9 @@ A logistic regression on the answer's log odds and on the encoder's tokens (clas
 held-out faces as they are, framed otherwise, partly covered, turned and small. Probabilities alone tell little of a
 covered mouth: the network is as sure of "neutral" there as of a face that is. It is written into the `.onnx` files as a
 further output, `reliability`.
+
+Held-out faces of FER+ say nothing of mild smiles, which its annotators call neutral. So a file may be told from which
+share of happiness on a neutral answer is too doubtful (`mild_smiles`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +19,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pfvit.emotions import HAPPINESS, NEUTRAL
 from pfvit.evaluation.robustness import VIEWS
-from pfvit.inference.unsure import RELIABILITY
+from pfvit.inference.unsure import LEAST_RELIABLE, RELIABILITY
 from pfvit.utils.cores import cores
 from pfvit.utils.files import atomic_write
 
@@ -64,8 +68,12 @@ def fit_reliability(path: Path, faces: NDArray[np.uint8], truth: NDArray[np.inte
     return Reliability(float(weight[0] - scaled @ mean), float(weight[1]), scaled.astype(np.float32))
 
 
-def write_reliability(path: Path, fitted: Reliability) -> None:
-    """Add the output `reliability`, float32 [batch], to a recogniser's file."""
+def write_reliability(path: Path, fitted: Reliability, labels: Sequence[str] = (), mild_smiles: float = 0.0) -> None:
+    """Add the output `reliability`, float32 [batch], to a recogniser's file.
+
+    With `mild_smiles`, a share of happiness, an answer of neutral with so much happiness in it is no more reliable than
+    `LEAST_RELIABLE`, and falls with the odds of happiness to neutral; `labels` are those of the file.
+    """
     model = onnx.load(path)
     constants = {
         "first": np.array([0]),
@@ -96,13 +104,38 @@ def write_reliability(path: Path, fitted: Reliability) -> None:
         ("Mul", ["/log_odds", "/slope"], "scaled", {}),
         ("Add", ["/scaled", "/unusual"], "both", {}),
         ("Add", ["/both", "/bias"], "all", {}),
+        ("Sigmoid", ["/all"], "fitted", {}),
     )
+    last = "fitted"
+    if mild_smiles and {NEUTRAL, HAPPINESS} <= set(labels):
+        constants |= {
+            "neutral": np.array([labels.index(NEUTRAL)]),
+            "happiness": np.array([labels.index(HAPPINESS)]),
+            # reliability = 1 / (1 + doubt * happiness / neutral), which is LEAST_RELIABLE at that share of happiness
+            "doubt": np.array((1 / LEAST_RELIABLE - 1) * (1 - mild_smiles) / mild_smiles, np.float32),
+            "whole": np.array(1, np.float32),
+        }
+        steps += (
+            ("Gather", ["probabilities", "/neutral"], "neutral_column", {"axis": 1}),
+            ("Gather", ["probabilities", "/happiness"], "happiness_column", {"axis": 1}),
+            ("Reshape", ["/neutral_column", "/last_axis"], "calm", {}),
+            ("Reshape", ["/happiness_column", "/last_axis"], "smiling", {}),
+            ("Add", ["/calm", "/tiny"], "calm_share", {}),
+            ("Div", ["/smiling", "/calm_share"], "smile_odds", {}),
+            ("Mul", ["/smile_odds", "/doubt"], "doubts", {}),
+            ("Add", ["/doubts", "/whole"], "doubted", {}),
+            ("Div", ["/whole", "/doubted"], "trusted", {}),
+            ("Min", ["/fitted", "/trusted"], "either", {}),
+            ("Equal", ["/calm", "/best"], "called_neutral", {}),
+            ("Where", ["/called_neutral", "/either", "/fitted"], "careful", {}),
+        )
+        last = "careful"
     for operation, inputs, output, settings in steps:
         named = [RELIABILITY + name if name.startswith("/") else name for name in inputs]
         node = helper.make_node(operation, named, [f"{RELIABILITY}/{output}"])
         node.attribute.extend(helper.make_attribute(name, value) for name, value in settings.items())
         model.graph.node.append(node)
-    model.graph.node.append(helper.make_node("Sigmoid", [f"{RELIABILITY}/all"], [RELIABILITY]))
+    model.graph.node.append(helper.make_node("Identity", [f"{RELIABILITY}/{last}"], [RELIABILITY]))
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(value, f"{RELIABILITY}/{name}"))
     model.graph.output.append(helper.make_tensor_value_info(RELIABILITY, TensorProto.FLOAT, ["batch"]))
