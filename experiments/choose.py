@@ -37,7 +37,7 @@ def adjustment(run: Path, held_out: Path, flip_tta: bool) -> None:
     """Print what each logit adjustment costs and brings."""
     model, record = load_model(run)
     sizes = checkpoint.architecture_of(record)
-    faces = held_out_faces(sizes, held_out, clean=True, order="ferplus")
+    faces = held_out_faces(sizes, held_out, True, "", checkpoint.classes_of(record))
     logits, truth = logits_of(model, faces.image, flip_tta), faces.target.argmax(1)
     print(f"{len(truth)} validation faces{', mirrored faces averaged in' if flip_tta else ''}\nadjusted  WAR    UAR")
     for share in ADJUSTMENTS:

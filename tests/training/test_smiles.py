@@ -39,8 +39,8 @@ def test_a_smile_by_shape_is_no_longer_neutral_beyond_doubt(four):
     groups = {f"a#{n}": SimpleNamespace(path=Path("faces_color.parquet"), index=n) for n in (0, 1)}
     others = {"b#0": np.full((2, 8), 0.125, np.float32)}
     mixed = smiles.with_shape({"a#0": answer[:1], "a#1": answer[1:], **others}, groups, Path("points.npz"))
-    assert mixed["a#0"][0, :2] == pytest.approx([0.45, 0.55]), "half of the answer is the shape's"
-    assert mixed["a#1"][0, :2] == pytest.approx([0.95, 0.05])
+    assert mixed["a#0"][0, :2] == pytest.approx([0, 1], abs=1e-6), "the shape decides"
+    assert mixed["a#1"][0, :2] == pytest.approx([1, 0], abs=1e-6)
     np.testing.assert_array_equal(mixed["a#1"][1:], answer[2:], "other emotions and turned heads keep theirs")
     np.testing.assert_array_equal(mixed["b#0"], others["b#0"])
     assert mixed["a#1"].sum(1) == pytest.approx(np.ones(3))

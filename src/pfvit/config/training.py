@@ -241,8 +241,8 @@ class Train(Training):
     teacher_share: Annotated[float, Suppress] = 0.5
     """Share of the teachers' answers in the targets of labelled faces; the rest is the labels."""
     mesh_points: Annotated[Path | None, Suppress] = None
-    """Mesh points of the --unlabelled faces (experiments/mesh_points.py): between neutral and happiness their shape has
-    a say in the teachers' answers, since recognisers call mild smiles neutral (`training/smiles.py`)."""
+    """Mesh points of the --unlabelled faces (experiments/mesh_points.py): between neutral and happiness their shape
+    decides, not the teachers, since recognisers call mild smiles neutral (`training/smiles.py`)."""
     unlabelled: DataPaths = ()
     """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
     unlabelled_share: Annotated[float, Suppress] = 1 / 3

@@ -15,6 +15,9 @@ from pfvit.data.locate import HELD_OUT
 from pfvit.model import PFViT
 
 TEMPERATURES = np.geomspace(0.4, 4, 200)
+#: Only classes rarer than this share of an even one are favoured: of eight emotions, those rarer than a tenth. Between
+#: frequent ones an adjustment costs accuracy and brings little recall (docs/lab-book.md, "Rare emotions alone").
+RARE = 0.8
 
 
 def held_out_faces(
@@ -48,14 +51,15 @@ def fit(
     """Return the temperature with the least negative log-likelihood, and what is added to the logits before it.
 
     `adjustment` is the share of the log prior that is taken off the logits (logit adjustment, Menon et al., arXiv
-    2007.07314), so that rare emotions are answered more often. The prior is the mean answer at the best temperature,
-    which needs no labels and is never 0.
+    2007.07314), so that rare emotions are answered more often; those that are not rare count as if they were all
+    as frequent as the rarest of them could be (`RARE`).
+    The prior is the mean answer at the best temperature, which needs no labels and is never 0.
     """
     temperature = _best_temperature(logits, truth)
     if not adjustment:
         return temperature, None
     prior = (logits / temperature).softmax(1).mean(0)
-    added = -adjustment * temperature * prior.log()
+    added = -adjustment * temperature * prior.clamp(max=RARE / len(prior)).log()
     return _best_temperature(logits + added, truth), added.float()
 
 

@@ -1,4 +1,4 @@
-"""A say for the face's shape in what teachers answer: recognisers call mild smiles neutral without a doubt."""
+"""The face's shape decides between neutral and happiness where teachers answer: they call mild smiles neutral."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +14,6 @@ from pfvit.training.photo_data import GRAY, MOST_TURNED, points_of
 
 #: Faces of which less than this is neutral or happiness keep their answer: other expressions widen the mouth as well.
 LEAST = 0.7
-#: The shape's share of the answer between neutral and happiness.
-SHARE = 0.5
 NEUTRAL, HAPPINESS = EIGHT.index("neutral"), EIGHT.index("happiness")
 Answers = dict[str, NDArray[np.float32]]
 
@@ -25,8 +23,8 @@ def with_shape(answers: Answers, groups: Mapping[str, RowGroup], points: Path) -
 
     `answers` are probabilities [rows, 8] in the order of `pfvit.emotions.EIGHT` by the name of a row group; those in
     `groups` are of whole files of faces whose mesh points the file `points` holds. Between neutral and happiness the
-    answer becomes the mean of the teachers' and of what the points say: a logistic regression on strictly neutral and
-    on smiling faces, both as likely beforehand. InputError if the points are of other faces.
+    answer becomes what the points say: a logistic regression on strictly neutral and on smiling faces, both as likely
+    beforehand. InputError if the points are of other faces.
     """
     files: dict[Path, list[str]] = {}
     for name in sorted(groups, key=lambda name: groups[name].index):
@@ -59,7 +57,7 @@ def _mixed(answer: NDArray[np.float32], points: mesh.MeshPoints, teacher: mesh.N
     odds = teacher.smile_odds(points.points[chosen]) - mesh.SMILE_ODDS
     shape = np.exp(-np.logaddexp(0, -odds))
     mixed = answer.copy()
-    happy = (1 - SHARE) * answer[chosen, HAPPINESS] + SHARE * between[chosen] * shape
+    happy = between[chosen] * shape
     mixed[chosen, HAPPINESS] = happy
     mixed[chosen, NEUTRAL] = between[chosen] - happy
     return mixed
