@@ -22,6 +22,7 @@ from pfvit.inference.reading import Reading, prepare
 from pfvit.inference.steady import SteadyMovement
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
+from pfvit.utils.cores import cores
 from pfvit.utils.files import remove, unfinished
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import ENDINGS, VideoFrame, VideoReader, VideoWriter, is_live, suffix_for
@@ -38,7 +39,10 @@ def video(config: Video) -> int:
     source = VideoReader(config.path)
     with ExitStack() as closing:
         closing.callback(source.close)
-        reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
+        # Poker faces are put into frames by a thread of their own. The model's threads, if there is one for each core,
+        # wait for each other where they meet it.
+        threads = config.threads or (max(1, cores() - 1) if config.poker else None)
+        reader = Reader(config.weights, threads=threads, providers=(config.provider,), look=config.look)
         if config.poker:
             reader.generator.check()  # a missing file should be known before the first frame
         run = VideoRun(config, source, reader, closing)
@@ -166,7 +170,7 @@ class VideoRun:
         """Return a frame with the expressions taken off."""
         if not faces or self.config.strength == 0:
             return image
-        image = image.copy()
+        image = image.copy() if "annotated" in self.writers else image  # which is drawn from the same frame
         for face in faces:
             face.paste_into(image, self.config.strength)
         return image

@@ -52,7 +52,7 @@ class VideoFrame(NamedTuple):
     time: float
     """Seconds since the start; it grows from frame to frame."""
     image: Pixels
-    """uint8 [height, width, 3], RGB, upright, of square pixels."""
+    """uint8 [height, width, 3], RGB, upright, of square pixels; it may be overwritten."""
 
 
 def is_live(source: str) -> bool:
@@ -322,7 +322,9 @@ def _open_webcam(source: str) -> InputContainer:
 
 def _upright(frame: AVFrame, size: tuple[int, int]) -> Pixels:
     # A film whose frames change their size keeps the size of the first: what is written has one size.
-    image = cast(Pixels, frame.reformat(*size, format="rgb24").to_ndarray())
+    shown = frame.reformat(*size, format="rgb24")
+    image = cast(Pixels, shown.to_ndarray())  # a view of the frame
+    image = image.copy() if shown is frame else image  # a decoder may need the pixels of its own frame again
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
