@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pfvit.detection.alignment import Frame, cut
 from pfvit.inference.drawn_change import TAKE_OVER, drawn_change, neutral_damping
-from pfvit.inference.face_edit import NEARLY, FaceChange, apply_change, movement_change, paste_back, squares_over
+from pfvit.inference.face_edit import (
+    NEARLY,
+    FaceChange,
+    apply_change,
+    movement_change,
+    paste_back,
+    paste_into,
+    squares_over,
+)
+from pfvit.inference.mesh import read_quads
 from pfvit.inference.optical_flow import bend, flow_between
 
 
@@ -200,3 +210,28 @@ def test_pictures_that_are_not_square_are_moved_by_shares_of_each_side():
     assert (x.mean() + 0.5) / 120 == pytest.approx(0.4, abs=0.01) and (y.mean() + 0.5) / 60 == pytest.approx(
         0.4, abs=0.01
     )
+
+
+def test_quadrilaterals_are_read_as_pillow_reads_a_mesh():
+    random = np.random.default_rng(0)
+    source = Image.fromarray(random.integers(0, 256, (60, 70, 3), np.uint8))
+    side = np.array([1, 3, 7, 10, 2, 5])
+    left, top = random.integers(0, 30, (2, 6))
+    squares = np.stack([left, top, left + side, top + side], axis=1)
+    corners = squares[:, [[0, 1], [0, 3], [2, 3], [2, 1]]]
+    quads = corners + random.normal(10, 4, corners.shape)  # some reach out of the picture
+    mesh = list(zip(squares.tolist(), quads.reshape(-1, 8).tolist(), strict=True))
+    wanted = source.transform((40, 40), Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+    assert np.array_equal(read_quads(source, (40, 40), squares, quads), wanted)
+
+
+def test_a_change_is_applied_in_place_too():
+    random = np.random.default_rng(1)
+    photo = random.integers(0, 256, (90, 120, 3), np.uint8)
+    flow = np.full((56, 56, 2), (0.03, -0.02), np.float32)
+    for light in (np.full((56, 56, 3), 0.1, np.float32), np.full((56, 56, 1), -0.2, np.float32)):
+        change, square, before = change_of(flow, light), Frame(60, 45, 50, 0.2), photo.copy()
+        wanted = paste_back(photo, change, square)
+        assert np.array_equal(photo, before) and not np.array_equal(wanted, photo)
+        paste_into(before, change, square)
+        assert np.array_equal(before, wanted)

@@ -6,7 +6,9 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import wave
+import weakref
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -176,7 +178,7 @@ def test_few_frames_a_second_and_pauses_are_one_person_in_every_frame(times, eve
 
 
 def test_frames_between_two_detections_stay_few_in_memory(astronaut, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", 2 * WIDE * HIGH * 3)
+    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", 3 * WIDE * HIGH * 3)
     detected = []
     detect = Reader(weights).detector.detect
 
@@ -603,5 +605,42 @@ def test_few_large_frames_wait(tmp_path):
     assert video_io._square(640, 480, Fraction(4, 3)) == (853, 480)
     assert video_io._square(640, 480, Fraction(10_000, 1)) == (640, 480), "nobody films so"
     assert video_io._square(640, 48, Fraction(50, 1)) == (640, 48)
-    assert video_io.frames_at_once(640 * 480, 6) == 6 and video_io.frames_at_once(7680 * 4320, 6) == 2
+    assert video_io.frames_at_once(640 * 480, 6) == 6 and video_io.frames_at_once(7680 * 4320, 6) == 1
     assert video_io.frames_at_once(0, 6) == 6 and video_io.frames_at_once(10**9, 6) == 1
+
+
+def test_of_large_frames_two_are_held_at_a_time(astronaut, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_io, "MOST_WAITING", WIDE * HIGH * 3)
+    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", WIDE * HIGH * 3)
+    alive, most = set(), []
+    upright = video_io._upright
+
+    def counted(*arguments):
+        image = upright(*arguments)
+        alive.add(len(most))
+        weakref.finalize(image, alive.discard, len(most))
+        most.append(len(alive))
+        return image
+
+    monkeypatch.setattr(video_io, "_upright", counted)
+    source = film(tmp_path / "v.mp4", moving(astronaut, 9), sound=True)
+    assert video(source, tmp_path / "out", weights, "--poker") == 0
+    assert len(most) == 9 and max(most) <= 2, "one that is read and one that is written"
+    for name in ("v-poker.mp4", "v-annotated.mp4"):
+        assert len(pictures_of(tmp_path / "out" / name)) == 9
+
+
+def test_what_goes_wrong_in_drawing_is_raised_by_a_later_call(tmp_path):
+    writer = video_io.VideoWriter(tmp_path / "v.mp4", Fraction(25), (64, 48), None)
+    threads = []
+
+    def draw():
+        threads.append(threading.current_thread())
+        raise ZeroDivisionError
+
+    writer.show(np.zeros((48, 64, 3), np.uint8), 0.0)
+    writer.show(draw, 0.04)
+    with pytest.raises(ZeroDivisionError):
+        writer.finish()
+    writer.discard()
+    assert threads and threads[0] is not threading.current_thread() and not list(tmp_path.glob("*"))

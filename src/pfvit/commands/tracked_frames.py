@@ -14,19 +14,28 @@ from pfvit.detection.base import Face
 from pfvit.inference.reader import Reader, crop_faces
 from pfvit.inference.reading import Reading
 from pfvit.utils.prefetch import prefetch
-from pfvit.video.io import VideoFrame, VideoReader
+from pfvit.video.io import MOST_WAITING, VideoFrame, VideoReader
 from pfvit.video.tracking import Tracker, between
 
 #: Frames decoded in a thread while the model works.
 DECODED_AHEAD = 4
-#: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for.
-WAITING = 256_000_000
+#: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for, and
+#: of frames that are larger in each of them.
+WAITING = MOST_WAITING
 
 
 class TrackedFrame(NamedTuple):
     """A frame, the faces in it, and the number of each face's person."""
 
     frame: VideoFrame
+    faces: list[Face]
+    persons: list[int]
+
+
+class _Detection(NamedTuple):
+    """The faces that were detected at a second, and the number of each one's person."""
+
+    time: float
     faces: list[Face]
     persons: list[int]
 
@@ -44,18 +53,21 @@ class TrackedFrames:
 
         `begin` is called with the first frame; `sound`, if given, with the sound between frames, after `begin`.
         """
-        before: TrackedFrame | None = None  # faces are detected in the first frame, so none comes before a detection
+        before: _Detection | None = None  # faces are detected in the first frame, so none comes before a detection
         waiting: list[VideoFrame] = []
         size = 0
         for frame in self._frames(begin, sound):
             waiting.append(frame)
             size += frame.image.nbytes
-            if frame.number % self.config.every == 0 or size > WAITING:
+            if frame.number % self.config.every == 0 or size + frame.image.nbytes > WAITING:
                 now = self._detect(frame)
-                yield self._filled(before or now, now, waiting[:-1])
+                run = self._filled(before or now, now, waiting)
                 before, waiting, size = now, [], 0
+                del frame  # large ones should not be kept while those that follow are gathered
+                yield run
+                del run
         if waiting and before:
-            yield self._filled(before, self._detect(waiting[-1]), waiting[:-1])
+            yield self._filled(before, self._detect(waiting[-1]), waiting)
 
     def read(self, run: list[TrackedFrame]) -> list[list[Reading]]:
         """Recognise the faces of some frames together."""
@@ -68,7 +80,8 @@ class TrackedFrames:
         items = self.source.frames(sound=sound is not None)
         early: list[Packet] = []  # sound before the first frame: what is written needs that frame's size first
         begun = False
-        for item in items if self.source.live else prefetch(items, self.source.at_once(DECODED_AHEAD)):
+        ahead = self.source.at_once(DECODED_AHEAD)
+        for item in items if self.source.live or ahead == 1 else prefetch(items, ahead):
             if isinstance(item, VideoFrame):
                 if self.config.seconds is not None and item.time >= self.config.seconds:
                     return
@@ -78,22 +91,24 @@ class TrackedFrames:
                 yield item
             else:
                 early.append(item)
+            del item  # a frame may be large, and the next one is read now
             if begun and sound is not None:
                 for packet in early:
                     sound(packet)
                 early.clear()
 
-    def _detect(self, frame: VideoFrame) -> TrackedFrame:
+    def _detect(self, frame: VideoFrame) -> _Detection:
         faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.config.min_score]
-        return TrackedFrame(frame, faces, self.tracker.assign(faces, frame.time))
+        return _Detection(frame.time, faces, self.tracker.assign(faces, frame.time))
 
-    def _filled(self, before: TrackedFrame, now: TrackedFrame, frames: list[VideoFrame]) -> list[TrackedFrame]:
-        """Place faces in the frames between two detections; a face of one alone is placed in the nearer half."""
+    def _filled(self, before: _Detection, now: _Detection, frames: list[VideoFrame]) -> list[TrackedFrame]:
+        """Place faces in the frames up to a detection in the last one; a face that only this or the one before has is
+        placed in the nearer half."""
         tracked = []
         first = dict(zip(before.persons, before.faces, strict=True))
         second = dict(zip(now.persons, now.faces, strict=True))
-        for frame in frames:
-            share = (frame.time - before.frame.time) / (now.frame.time - before.frame.time)
+        for frame in frames[:-1]:
+            share = (frame.time - before.time) / (now.time - before.time)
             nearer = first if share < 0.5 else second
             placed = {
                 person: between(first[person], second[person], share) if person in first and person in second else face
@@ -101,4 +116,4 @@ class TrackedFrames:
                 if person in nearer
             }
             tracked.append(TrackedFrame(frame, list(placed.values()), list(placed)))
-        return [*tracked, now]
+        return [*tracked, TrackedFrame(frames[-1], now.faces, now.persons)]

@@ -15,12 +15,14 @@ from pfvit.commands.output_files import make_folder, save, stem_of
 from pfvit.commands.result_table import AFFECT, OF_A_FACE, Table, unfinished_table
 from pfvit.commands.tracked_frames import TrackedFrame, TrackedFrames
 from pfvit.config import Video
+from pfvit.data.images import Pixels
 from pfvit.errors import InputError, UsageError
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading, prepare
 from pfvit.inference.steady import SteadyMovement
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
+from pfvit.utils.cores import cores
 from pfvit.utils.files import remove, unfinished
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import ENDINGS, VideoFrame, VideoReader, VideoWriter, is_live, suffix_for
@@ -37,7 +39,10 @@ def video(config: Video) -> int:
     source = VideoReader(config.path)
     with ExitStack() as closing:
         closing.callback(source.close)
-        reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
+        # Poker faces are put into frames by a thread of their own. The model's threads, if there is one for each core,
+        # wait for each other where they meet it.
+        threads = config.threads or (max(1, cores() - 1) if config.poker else None)
+        reader = Reader(config.weights, threads=threads, providers=(config.provider,), look=config.look)
         if config.poker:
             reader.generator.check()  # a missing file should be known before the first frame
         run = VideoRun(config, source, reader, closing)
@@ -127,6 +132,7 @@ class VideoRun:
                     self._read(tracked)
                     rate = self.frames / (time.monotonic() - began)
                     progress.update(task, completed=tracked[-1].frame.time, rate=f"{rate:.0f} frames/s")
+                    tracked.clear()  # frames may be large, and the next are gathered now
         except KeyboardInterrupt as stop:
             self.stopped = stop
 
@@ -156,12 +162,18 @@ class VideoRun:
         self.table.write([row(frame, face, self.config.affect) for face in faces])
         if "annotated" in self.writers:
             boxes = [(f.box, f"{f.face} {name_of(f)}", COLOURS[1 + f.face % (len(COLOURS) - 1)]) for f in faces]
-            self.writers["annotated"].show(np.asarray(labelled(frame.image, boxes)), frame.time)
+            self.writers["annotated"].show(lambda: np.asarray(labelled(frame.image, boxes)), frame.time)
         if "poker" in self.writers:
-            image = frame.image
-            for face in faces:
-                image = face.paste_back(image, self.config.strength)
-            self.writers["poker"].show(image, frame.time)
+            self.writers["poker"].show(lambda: self._poker_faced(frame.image, faces), frame.time)
+
+    def _poker_faced(self, image: Pixels, faces: list[Reading]) -> Pixels:
+        """Return a frame with the expressions taken off."""
+        if not faces or self.config.strength == 0:
+            return image
+        image = image.copy() if "annotated" in self.writers else image  # which is drawn from the same frame
+        for face in faces:
+            face.paste_into(image, self.config.strength)
+        return image
 
     def _open_writers(self, frame: VideoFrame) -> None:
         height, width = frame.image.shape[:2]

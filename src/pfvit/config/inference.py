@@ -214,7 +214,7 @@ class Video:
     weights: Path | None = None
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
-    """Processor threads for the model; all cores if not given."""
+    """Processor threads for the model; all cores if not given, and with --poker one fewer."""
     provider: Provider = "cpu"
     """What the model runs on, where the installed onnxruntime can use it."""
 

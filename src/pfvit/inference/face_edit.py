@@ -20,6 +20,7 @@ from PIL import Image
 
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame
+from pfvit.inference.mesh import read_quads
 
 Array = NDArray[np.float32]
 
@@ -74,8 +75,9 @@ def movement_change(maps: Array) -> FaceChange:
 
 def apply_change(crop: Pixels, change: FaceChange) -> Pixels:
     """Return a crop, uint8 [height, width, 3], with a change applied to all of it."""
-    height, width = crop.shape[:2]
-    return _applied(crop, change, np.array([[width, 0], [0, height]]), np.zeros(2), fade=False)
+    out = crop.copy()
+    paste_into(out, change, None)
+    return out
 
 
 def paste_back(photo: Pixels, change: FaceChange, square: Frame) -> Pixels:
@@ -83,9 +85,21 @@ def paste_back(photo: Pixels, change: FaceChange, square: Frame) -> Pixels:
 
     Nothing outside the square changes, and no change gives the photo back exactly.
     """
+    out = photo.copy()
+    paste_into(out, change, square)
+    return out
+
+
+def paste_into(photo: Pixels, change: FaceChange, square: Frame | None) -> None:
+    """Apply a change to the face in `square` of a photo, uint8 [height, width, 3], which is overwritten; None: to all
+    of it."""
+    if square is None:
+        height, width = photo.shape[:2]
+        _apply(photo, change, np.array([[width, 0], [0, height]]), np.zeros(2), fade=False)
+        return
     cosine, sine = math.cos(square.roll) * square.side, math.sin(square.roll) * square.side
     axes = np.array([[cosine, -sine], [sine, cosine]])  # the face's own right and down, as columns
-    return _applied(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2, fade=True)
+    _apply(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2, fade=True)
 
 
 class _Knots(NamedTuple):
@@ -105,9 +119,9 @@ class _Knots(NamedTuple):
         return self.columns * self.step, self.rows * self.step
 
 
-def _applied(
+def _apply(
     photo: Pixels, change: FaceChange, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
-) -> Pixels:
+) -> None:
     """Apply a change to the face whose corner is at `origin` and whose right and down are the columns of `axes`."""
     knots = _knots_over(axes, origin)
     at_knots = _Sampler(knots, axes, origin, len(change.height))
@@ -115,10 +129,9 @@ def _applied(
     to_pixels = axes.T.astype(np.float32)
     base = (at_knots(change.base) * share @ to_pixels).astype(np.float32, copy=False)
     split = (at_knots(change.split) * share @ to_pixels).astype(np.float32, copy=False)
-    out = photo.copy()
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
     if window.empty:
-        return out
+        return
     moved = window.pixels()
     # How far above the lip line, in widths of the cut.
     above = at_knots(change.height) * np.float32(float(np.hypot(*axes[:, 1])) / EDGE)
@@ -127,8 +140,9 @@ def _applied(
     lower = parted & _cells_with(above < CLEAR)
     _move(moved, window, base + split, upper)
     _move(moved, window, base - split, lower, above)
-    window.write(out, _lit(np.asarray(moved), _light(change.light, knots, axes, origin, fade)))
-    return out
+    window.write(photo, np.asarray(moved))
+    for channel, light in enumerate(_light(change.light, knots, axes, origin, fade)):
+        window.add(photo, light, channel if change.light.shape[2] > 1 else None)
 
 
 class _Sampler:
@@ -195,10 +209,22 @@ class _Window:
         return self.source.crop((self.reach, self.reach, self.reach + width, self.reach + height))
 
     def write(self, photo: Pixels, changed: Pixels) -> None:
-        """Put changed pixels in their place."""
+        """Put changed pixels, those under the knots, in their place."""
+        there, here = self._places
+        photo[there] = changed[here]
+
+    def add(self, photo: Pixels, light: Array, channel: int | None) -> None:
+        """Add light under the knots, [high, wide] of 255, to one colour; None: to all."""
+        there, here = self._places
+        pixels = photo[there] if channel is None else photo[there][..., channel : channel + 1]
+        pixels[...] = np.clip(pixels.astype(np.int16) + np.rint(light[here]).astype(np.int16)[..., None], 0, 255)
+
+    @property
+    def _places(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return where in the photo, and where under the knots, those pixels lie that are in both."""
         left, top, right, bottom = self.target
         x, y = left - self.knots.left, top - self.knots.top
-        photo[top:bottom, left:right] = changed[y : y + bottom - top, x : x + right - left]
+        return np.s_[top:bottom, left:right], np.s_[y : y + bottom - top, x : x + right - left]
 
 
 def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knots:
@@ -212,7 +238,7 @@ def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knot
 
 def _moves(flow: Array) -> NDArray[np.bool_]:
     """Say for each knot whether a flow [rows + 1, columns + 1, 2] moves it."""
-    return np.abs(flow).max(2) > LEAST_FLOW
+    return (np.abs(flow[..., 0]) > LEAST_FLOW) | (np.abs(flow[..., 1]) > LEAST_FLOW)
 
 
 def _cells_with(knots: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -243,9 +269,11 @@ def _move(
     if above is not None:
         there = _between_knots(above[box[1] : box[3] + 1, box[0] : box[2] + 1], read.size)
         share = (np.float32(1) / (np.float32(1) + np.exp(-there.clip(-20, 20))))[..., None]
-        stays = np.asarray(target.crop((left, top, right, bottom))).astype(np.float32)
-        below = np.asarray(read)
-        read = Image.fromarray(np.rint(below + share * (stays - below)).astype(np.uint8))
+        mixed, below = np.asarray(target.crop((left, top, right, bottom))).astype(np.float32), np.asarray(read)
+        mixed -= below  # in place, as those of a large face take much memory
+        mixed *= share
+        mixed += below
+        read = Image.fromarray(np.rint(mixed, out=mixed).astype(np.uint8))
     target.paste(read, (left, top))
 
 
@@ -257,15 +285,14 @@ def _read(window: _Window, flow: Array, box: tuple[int, int, int, int]) -> Image
     flow = np.where(_moves(flow)[..., None], flow, 0)
     y, x = np.mgrid[: bottom - top + 1, : right - left + 1]
     places = np.stack([x + left, y + top], axis=2) * step + flow + window.reach
-    # Each square is read from a quadrilateral, given by its corners: upper left, lower left, lower right, upper right.
-    squares = []
+    squares, quads = [], []
     for side, rows, columns in squares_over(flow):
         corners = [(rows, columns), (rows + side, columns), (rows + side, columns + side), (rows, columns + side)]
-        quads = np.concatenate([places[corner] for corner in corners], axis=1).tolist()
         start = np.stack([columns, rows], axis=1) * step
-        squares += list(zip(np.concatenate([start, start + side * step], axis=1).tolist(), quads, strict=True))
+        squares.append(np.concatenate([start, start + side * step], axis=1))
+        quads.append(np.stack([places[corner] for corner in corners], axis=1))
     size = (right - left) * step, (bottom - top) * step
-    return window.source.transform(size, Image.Transform.MESH, squares, Image.Resampling.BICUBIC)
+    return read_quads(window.source, size, np.concatenate(squares), np.concatenate(quads))
 
 
 def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
@@ -283,13 +310,15 @@ def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[n
         inside = np.lib.stride_tricks.sliding_window_view(flow, (side + 1, side + 1), (0, 1))[::side, ::side]
         whole = free[: down * side, : across * side].reshape(down, side, across, side).all((1, 3))
         if side > 1:
-            share = np.linspace(0, 1, side + 1, dtype=np.float32)
-            edges = inside[..., 0, :], inside[..., -1, :]
-            ends = [edge[..., :1] * (1 - share) + edge[..., -1:] * share for edge in edges]
-            between = ends[0][..., None, :] * (1 - share[:, None]) + ends[1][..., None, :] * share[:, None]
-            whole &= np.abs(inside - between).max((2, 3, 4)) < NEARLY
+            # [side + 1, side + 1, 2, down, across]: numpy is fast over the last axes if they are long.
+            inside = np.ascontiguousarray(inside.transpose(3, 4, 2, 0, 1))
+            share = np.linspace(0, 1, side + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
+            edges = inside[0], inside[-1]
+            ends = [edge[:1] * (1 - share) + edge[-1:] * share for edge in edges]
+            between = ends[0] * (1 - share[..., None]) + ends[1] * share[..., None]
+            whole &= np.abs(inside - between).max((0, 1, 2)) < NEARLY
             moves = (inside != 0).any(2)
-            whole &= moves.all((2, 3)) | ~moves.any((2, 3))
+            whole &= moves.all((0, 1)) | ~moves.any((0, 1))
         row, column = np.nonzero(whole)
         free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
         yield side, row * side, column * side
@@ -304,19 +333,15 @@ def _between_knots(values: Array, size: tuple[int, int], how: Image.Resampling =
 
 def _light(
     light: Array, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
-) -> NDArray[np.int16] | None:
-    """Return what to add to every pixel under the knots, [high, wide, channels] of 255; None if it is nothing."""
+) -> Iterator[Array]:
+    """Yield what to add to every pixel under the knots, [high, wide] of 255 for each channel; nothing if it is nothing.
+
+    One after the other, as those of a large face take much memory.
+    """
     if np.abs(light).max() * 255 < 0.5:
-        return None
+        return
     fine = np.hypot(*axes[:, 0]) < 2 * len(light)  # places as small as pixels: between knots their lines would blur
     places = _Sampler(knots, axes, origin, len(light), pixels=fine)
     there = places(light) * np.float32(255) * (places.fading() if fade else 1)
-    if not fine:  # linearly: a cubic filter's waves would reach beyond the face
-        layers = [_between_knots(there[..., c], knots.size, Image.Resampling.BILINEAR) for c in range(light.shape[2])]
-        there = np.stack(layers, axis=2)
-    return np.rint(there).astype(np.int16)
-
-
-def _lit(pixels: Pixels, light: NDArray[np.int16] | None) -> Pixels:
-    """Add light, [high, wide, channels] of 255."""
-    return pixels if light is None else np.clip(pixels.astype(np.int16) + light, 0, 255).astype(np.uint8)
+    for layer in np.moveaxis(there, 2, 0):  # linearly: a cubic filter's waves would reach beyond the face
+        yield layer if fine else _between_knots(layer, knots.size, Image.Resampling.BILINEAR)

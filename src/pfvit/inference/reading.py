@@ -16,7 +16,7 @@ from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_back
+from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
 from pfvit.inference.generator import FaceGenerator, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
@@ -108,10 +108,14 @@ class Reading:
         if (wide, high) != self.picture_size:
             own = "{} x {}".format(*self.picture_size)
             raise InputError(f"the photo has {wide} x {high} pixels, and this face was read in {own}: give that photo")
-        if strength == 0:
-            return pixels.copy()
-        change = self.change(strength)
-        return apply_change(pixels, change) if self.frame is None else paste_back(pixels, change, self.frame)
+        pixels = pixels.copy()
+        self.paste_into(pixels, strength)
+        return pixels
+
+    def paste_into(self, pixels: Pixels, strength: float = 1.0) -> None:
+        """Do as `paste_back`, but to the photo's own pixels, uint8 [height, width, 3]: that spares a copy."""
+        if strength != 0:
+            paste_into(pixels, self.change(strength), self.frame)
 
     put_back = paste_back  # its name until version 0.2
 

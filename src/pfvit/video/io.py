@@ -36,8 +36,12 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
-#: Frames and packets that may wait for the thread that writes them, and bytes of frames.
-WRITE_QUEUE, MOST_WAITING = 6, 256_000_000
+#: Frames and packets that the thread which writes them may have to do, and bytes of frames that wait in one place.
+WRITE_QUEUE, MOST_WAITING = 6, 128_000_000
+#: x264 looks so many frames ahead. Of frames of which fewer may wait it looks at one after the other: of 8K it would
+#: hold 1.6 GB, and so holds 0.6 GB.
+LOOKAHEAD = 10
+ONE_BY_ONE = {"x264-params": "rc-lookahead=0:bframes=0:sliced-threads=1"}
 
 
 class VideoFrame(NamedTuple):
@@ -48,7 +52,7 @@ class VideoFrame(NamedTuple):
     time: float
     """Seconds since the start; it grows from frame to frame."""
     image: Pixels
-    """uint8 [height, width, 3], RGB, upright, of square pixels."""
+    """uint8 [height, width, 3], RGB, upright, of square pixels; it may be overwritten."""
 
 
 def is_live(source: str) -> bool:
@@ -83,7 +87,8 @@ class VideoReader:
                 f"{MOST_SIDE} a side, are read: make it smaller"
             )
         self.video.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames can grow later on
-        self.video.thread_type = "AUTO"
+        # Threads that decode several frames at once hold several: of 8K another 0.2 GB.
+        self.video.thread_type = "AUTO" if self.at_once(LOOKAHEAD) == LOOKAHEAD else "SLICE"
         self.audio = next((stream for stream in every if isinstance(stream, AudioStream)), None)
         self.damaged = 0
         """Packets that could not be decoded; what they held is left out."""
@@ -164,7 +169,7 @@ class VideoReader:
 class VideoWriter:
     """Writes a video with H.264 frames and the sound of another; it appears under its name when it is whole.
 
-    A thread of its own encodes while the model reads on; what goes wrong there is raised by a later call.
+    A thread of its own draws and encodes while the model reads on; what goes wrong there is raised by a later call.
     """
 
     def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], audio: AudioStream | None):
@@ -179,6 +184,8 @@ class VideoWriter:
             self.container: OutputContainer = av.open(str(self.part), "w")
             codec = next(name for name in ("libx264", "h264", "mpeg4") if name in av.codecs_available)
             quality = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {}
+            if quality and frames_at_once(self.size[0] * self.size[1], LOOKAHEAD) < LOOKAHEAD:
+                quality |= ONE_BY_ONE
             self.video = cast(VideoStream, self.container.add_stream(codec, rate=rate, options=quality))
             self.video.width, self.video.height = self.size
             self.video.pix_fmt = "yuv420p"
@@ -188,8 +195,11 @@ class VideoWriter:
             remove(self.part)
             raise cannot_write(path, problem) from problem
 
-    def show(self, image: Pixels, time: float) -> None:
-        """Write a frame, uint8 [height, width, 3], that is seen from this second on."""
+    def show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
+        """Write a frame, uint8 [height, width, 3], that is seen from this second on.
+
+        A function that returns the frame is called in the thread that encodes.
+        """
         self._later(self._show, image, time)
 
     def sound(self, packet: Packet) -> None:
@@ -218,16 +228,17 @@ class VideoWriter:
         remove(self.part)
 
     def _later(self, work: Callable[..., None], *arguments: object) -> None:
-        self.waiting.append(self.hand.submit(work, *arguments))
-        while len(self.waiting) > self.queue or (self.waiting and self.waiting[0].done()):
+        while len(self.waiting) >= self.queue or (self.waiting and self.waiting[0].done()):
             self.waiting.popleft().result()
+        self.waiting.append(self.hand.submit(work, *arguments))
 
-    def _show(self, image: Pixels, time: float) -> None:
+    def _show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
+        image = image() if callable(image) else image
         height, width = image.shape[:2]
         if (width, height) != self.size:
             missing = ((0, self.size[1] - height), (0, self.size[0] - width), (0, 0))
             image = np.pad(image, missing, mode="edge")
-        frame = AVFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = AVFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = round(time / CLOCK), CLOCK
         self._encode(frame)
 
@@ -256,7 +267,7 @@ class VideoWriter:
 
 
 def frames_at_once(pixels: int, most: int) -> int:
-    """Return how many frames of so many pixels may wait: at most `most`, fewer if they are large."""
+    """Return how many frames of so many pixels may wait in one place: at most `most`, fewer if they are large."""
     return max(1, min(most, MOST_WAITING // (3 * max(pixels, 1))))
 
 
@@ -311,7 +322,9 @@ def _open_webcam(source: str) -> InputContainer:
 
 def _upright(frame: AVFrame, size: tuple[int, int]) -> Pixels:
     # A film whose frames change their size keeps the size of the first: what is written has one size.
-    image = cast(Pixels, frame.reformat(*size, format="rgb24").to_ndarray())
+    shown = frame.reformat(*size, format="rgb24")
+    image = cast(Pixels, shown.to_ndarray())  # a view of the frame
+    image = image.copy() if shown is frame else image  # a decoder may need the pixels of its own frame again
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
