@@ -343,3 +343,22 @@ def test_parts_of_a_large_picture_are_those_of_a_small_one(power, monkeypatch):
         side = 401 >> power
         parts.append([np.asarray(picture._mirrored(power, left, 3, side // 2)) for left in (-9, 4, side - 20)])
     assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
+
+
+def test_a_line_of_pixels_is_looked_at_in_no_time(detector, monkeypatch):
+    """Turned by an eighth, 65,500 x 100 pixels are a square of 2,100 million: this took 600 MB and more than 12 s."""
+    looks, find = [], detector.network.find
+
+    def counted(images, least):
+        looks.append(images.size)
+        return find(images, least)
+
+    monkeypatch.setattr(detector.network, "find", counted)
+    assert detector.detect(np.full((65_500, 100, 3), 90, np.uint8)) == []
+    assert sum(looks) < 20_000_000
+
+
+def test_what_a_turned_look_has_nothing_in_is_left_out(monkeypatch):
+    monkeypatch.setattr(views, "LARGE", 1)
+    looks = list(views.Picture(np.full((400, 5_000, 3), 90, np.uint8)).views(0.9, math.pi / 4))
+    assert 0 < len(looks) < 16

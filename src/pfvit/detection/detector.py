@@ -153,7 +153,7 @@ class _Search:
 
     def _look(self, scale: float, turn: float, largest: float = math.inf) -> None:
         """Look at the picture at a scale in a direction, for faces up to a size in pixels of the view; but once."""
-        if (scale, turn) in self.looks:
+        if (scale, turn) in self.looks or (turn in DIAGONAL and self.picture.narrow):
             return
         self.looks.add((scale, turn))
         seen: list[Sighting] = []

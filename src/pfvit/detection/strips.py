@@ -59,14 +59,15 @@ class Turn(NamedTuple):
         right, down = moved(-(wide - width) / 2.0, -(high - height) / 2.0, right, down)
         return cls((wide, high), (cosine, sine, right, -sine, cosine, down))
 
-    def source(self, box: Box, width: int) -> Box:
-        """Return what a part of the turned picture is made of."""
+    def source(self, box: Box, size: tuple[int, int]) -> Box | None:
+        """Return what a part of the turned picture is made of; None if of nothing."""
+        width, height = size
         a, b, c, d, e, f = self.affine
         corners = [(x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
         x, y = [a * x + b * y + c for x, y in corners], [d * x + e * y + f for x, y in corners]
-        left = min(max(math.floor(min(x)) - MARGIN, 0), width - 1)
-        right = max(min(math.ceil(max(x)) + MARGIN, width), left + 1)
-        return left, math.floor(min(y)), right, math.ceil(max(y))
+        left, right = max(math.floor(min(x)) - MARGIN, 0), min(math.ceil(max(x)) + MARGIN, width)
+        top, bottom = max(math.floor(min(y)) - MARGIN, 0), min(math.ceil(max(y)) + MARGIN, height)
+        return (left, top, right, bottom) if left < right and top < bottom else None
 
     def part(self, strip: Image.Image, box: Box, left: int) -> Image.Image:
         """Return a part of the turned picture, from columns of the other that begin at `left`."""

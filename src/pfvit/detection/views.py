@@ -20,6 +20,9 @@ PIECE, OVERLAP = 1280, 256
 BAND = 4_000_000
 #: Of pictures of more pixels no more is copied than some columns (`pfvit.detection.strips`).
 LARGE = 16_000_000
+#: Pixels of a look at smaller ones that is made at once: turned by an eighth, a narrow picture is mostly nothing.
+MOST_TURNED = 48_000_000
+NARROW = 16
 QUARTER = math.pi / 2
 
 
@@ -98,6 +101,8 @@ class Picture:
         self._halves: dict[int, Image.Image] = {}
         self.large = self.width * self.height > LARGE
         """Whether no more of it is copied than some columns."""
+        self.narrow = max(image.shape[:2]) > NARROW * min(image.shape[:2])
+        """Whether it is too narrow to be looked at turned by an eighth: that is a square with next to nothing in it."""
 
     @cached_property
     def _whole(self) -> Image.Image:
@@ -170,10 +175,13 @@ class Picture:
         """Yield numbers and pixels of parts of the picture that is scaled to a size, and turned; in any order."""
         power = self._power(scale)
         plain = power == 0 and size == (self.width, self.height) and turn is None
-        if self.large and not plain and (power < 2 or len(boxes) > 1):
+        wide, high = size if turn is None else turn.size
+        if not plain and ((self.large and (power < 2 or len(boxes) > 1)) or wide * high > MOST_TURNED):
+            sources = [box if turn is None else turn.source(box, size) for box in boxes]
             pieces = [
-                Piece(number, box, box if turn is None else turn.source(box, size[0]))
-                for number, box in enumerate(boxes)
+                Piece(number, box, source)
+                for number, (box, source) in enumerate(zip(boxes, sources, strict=True))
+                if source is not None
             ]
             yield from parts(pieces, size[0], turn, partial(self._columns, power, size))
             return
