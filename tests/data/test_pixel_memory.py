@@ -75,8 +75,8 @@ with open("/proc/self/status") as status:
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
 @pytest.mark.parametrize("turn", [1, 6])
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_photo_of_50_million_pixels_takes_less_than_400_mb(form, turn, tmp_path):
-    """Twice too many pixels to be copied: four bytes each in the decoder, three in the result. It was 450 MB."""
+def test_a_photo_of_50_million_pixels_takes_little_more_than_its_pixels(form, turn, tmp_path):
+    """Four bytes each in the decoder, then three, and 90 MB to look for faces: with a copy it is 450 MB and more."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = turn
     path = tmp_path / "large"
@@ -87,4 +87,4 @@ def test_a_photo_of_50_million_pixels_takes_less_than_400_mb(form, turn, tmp_pat
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     faces, peak = map(int, done.stdout.split())
-    assert faces == 0 and peak < 400_000_000
+    assert faces == 0 and peak < 430_000_000
