@@ -40,6 +40,7 @@ TORCH_FREE = {
         "data.parquet",
         "data.parquet_process",
         "data.picture_cost",
+        "data.pixel_memory",
         "data.reader_process",
         "data.sources",
         "data.views",

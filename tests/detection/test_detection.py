@@ -310,3 +310,55 @@ def test_a_picture_is_halved_in_bands_as_a_whole_one_is(size, monkeypatch):
         halved = halved.reduce(2)
         assert np.array_equal(np.asarray(picture._half(power)), np.asarray(halved))
     assert "_whole" not in vars(picture), "no second copy of a large picture"
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.45, 0.77, 0.9])
+@pytest.mark.parametrize("eighths", range(8))
+def test_a_large_picture_is_looked_at_as_a_small_one_is(scale, eighths, monkeypatch):
+    """Piece by piece, from some columns; turned by an eighth, a pixel in a million may round otherwise."""
+    small = np.random.default_rng(0).integers(0, 256, (90, 150, 3), np.uint8)
+    pixels = np.asarray(Image.fromarray(small).resize((2401, 1802), Image.Resampling.BICUBIC))
+    seen = []
+    for large in (10**9, 1):
+        monkeypatch.setattr(views, "LARGE", large)
+        picture = views.Picture(pixels)
+        looks = sorted(
+            picture.views(scale, eighths * math.pi / 4), key=lambda view: (view.middle.imag, view.middle.real)
+        )
+        seen.append(looks)
+        assert not (picture.large and "_whole" in vars(picture))
+    for one, other in zip(*seen, strict=True):
+        assert (one.middle, one.centre, one.scale, one.roll) == (other.middle, other.centre, other.scale, other.roll)
+        off = np.abs(one.pixels.astype(int) - other.pixels)
+        assert off.max() == 0 if eighths % 2 == 0 else (off.max() <= 1 and np.count_nonzero(off) < 20)
+
+
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_parts_of_a_large_picture_are_those_of_a_small_one(power, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (333, 401, 3), np.uint8)
+    parts = []
+    for large in (10**9, 1):
+        monkeypatch.setattr(views, "LARGE", large)
+        picture = views.Picture(pixels)
+        side = 401 >> power
+        parts.append([np.asarray(picture._mirrored(power, left, 3, side // 2)) for left in (-9, 4, side - 20)])
+    assert all(np.array_equal(one, other) for one, other in zip(*parts, strict=True))
+
+
+def test_a_line_of_pixels_is_looked_at_in_no_time(detector, monkeypatch):
+    """Turned by an eighth, 65,500 x 100 pixels are a square of 2,100 million: this took 600 MB and more than 12 s."""
+    looks, find = [], detector.network.find
+
+    def counted(images, least):
+        looks.append(images.size)
+        return find(images, least)
+
+    monkeypatch.setattr(detector.network, "find", counted)
+    assert detector.detect(np.full((65_500, 100, 3), 90, np.uint8)) == []
+    assert sum(looks) < 20_000_000
+
+
+def test_what_a_turned_look_has_nothing_in_is_left_out(monkeypatch):
+    monkeypatch.setattr(views, "LARGE", 1)
+    looks = list(views.Picture(np.full((400, 5_000, 3), 90, np.uint8)).views(0.9, math.pi / 4))
+    assert 0 < len(looks) < 16

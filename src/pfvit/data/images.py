@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 from pfvit.data import picture_cost
 from pfvit.data.formats import HEAD, kind_of
 from pfvit.data.picture_cost import LIMIT, Limit
+from pfvit.data.pixel_memory import BAND, PixelMemory
 from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
 from pfvit.utils.budget import Budget
 from pfvit.utils.cores import cores
@@ -30,8 +31,6 @@ HEIF_PACKAGES = ("pi_heif", "pillow_heif")
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 PAPER = (255, 255, 255)  # what shows through where a picture is transparent
 Pixels = NDArray[np.uint8]
-#: Bytes of a picture that are converted at a time.
-BAND = 4_000_000
 #: What the decoders of all threads take together: a picture of the largest size, or one of 12 million pixels each.
 ROOM = Budget(max(LIMIT.memory, cores() * 110_000_000))
 
@@ -130,7 +129,7 @@ def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool
                 size = file.seek(0, io.SEEK_END)
                 picture_cost.check_cost(picture_cost.opened(*picture.size, size), name, limit, size)
             check_size(*picture.size, name, limit.pixels)
-            return as_photo(picture)
+            return _photo(picture, PixelMemory.of(picture))
     except PictureError as problem:
         return without_frames(problem)
     except Image.DecompressionBombError:
@@ -195,6 +194,11 @@ def as_rgb(picture: Image.Image) -> Pixels:
 
 def as_photo(picture: Image.Image) -> Photo:
     """Return any Pillow image's pixels, turned as its EXIF says, with what else it says."""
+    return _photo(picture, None)
+
+
+def _photo(picture: Image.Image, memory: PixelMemory | None) -> Photo:
+    """Do so for a picture that is decoded in its own memory, or else in Pillow's."""
     picture.load()
     profile, exif = picture.info.get("icc_profile"), picture.info.get("exif")
     profile = profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
@@ -203,11 +207,11 @@ def as_photo(picture: Image.Image) -> Photo:
     with suppress(Exception):  # damaged metadata does not make the pixels unreadable
         if picture.info or picture.format == "TIFF":
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    pixels, alpha = _upright(picture, turn)
+    pixels, alpha = _upright(picture, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1, memory)
     return Photo(pixels, Metadata(profile, exif, None if alpha is None or alpha.min() == 255 else alpha))
 
 
-def _upright(picture: Image.Image, turn: object) -> tuple[Pixels, Pixels | None]:
+def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tuple[Pixels, Pixels | None]:
     """Return RGB over white, and the opacity if there is any, turned by an EXIF orientation.
 
     Some lines are converted at a time, so that nothing beside the image and the result is as large as they are.
@@ -221,13 +225,16 @@ def _upright(picture: Image.Image, turn: object) -> tuple[Pixels, Pixels | None]
             some = slice(top, min(top + lines, height))
             yield some, picture if len(tops) == 1 else picture.crop((0, some.start, width, some.stop))
 
-    turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
     size = (width, height) if turn >= 5 else (height, width)
     pixels = np.empty((*size, 3), np.uint8)
     shown = _as_stored(pixels, turn)
     if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
         alpha = np.empty(size, np.uint8)
         opacity = _as_stored(alpha, turn)
+        if memory is not None:
+            for rows, columns, part in memory.parts(turn >= 5, _with_opacity):
+                shown[rows, columns], opacity[rows, columns] = part[:, :, :3], part[:, :, 3]
+            return pixels, alpha
         for some, band in bands():
             shown[some], opacity[some] = _over_paper(band)
         return pixels, alpha
@@ -235,6 +242,10 @@ def _upright(picture: Image.Image, turn: object) -> tuple[Pixels, Pixels | None]
         most = max(float(_numbers(np.asarray(band)).max(initial=0)) for _, band in bands())
         for some, band in bands():
             shown[some] = eight_bits(np.asarray(band), most)[:, :, None]
+        return pixels, None
+    if memory is not None:
+        for rows, columns, part in memory.parts(turn >= 5, lambda stored: stored[:, :, :3]):
+            shown[rows, columns] = part
         return pixels, None
     for some, band in bands():
         if picture.mode == "L":
@@ -258,6 +269,12 @@ def _over_paper(picture: Image.Image) -> tuple[Pixels, Pixels]:
     paper = Image.new("RGBA", cut_out.size, (*PAPER, 255))
     paper.alpha_composite(cut_out)
     return np.asarray(paper)[:, :, :3], np.asarray(cut_out)[:, :, 3]
+
+
+def _with_opacity(stored: Pixels) -> Pixels:
+    """Return RGB over white and the opacity of RGBA, uint8 [height, width, 4]."""
+    seen, opacity = _over_paper(Image.fromarray(stored, "RGBA"))
+    return np.dstack([seen, opacity])
 
 
 def eight_bits(values: NDArray, most: float | None = None) -> Pixels:

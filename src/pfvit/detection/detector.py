@@ -23,6 +23,7 @@ from pfvit.detection.base import Face
 from pfvit.detection.libfacedetection import FaceNetwork, distinct
 from pfvit.detection.views import Picture, Sighting, View
 from pfvit.errors import UsageError
+from pfvit.utils.memory import give_back
 
 #: Longer side in pixels of the first look (of a panorama, the root of its area as if it were 16:9); smaller pictures
 #: are looked at as they are, or enlarged to the smallest side: tight crops are found best there.
@@ -81,6 +82,9 @@ class LibFaceDetection:
         """Return the faces in uint8 RGB [height, width, 3], left to right."""
         search = _Search(Picture(image), self.network)
         {"quick": search.quick, "normal": search.normal, "thorough": search.thorough}[self.look]()
+        if search.picture.large:
+            self.network.free()
+            give_back()
         return sorted((sighting.face() for sighting in search.faces), key=lambda face: face.box[:2])
 
 
@@ -149,7 +153,7 @@ class _Search:
 
     def _look(self, scale: float, turn: float, largest: float = math.inf) -> None:
         """Look at the picture at a scale in a direction, for faces up to a size in pixels of the view; but once."""
-        if (scale, turn) in self.looks:
+        if (scale, turn) in self.looks or (turn in DIAGONAL and self.picture.narrow):
             return
         self.looks.add((scale, turn))
         seen: list[Sighting] = []

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,18 @@ from PIL import Image
 
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
-from pfvit.detection.libfacedetection import GRAY, Rows
+from pfvit.detection.libfacedetection import Rows
+from pfvit.detection.strips import Box, Piece, Turn, before_quarters, parts
 
 #: Larger views are looked at in pieces of this side in pixels, which bounds memory, and which overlap by so much.
 PIECE, OVERLAP = 1280, 256
 #: Bytes of the picture that are reduced at a time.
 BAND = 4_000_000
+#: Of pictures of more pixels no more is copied than some columns (`pfvit.detection.strips`).
+LARGE = 16_000_000
+#: Pixels of a look at smaller ones that is made at once: turned by an eighth, a narrow picture is mostly nothing.
+MOST_TURNED = 48_000_000
+NARROW = 16
 QUARTER = math.pi / 2
 
 
@@ -92,11 +98,15 @@ class Picture:
     def __init__(self, image: Pixels) -> None:
         self.image = image
         self.height, self.width = image.shape[:2]
-        self._halves: list[Image.Image] = []
+        self._halves: dict[int, Image.Image] = {}
+        self.large = self.width * self.height > LARGE
+        """Whether no more of it is copied than some columns."""
+        self.narrow = max(image.shape[:2]) > NARROW * min(image.shape[:2])
+        """Whether it is too narrow to be looked at turned by an eighth: that is a square with next to nothing in it."""
 
     @cached_property
     def _whole(self) -> Image.Image:
-        """The picture for Pillow: a copy that is a third larger, which large ones seldom need."""
+        """The picture for Pillow: a copy that is a third larger, which large ones do not need."""
         return Image.fromarray(self.image)
 
     def _power(self, scale: float) -> int:
@@ -106,42 +116,87 @@ class Picture:
             power += 1
         return power
 
+    def _size(self, power: int) -> tuple[int, int]:
+        """Return width and height of the picture reduced by a power of two."""
+        return -(-self.width // 2**power), -(-self.height // 2**power)
+
     def _half(self, power: int) -> Image.Image:
-        """Return the picture reduced by a power of two, from 1 on."""
-        if not self._halves:
-            half = Image.new("RGB", ((self.width + 1) // 2, (self.height + 1) // 2))
-            lines = 2 * max(1, BAND // (6 * self.width))
-            for top in range(0, self.height, lines):
-                half.paste(Image.fromarray(self.image[top : top + lines]).reduce(2), (0, top // 2))
-            self._halves.append(half)
-        while len(self._halves) < power:
-            self._halves.append(self._halves[-1].reduce(2))
-        return self._halves[power - 1]
+        """Return the picture reduced by a power of two: from 1 on, or from 2 if it is large."""
+        first = 2 if self.large else 1
+        if first not in self._halves:
+            half = Image.new("RGB", self._size(first))
+            for top, band in self._bands(first):
+                half.paste(band, (0, top))
+            self._halves[first] = half
+        while len(self._halves) <= power - first:
+            last = max(self._halves)
+            self._halves[last + 1] = self._halves[last].reduce(2)
+        return self._halves[power]
+
+    def _bands(self, power: int) -> Iterator[tuple[int, Image.Image]]:
+        """Yield the reduced picture from top to bottom, some lines at a time, with where they begin."""
+        step = 2**power
+        lines = step * max(1, BAND // (3 * step * self.width))
+        for top in range(0, self.height, lines):
+            yield top // step, _reduced(self.image[top : top + lines], power)
+
+    def _columns(self, power: int, size: tuple[int, int], left: int, right: int) -> Image.Image:
+        """Return some columns of the picture that is reduced, and then scaled to a size."""
+        narrow = Image.new("RGB", (right - left, self._size(power)[1]))
+        for top, band in self._bands(power) if power < 2 else [(0, self._half(power))]:
+            across = band if band.width == size[0] else band.resize((size[0], band.height), Image.Resampling.BILINEAR)
+            narrow.paste(across.crop((left, 0, right, band.height)), (0, top))
+        if narrow.height == size[1]:
+            return narrow
+        return narrow.resize((right - left, size[1]), Image.Resampling.BILINEAR)
 
     def views(self, scale: float, roll: float) -> Iterator[View]:
         """Yield the whole picture at a scale, turned so that faces of this roll stand upright, in pieces if large."""
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        power = self._power(scale)
         quarters = round(roll / QUARTER)
         rest = roll - quarters * QUARTER
-        if power == 0 and size == (self.width, self.height) and abs(rest) <= 1e-6:
-            seen = self.image
-        else:
-            scaled = self._half(power) if power else self._whole
-            if scaled.size != size:
-                scaled = scaled.resize(size, Image.Resampling.BILINEAR)
-            if abs(rest) > 1e-6:
-                fill = (GRAY, GRAY, GRAY)
-                scaled = scaled.rotate(math.degrees(rest), Image.Resampling.BILINEAR, expand=True, fillcolor=fill)
-            seen = np.asarray(scaled)
-        pixels = np.ascontiguousarray(np.rot90(seen, quarters))
-        middle = complex(pixels.shape[1] / 2, pixels.shape[0] / 2)
+        turn = Turn.of(size, rest) if abs(rest) > 1e-6 else None
+        wide, high = size if turn is None else turn.size
+        across, down = (high, wide) if quarters % 2 else (wide, high)
+        places = [(left, top) for top in _starts(down) for left in _starts(across)]
+        boxes = [
+            before_quarters((x, y, min(x + PIECE, across), min(y + PIECE, down)), (across, down), quarters)
+            for x, y in places
+        ]
         per = self.width / size[0], self.height / size[1]
         centre = complex(self.width / 2, self.height / 2)
-        for top in _starts(pixels.shape[0]):
-            for left in _starts(pixels.shape[1]):
-                piece = pixels[top : top + PIECE, left : left + PIECE]
-                yield View(piece, roll, middle - complex(left, top), centre, per)
+        for number, pixels in self._pieces(scale, size, turn, boxes):
+            middle = complex(across / 2 - places[number][0], down / 2 - places[number][1])
+            yield View(np.ascontiguousarray(np.rot90(pixels, quarters)), roll, middle, centre, per)
+
+    def _pieces(
+        self, scale: float, size: tuple[int, int], turn: Turn | None, boxes: list[Box]
+    ) -> Iterator[tuple[int, Pixels]]:
+        """Yield numbers and pixels of parts of the picture that is scaled to a size, and turned; in any order."""
+        power = self._power(scale)
+        plain = power == 0 and size == (self.width, self.height) and turn is None
+        wide, high = size if turn is None else turn.size
+        if not plain and ((self.large and (power < 2 or len(boxes) > 1)) or wide * high > MOST_TURNED):
+            sources = [box if turn is None else turn.source(box, size) for box in boxes]
+            pieces = [
+                Piece(number, box, source)
+                for number, (box, source) in enumerate(zip(boxes, sources, strict=True))
+                if source is not None
+            ]
+            yield from parts(pieces, size[0], turn, partial(self._columns, power, size))
+            return
+        seen = self.image if plain else self._seen(power, size, turn)
+        for number, (left, top, right, bottom) in enumerate(boxes):
+            yield number, seen[top:bottom, left:right]
+
+    def _seen(self, power: int, size: tuple[int, int], turn: Turn | None) -> Pixels:
+        """Return the whole picture, reduced, scaled to a size and turned."""
+        scaled = self._half(power) if power else self._whole
+        if scaled.size != size:
+            scaled = scaled.resize(size, Image.Resampling.BILINEAR)
+        if turn is not None:
+            scaled = turn.part(scaled, (0, 0, *turn.size), 0)
+        return np.asarray(scaled)
 
     def around(self, centre: complex, reach: float, side: int, roll: float, quarters: Sequence[int]) -> list[View]:
         """Return a square of the picture at a side in pixels, at a roll and so many quarters of a turn more.
@@ -167,7 +222,7 @@ class Picture:
 
     def _mirrored(self, power: int, left: int, top: int, side: int) -> Image.Image:
         """Return a square of the reduced picture, which is mirrored at its border where the square reaches outside."""
-        width, height = self._half(power).size if power else (self.width, self.height)
+        width, height = self._size(power)
         if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
             return self._part(power, left, top, left + side, top + side)
         columns, rows = _mirror(left, side, width), _mirror(top, side, height)
@@ -176,9 +231,19 @@ class Picture:
         return Image.fromarray(near[(rows - first[1])[:, None], columns - first[0]])
 
     def _part(self, power: int, left: int, top: int, right: int, bottom: int) -> Image.Image:
-        if power:
+        """Return a part of the reduced picture."""
+        if power > (1 if self.large else 0):
             return self._half(power).crop((left, top, right, bottom))
-        return Image.fromarray(self.image[top:bottom, left:right])
+        step = 2**power
+        return _reduced(self.image[top * step : bottom * step, left * step : right * step], power)
+
+
+def _reduced(pixels: Pixels, power: int) -> Image.Image:
+    """Return a part that begins at a multiple of a power of two reduced by it, as it is in the whole picture."""
+    image = Image.fromarray(pixels)
+    for _ in range(power):
+        image = image.reduce(2)
+    return image
 
 
 def _starts(length: int) -> list[int]:

@@ -8,6 +8,7 @@ from pfvit.errors import InputError
 from pfvit.inference.providers import check_started, named
 from pfvit.inference.weight_file import check
 from pfvit.utils.cores import cores
+from pfvit.utils.memory import give_back
 from pfvit.weights import SHIPPED
 
 #: Bytes that weights which do not ship may take, and more for large files.
@@ -34,6 +35,7 @@ def open_session(path: Path, threads: int | None, providers: Sequence[str]) -> A
     except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
         raise InputError(f"{path} is damaged, or no ONNX file: {str(problem).partition(chr(10))[0]}") from problem
     check_started(names, session.get_providers())
+    give_back()  # what folding constants took
     return session
 
 

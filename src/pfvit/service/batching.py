@@ -30,6 +30,7 @@ from pfvit.service.fair_queue import NOBODY, Caller, FairQueue
 from pfvit.service.images import MOST_MEMORY, decoded, weigh
 from pfvit.service.uploads import Upload
 from pfvit.utils.budget import Budget
+from pfvit.utils.memory import give_back_at_once
 
 log = logging.getLogger("pfvit.commands.serve")
 
@@ -77,6 +78,7 @@ class Engine:
     def start(self) -> None:
         """Read a picture, so that everything is loaded, and start the threads."""
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
+        give_back_at_once()
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
         with suppress(InputError):  # in a build without a detector, faces that are cropped already can still be read
