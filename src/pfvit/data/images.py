@@ -295,10 +295,10 @@ def from_array(pixels: np.ndarray, name: str = "the array") -> Pixels:
     if pixels.ndim == 2:
         pixels = _repeated(pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        turned = "; channels come last, as `permute(1, 2, 0)` puts them" if pixels.shape[:1] == (3,) else ""
-        raise PictureError(
-            f"{name} has shape {pixels.shape}; give [height, width, 3] in RGB, or [height, width]{turned}"
-        )
+        hint = "; channels come last, as `permute(1, 2, 0)` puts them" if pixels.shape[:1] == (3,) else ""
+        if pixels.ndim == 3 and pixels.shape[2] == 4:
+            hint = "; `[:, :, :3]` leaves the opacity out"
+        raise PictureError(f"{name} has shape {pixels.shape}; give [height, width, 3] in RGB, or [height, width]{hint}")
     check_size(pixels.shape[1], pixels.shape[0], name)
     return np.ascontiguousarray(pixels)
 

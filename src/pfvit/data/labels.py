@@ -123,7 +123,7 @@ def meaning(order: Sequence[str]) -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """Return our name of a class: that of the emotion which it names, or else its own, in the composed form of Unicode."""
+    """Return our name of a class: that of the emotion which it names, or else its own, with composed characters."""
     return named(name) or " ".join(normalize("NFC", name).split())  # macOS writes folder names decomposed
 
 

@@ -58,10 +58,9 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
         taken += [one for one in found if one.part == part]
         left = [other for other in PARTS_IN_ORDER if other != part and any(one.part == other for one in found)]
         left += dict.fromkeys(one.part for one in found if one.part not in (part, "", *PARTS_IN_ORDER))
-        if others := [one for one in found if part and not one.part]:
-            left += [f"rows of no part ({len(one.listing.rows):,})" for one in others if one.listing is not None]
-            others = [one.path.name for one in others if one.listing is None]
-        if others:
+        without = [one for one in found if part and not one.part]
+        left += [f"rows of no part ({len(one.listing.rows):,})" for one in without if one.listing is not None]
+        if others := [one.path.name for one in without if one.listing is None]:
             left.append(others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more files of no part")
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
