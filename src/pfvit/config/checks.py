@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import numpy as np
 from tyro.conf import Suppress
@@ -106,7 +106,7 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         return value
     for one in known:
         if isinstance(value, _TYPES[one][0]) and (one is bool or not isinstance(value, bool)):
-            return one(value)
+            return cast(Any, one)(value)
     raise UsageError(f"{name} must be {' or '.join(_TYPES[one][1] for one in known)}, not {value!r}")
 
 

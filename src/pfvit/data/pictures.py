@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data import images
+from pfvit.data import images, tiff
 from pfvit.data.formats import RAW, is_address
 from pfvit.data.images import Photo
 from pfvit.errors import InputError, PictureError
@@ -85,6 +85,7 @@ def _load(picture: object, name: str) -> Photo:
 
 def _of_pillow(picture: Image.Image, name: str) -> Photo:
     images.check_size(*picture.size, name)
+    tiff.check(picture, name)
     try:
         return images.as_photo(picture)
     except (AssertionError, ValueError) as problem:  # what Pillow raises for a file that is gone
