@@ -223,6 +223,8 @@ class Video:
         at_least(1, self, "every")
         within(1, MOST_THREADS, self, "threads")
         within(-1, 1, self, "strength")
+        if self.strength != 1 and not self.poker:
+            raise UsageError(f"--strength {self.strength:g} says how much --poker takes off: give --poker too")
         within(0, 1, self, "min_score")
         if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
             raise UsageError(f"--smoothing must be 0 or more seconds, not {self.smoothing}")
