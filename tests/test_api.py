@@ -109,6 +109,7 @@ def test_settings_are_those_of_the_command_line():
         ({"epochs": "3"}, "epochs must be a number, not '3'"),
         ({"lr": None}, "lr must be a number, not None"),
         ({"keep": 1.5}, "keep must be a whole number, not 1.5"),
+        ({"freeze": "head"}, "freeze must be one of encoder, separator, classifier, discriminator_stem, not 'head'"),
         ({"person": 1}, "person must be text, not 1"),
         ({"optimizer": "sgd"}, "optimizer must be one of adamw, muon, not 'sgd'"),
         ({"hardware": {"compile": "no"}}, "hardware.compile must be True or False, not 'no'"),
@@ -132,6 +133,12 @@ def test_what_is_no_run_is_named(tmp_path, few):
         pfvit.train("nano", out=tmp_path / "run")
     with pytest.raises(pfvit.InputError, match="is a folder"):
         pfvit.evaluate(tmp_path, few)
+    labels = ["bored", "bored", None]
+    pq.write_table(
+        pq.read_table(few, columns=["image"]).slice(0, 3).append_column("label", [labels]), tmp_path / "o.parquet"
+    )
+    with pytest.raises(pfvit.InputError, match=r"could name: 2 of other classes \(bored\); 1 without a label"):
+        pfvit.evaluate(None, tmp_path / "o.parquet", faces=False)
     with pytest.raises(pfvit.InputError, match=r"gone\.safetensors is not there"):
         pfvit.evaluate(tmp_path / "gone.safetensors", few)
     (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")

@@ -142,7 +142,7 @@ def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
         elif name in ONE:
             value = _path(value)
         elif name in WORDS:
-            value = _words(value)
+            value = typed(name, _words(value), types[name])
         else:
             value = typed(f"{prefix}{name}", value, types[name])
         changed[name] = value

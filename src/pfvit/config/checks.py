@@ -100,6 +100,8 @@ def typed(name: str, value: Any, kind: Any) -> Any:
         if value not in get_args(kind):
             raise UsageError(f"{name} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
         return value
+    if get_origin(kind) is tuple and isinstance(value, tuple) and get_args(kind)[-1] is Ellipsis:
+        return tuple(typed(name, one, get_args(kind)[0]) for one in value)
     kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     known = [one for one in kinds if one in _TYPES]
     if not known or (value is None and NoneType in kinds):
