@@ -104,6 +104,16 @@ def test_settings_are_those_of_the_command_line():
         ({"gan": {"ever": 0}}, "there is no setting gan.ever; did you mean gan.every?"),
         ({"epochs": 0}, "--epochs must be more than 0, not 0"),
         ({"order": "klingon"}, "--order must be one of"),
+        ({"batch": 8.5}, "batch must be a whole number, not 8.5"),
+        ({"batch": True}, "batch must be a whole number, not True"),
+        ({"epochs": "3"}, "epochs must be a number, not '3'"),
+        ({"lr": None}, "lr must be a number, not None"),
+        ({"keep": 1.5}, "keep must be a whole number, not 1.5"),
+        ({"freeze": "head"}, "freeze must be one of encoder, separator, classifier, discriminator_stem, not 'head'"),
+        ({"person": 1}, "person must be text, not 1"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adamw, muon, not 'sgd'"),
+        ({"hardware": {"compile": "no"}}, "hardware.compile must be True or False, not 'no'"),
+        ({"hardware": {"threads": 10**9}}, "--hardware.threads must be from 1 to 1024, not 1000000000"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(settings, told, tmp_path):
@@ -112,11 +122,23 @@ def test_a_setting_that_makes_no_sense_is_refused(settings, told, tmp_path):
     assert told in str(problem.value) and not (tmp_path / "run").exists()
 
 
+def test_numbers_of_numpy_are_numbers(few, tmp_path):
+    given = {"batch": np.int64(16), "epochs": np.float32(1), "log_every": np.uint8(1)}
+    out = pfvit.train("nano", data=few, out=tmp_path / "run", **SMALL | given)
+    assert checkpoint.record_of(out)["config"]["batch"] == 16
+
+
 def test_what_is_no_run_is_named(tmp_path, few):
     with pytest.raises(UsageError, match="names what to train on"):
         pfvit.train("nano", out=tmp_path / "run")
     with pytest.raises(pfvit.InputError, match="is a folder"):
         pfvit.evaluate(tmp_path, few)
+    labels = ["bored", "bored", None]
+    pq.write_table(
+        pq.read_table(few, columns=["image"]).slice(0, 3).append_column("label", [labels]), tmp_path / "o.parquet"
+    )
+    with pytest.raises(pfvit.InputError, match=r"could name: 2 of other classes \(bored\); 1 without a label"):
+        pfvit.evaluate(None, tmp_path / "o.parquet", faces=False)
     with pytest.raises(pfvit.InputError, match=r"gone\.safetensors is not there"):
         pfvit.evaluate(tmp_path / "gone.safetensors", few)
     (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")

@@ -135,6 +135,22 @@ def test_a_process_that_is_started_with_a_closed_stream(closed, photos, weights)
     assert ("1.png" in done.stdout) == (closed == "2>&-")
 
 
+def test_standard_input_that_is_closed_or_empty(weights):
+    words = [sys.executable, "-m", "pfvit", "predict", "-", "--weights", str(weights)]
+    for closed in ("<&-", "</dev/null"):
+        done = subprocess.run(f"{shlex.join(words)} {closed}", shell=True, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, "standard input is empty\n")
+
+
+def test_a_file_whose_name_begins_with_a_dash(photos, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-face.png").write_bytes((photos / "1.png").read_bytes())
+    with pytest.raises(SystemExit):
+        main(["predict", "-face.png"])
+    assert "-face.png is a file whose name begins as an option does: write ./-face.png" in capsys.readouterr().err
+    assert main(["predict", "./-face.png", "--whole", "--weights", str(weights)]) == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that can be caught")
 def test_a_request_to_end_cleans_up_as_ctrl_c_does(photos, weights, tmp_path):
     words = ["predict", photos, "--weights", weights, "--output", tmp_path / "out.csv", "--whole"]

@@ -211,8 +211,13 @@ def perform(name: str, words: Sequence[str]) -> int:
     """Run one verb and return its exit status."""
     verb = VERBS[name]
     place, _, function = verb.function.partition(":")
-    with printing():
-        config = parse(name, words)
+    try:
+        with printing():
+            config = parse(name, words)
+    except SystemExit as end:
+        if end.code and (files := [word for word in words if word.startswith("-") and os.path.isfile(word)]):  # noqa: PTH113
+            print(f"{files[0]} is a file whose name begins as an option does: write ./{files[0]}", file=sys.stderr)  # noqa: T201
+        raise
     status = getattr(importlib.import_module(place), function)(config) or 0
     importlib.import_module("pfvit.utils.console").flush()
     return status
@@ -221,9 +226,9 @@ def perform(name: str, words: Sequence[str]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit status: 0 all well, 1 some input failed, 2 wrong command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in ("stdout", "stderr"):
+    for stream, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, stream) is None:  # a process may be started with them closed
-            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+            setattr(sys, stream, open(os.devnull, mode))  # noqa: SIM115, PTH123
     name = words[0] if words else ""
     if name not in (*VERBS, *HELP, *VERSION):
         wrong = f"pfvit: there is no verb {name!r}\n\n" if name else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pfvit.config import Evaluate, Pretrain, Train
+from pfvit.config.checks import typed
 from pfvit.errors import UsageError
 from pfvit.utils.files import let_go_of_all
 
@@ -107,11 +108,11 @@ def evaluate(
         judge=_path(judge),
         order=_words(order),
         protocol=_words(protocol),
-        robustness=robustness,
-        faces=faces,
-        batch=batch,
+        robustness=typed("robustness", robustness, bool),
+        faces=typed("faces", faces, bool),
+        batch=typed("batch", batch, int),
         figures=_path(figures),
-        shown=shown,
+        shown=typed("shown", shown, int),
     )
     opened = None
     if config.weights is not None and network.is_run(config.weights):
@@ -127,6 +128,7 @@ def evaluate(
 def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
     """Return settings with some changed; UsageError for one that does not exist."""
     known = {field.name: getattr(default, field.name) for field in fields(default)}
+    types = {field.name: field.type for field in fields(default)}
     changed: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
@@ -140,7 +142,9 @@ def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
         elif name in ONE:
             value = _path(value)
         elif name in WORDS:
-            value = _words(value)
+            value = typed(name, _words(value), types[name])
+        else:
+            value = typed(f"{prefix}{name}", value, types[name])
         changed[name] = value
     return replace(default, **changed)
 

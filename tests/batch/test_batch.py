@@ -149,13 +149,14 @@ def test_own_output_and_files_without_pictures_are_left_out_and_named(weights, t
     assert f"{folder / 'out'} is left out: this run writes there" in said
 
 
-def test_patterns_and_pipes_are_taken(weights, tmp_path, monkeypatch):
+def test_patterns_and_pipes_are_taken(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("sub").mkdir()
     for name in ("sub/a.png", "sub/b.png", "c.png"):
         Path(name).write_bytes(flat(16))
     assert batch(weights, "sub/*.png", "./c.png", "--out", "o", "--processes", 1) == 0
     assert [row["file"] for row in rows(Path("o", "faces"))] == ["sub/a.png", "sub/b.png", "./c.png"]
+    assert batch(weights, "-", "--out", "p") == 1 and "is read by `pfvit predict -`" in capsys.readouterr().err
 
 
 def test_a_damaged_row_group_loses_no_row(weights, tmp_path):

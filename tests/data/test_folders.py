@@ -106,3 +106,54 @@ def test_archives_and_lists_without_labels_say_what_to_do(tmp_path):
             InputError, match="has the columns file, happy, sad, and none with the labels: call that one"
         ):
             reading(tmp_path / "list.csv")
+
+
+def test_what_is_no_class_and_no_picture_is_told(tmp_path):
+    pictures(tmp_path, "happy/a.png", "sad/a.png", "loose.png")
+    (tmp_path / "angry").mkdir()
+    for name in ("sad/b.psd", "sad/without", "sad/notes.txt", "happy/Thumbs.db", "happy/.hidden.psd"):
+        (tmp_path / name).write_bytes(b"?")
+    told = "1 picture beside the class folders, folders without pictures (angry), 2 files of a kind that is not read"
+    assert choose([tmp_path], TRAIN).notes == [f"{tmp_path}: left out: {told} (without ending, PSD)"]
+    pictures(tmp_path / "tidy", "happy/a.png", "sad/a.png")
+    assert choose([tmp_path / "tidy"], TRAIN).notes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("file,label\n\u00e9.png,happy\n1.png,sad\n", "utf-16"),
+        ("file\tlabel\n\u00e9.png\thappy\n1.png\tsad\n", "utf-16"),
+        ("file;label\r\n\u00e9.png;happy\r\n1.png;sad\r\n", "cp1252"),
+        ("file|label\n\u00e9.png|happy\n1.png|sad\n", "utf-8"),
+        ("file,label\r\u00e9.png,happy\r1.png,sad\r", "utf-8-sig"),
+    ],
+)
+def test_lists_as_spreadsheets_write_them(text, encoding, tmp_path):
+    pictures(tmp_path, "\u00e9.png", "1.png")
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    faces = FaceDataset([tmp_path / "list.csv"])
+    assert len(faces) == 2 and faces.classes == ("happiness", "sadness")
+    assert {one.truth for one in Labelled([tmp_path / "list.csv"], EIGHT, (), clean=True)} == {"happiness", "sadness"}
+
+
+def test_a_table_of_fer2013_with_quotation_marks(tmp_path):
+    row = " ".join(["9"] * 144)
+    lines = [
+        '"emotion","pixels","Usage"',
+        f'"3","{row}","Training"',
+        f'"4","{row}","PrivateTest"',
+        f'"6","{row}","Training"',
+    ]
+    (tmp_path / "fer.csv").write_text("\n".join(lines))
+    faces = FaceDataset([tmp_path / "fer.csv"])
+    assert len(faces) == 2 and faces.index.counts().tolist() == [1, 1, 0, 0, 0, 0, 0]
+
+
+def test_rows_of_a_list_that_cannot_be_read_are_named(tmp_path):
+    pictures(tmp_path, "0.png", "1.png", "2.png")
+    (tmp_path / "list.csv").write_text("file,label,split\n0.png,happy,train\n1.png,sad,\n2.png,sad,train\n")
+    assert "left out: rows of no part (1)" in choose([tmp_path / "list.csv"], TRAIN).notes[0]
+    (tmp_path / "list.csv").write_text("file,label\nhttps://a.example/0.png,happy\n")
+    with pytest.raises(InputError, match=r"https://a\.example/0\.png is an address: download it first"):
+        FaceDataset([tmp_path / "list.csv"], 7)

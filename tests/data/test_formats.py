@@ -55,7 +55,10 @@ def test_a_format_that_this_pillow_lacks_is_named(monkeypatch):
         (b"\0\0\0\x18ftypcrx \0\0\0\0crx " + bytes(40), "a raw file"),
         (b"\xff\x0a" + bytes(40), "a JPEG XL"),
         (b"%PDF-1.7\n", "a PDF"),
-        (b"<!doctype html>", "not a picture that can be read"),
+        (b"hello, this is text\n" * 10, "not a picture that can be read"),
+        (b"<!doctype html>", "a web page, not a picture: download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS, not a picture: run git lfs pull"),
+        (b"", "empty"),
     ],
 )
 def test_what_is_no_picture_is_named(content, why):

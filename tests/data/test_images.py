@@ -12,7 +12,7 @@ from conftest import png
 from PIL import Image
 
 from pfvit.data import images, parquet, pictures, sources
-from pfvit.errors import InputError
+from pfvit.errors import InputError, PictureError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (99, 99, 3), np.uint8)
 
@@ -83,6 +83,53 @@ def test_float_pictures_have_two_ranges():
         assert np.abs(pixels[:, :, 0] - np.arange(256.0).reshape(16, 16)).max() <= 1
 
 
+def test_floats_beyond_one_are_no_black_pictures():
+    """Resampled shares of white go a little beyond 1, bright pictures some way; both are cut off."""
+    unit = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    unit[0, :3] = np.inf, np.nan, -np.inf
+    for values in (unit, unit * 1.03):
+        pixels = images.decode(encoded(Image.fromarray(values), "TIFF"))
+        assert pixels[0, :3, 0].tolist() == [255, 0, 0]
+        assert np.abs(pixels[1:, :, 0] - np.clip(np.rint(values[1:] * 255), 0, 255)).max() <= 1
+    bright = images.decode(encoded(Image.fromarray(unit * 4), "TIFF"))
+    assert (bright[8:] == 255).all() and bright[1, 0, 0] == round(255 * 4 * 16 / 255)
+
+
+def as_tiff(values, photometric=1, planes=1):
+    """A TIFF file without compression, as Pillow does not write it."""
+    height, width, colours = *values.shape, 1
+    tags = {256: width, 257: height, 258: 8 * values.dtype.itemsize, 259: 1, 262: photometric, 273: 200, 277: colours}
+    tags |= {278: height, 279: values.nbytes, 284: planes, 339: {"u": 1, "i": 2, "f": 3}[values.dtype.kind]}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head.ljust(200, b"\0") + values.tobytes()
+
+
+def test_numbers_in_tiff_files_are_what_their_tags_say():
+    ramp = np.arange(256, dtype=np.uint32).reshape(16, 16)
+    for values, photometric in (
+        ((ramp * 257).astype("<u2"), 1),
+        ((65535 - ramp * 257).astype("<u2"), 0),  # white is zero, as scanners write it
+        ((ramp * 16_843_009).astype("<u4"), 1),
+        ((ramp * 128).astype("<i2"), 1),
+        ((ramp * 8_388_608).astype("<i4"), 1),
+    ):
+        for picture in (as_tiff(values, photometric), Image.open(io.BytesIO(as_tiff(values, photometric)))):
+            pixels = pictures.load(picture).pixels
+            assert np.abs(pixels[:, :, 0] - np.arange(256.0).reshape(16, 16)).max() <= 1, (values.dtype, photometric)
+
+
+def test_planes_of_more_than_eight_bits_are_refused():
+    """Pillow takes every byte for a colour of its own."""
+    picture = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
+    file = io.BytesIO()
+    picture.save(file, "TIFF", tiffinfo={284: 1})
+    with Image.open(io.BytesIO(file.getvalue())) as opened:
+        opened.tag_v2[284], opened.tag_v2[258] = 2, (16, 16, 16)
+        with pytest.raises(PictureError, match="x: its colours have more than 8 bits, each colour in a plane"):
+            pictures.load(opened, "x")
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_what_is_transparent_shows_white(mode):
     cut_out = np.zeros((16, 16, 4), np.uint8)
@@ -108,13 +155,14 @@ def bomb(side: int) -> bytes:
         (bomb(30_000), "too large"),
         (bomb(13_500), "too large"),
         (b"hello, this is text\n" * 10, "not a picture"),
-        (b"", "not a picture"),
+        (b"", "empty"),
+        (as_tiff(np.zeros((16, 16))), "begins as a TIFF, and is damaged or a kind of it that is not read"),
         (encoded(Image.fromarray(scene(200, 200)), "JPEG")[:1500], "damaged or cut short"),
         (encoded(Image.fromarray(NOISE), "PNG")[:9000], "damaged"),
         (encoded(Image.new("RGB", (1, 1)), "PNG"), "1x1.*too small"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n", "not a picture"),
     ],
-    ids=["bomb", "smaller bomb", "text", "empty", "cut JPEG", "cut PNG", "1x1", "PostScript"],
+    ids=["bomb", "smaller bomb", "text", "empty", "TIFF", "cut JPEG", "cut PNG", "1x1", "PostScript"],
 )
 def test_bad_pictures_are_refused_by_name(content, why):
     with pytest.raises(InputError, match=f"cat.jpg.*({why})"):

@@ -72,6 +72,16 @@ FORMS = {
         ALPHABET,
     ),
     "one-hot as text": (pa.array([str([int(k == n) for n in range(7)]) for k in SHOWN]), None, ALPHABET),
+    "one-hot as text without brackets": (
+        pa.array([" ".join(str(int(k == n)) for n in range(7)) for k in SHOWN]),
+        None,
+        ALPHABET,
+    ),
+    "shares as text with commas": (
+        pa.array([", ".join(str(float(k == n)) for n in range(7)) for k in SHOWN]),
+        None,
+        ALPHABET,
+    ),
     "one-hot as numpy prints it": (pa.array([f"{np.eye(7)[k]}" for k in SHOWN]), None, ALPHABET),
     "a name with its score": (pa.array([{"label": ALPHABET[k], "score": 0.9} for k in SHOWN]), None, ()),
     "a number with its name": (pa.array([{"id": k, "name": ALPHABET[k]} for k in SHOWN]), None, ()),
@@ -175,6 +185,24 @@ def test_what_stands_for_no_emotion_is_no_class_in_any_form(tmp_path):
         assert faces.classes == ("happiness", "sadness") and faces.index.left_out == {labels.NO_EMOTION: 1}
         assert faces.groups[0].targets.tolist() == [[1, 0], [0, 0], [0, 1]]
         assert [one.truth for one in Labelled([path], EIGHT, (), clean=True)] == ["happiness", "sadness"]
+
+
+def test_marks_of_missing_values_are_no_classes(tmp_path):
+    path = write(tmp_path / "f.parquet", pa.array(["happy", "?", "-", "--", ".", "N/A", " ", "sad"]))
+    faces = FaceDataset([path])
+    assert faces.classes == ("happiness", "sadness") and faces.index.left_out == {labels.NO_LABEL: 6}
+
+
+def test_names_that_look_the_same_are_one_class(tmp_path):
+    """macOS writes an umlaut as two characters, other systems as one."""
+    path = write(tmp_path / "f.parquet", pa.array(["fro\u0308hlich", "fr\u00f6hlich", "sad"]))
+    assert FaceDataset([path]).classes == ("sadness", "fr\u00f6hlich")
+    path = write(tmp_path / "f.parquet", pa.array([1, 0]), class_label(["fro\u0308hlich", "sad"]))
+    assert FaceDataset([path]).classes == ("sadness", "fr\u00f6hlich")
+
+
+def test_ages_in_years_are_names(tmp_path):
+    assert FaceDataset([write(tmp_path / "f.parquet", pa.array(["18-25", "26-40"]))]).classes == ("18-25", "26-40")
 
 
 def test_a_column_that_is_not_found_is_asked_for(tmp_path):

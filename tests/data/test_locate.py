@@ -11,6 +11,7 @@ import pytest
 from helpers import flat_png
 from PIL import Image
 
+from pfvit.data import parquet
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.data.lists import part_of
@@ -306,3 +307,53 @@ def test_data_are_known_by_their_content_wherever_they_lie(tmp_path):
 )  # fmt: skip
 def test_which_part_a_name_tells(name, part):
     assert part_of(name) == part
+
+
+@pytest.mark.parametrize("names", [("train", "validation", "test"), ("Training", "PublicTest", "PrivateTest")])
+def test_a_column_of_a_parquet_file_tells_its_parts(names, tmp_path):
+    """Rows are mixed, as tables have them; what no row says, and words that are no parts, change nothing."""
+    path = table(tmp_path / "f.parquet", rows=9)
+    whole = pq.read_table(path)
+    pq.write_table(whole.append_column("Split", pa.array([names[row % 3] for row in range(9)])), path, row_group_size=4)
+    for wanted, expected in ((TRAIN, {0, 3, 6}), (HELD_OUT, {1, 4, 7}), (TESTED, {2, 5, 8})):
+        for place in (path, tmp_path):
+            assert brightness([place], wanted) == expected
+    assert brightness([path], UNLABELLED, labelled=False) == {0, 3, 6}
+    assert {int(sample.image.mean()) for sample in Labelled(data_of(path).files, SEVEN, (), clean=True)} == {2, 5, 8}
+    assert "--data takes its part train; left out: val, test" in choose([path], TRAIN).notes[0]
+    pq.write_table(whole.append_column("split", pa.array([*[names[0]] * 4, None, *[names[2]] * 4])), path)
+    assert brightness([path], TRAIN) == {0, 1, 2, 3}
+    assert "left out: test, rows of no part (1)" in choose([path], TRAIN).notes[0]
+    for column in ([names[2]] * 9, list("abcabcabc"), list(range(9))):
+        pq.write_table(whole.append_column("set", pa.array(column)), path)
+        assert len(brightness([path], TRAIN)) == 9, "named itself, or a column that tells something else"
+
+
+def test_a_download_that_is_no_table_is_called_by_its_name(tmp_path):
+    for content, told in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not a Parquet file: run git lfs"),
+        (b"<!DOCTYPE html><html>", "is a web page, not a Parquet file"),
+        (b"", "is empty: download it again"),
+    ):
+        (tmp_path / "f.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=told):
+            FaceDataset([tmp_path / "f.parquet"])
+        with pytest.raises(InputError, match=told):
+            parquet.column_names(tmp_path / "f.parquet")
+
+
+def test_pictures_that_lie_elsewhere_or_are_text(tmp_path):
+    (tmp_path / "a.png").write_bytes(flat_png(3))
+    pq.write_table(pa.table({"image": [{"path": "a.png"}] * 2, "label": ["happy", "sad"]}), tmp_path / "f.parquet")
+    assert brightness([tmp_path / "f.parquet"], TRAIN) == {3}
+    for cell, told in (
+        ("https://a.example/b.png", r"names https://a\.example/b\.png, an address: download it first"),
+        ("iVBORw0KGgo" * 500, r"names (iVBORw0KGgo){18}iV\.\.\., which is not there"),
+    ):
+        pq.write_table(pa.table({"image": [cell] * 2, "label": ["happy", "sad"]}), tmp_path / "f.parquet")
+        with pytest.raises(InputError, match=told):
+            FaceDataset([tmp_path / "f.parquet"])
+    turned = np.zeros((3, 16, 16), int).tolist()
+    pq.write_table(pa.table({"image": [turned] * 2, "label": ["happy", "sad"]}), tmp_path / "f.parquet")
+    with pytest.raises(InputError, match=r"2 whose picture is damaged; .*channels come last"):
+        FaceDataset([tmp_path / "f.parquet"])

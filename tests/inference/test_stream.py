@@ -3,6 +3,7 @@
 import io
 import os
 import threading
+from array import array
 from itertools import count, islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pfvit import InputError, Reader
 from pfvit.data.pictures import load
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
-from pfvit.errors import PictureError
+from pfvit.errors import PictureError, UsageError
 from pfvit.inference.reader import PICTURES_AT_ONCE, Item
 from pfvit.utils.prefetch import AHEAD, thread_map
 
@@ -236,9 +237,59 @@ def test_decoding_in_threads_leaves_the_warnings_of_others_alone(tmp_path):
     assert warnings.filters == before
 
 
-def test_threads_are_one_or_more(reader):
-    with pytest.raises(InputError, match="1 or more"):
-        Reader(reader.recogniser.path, threads=0)
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"threads": 0}, "threads must be from 1 to 1024, not 0"),
+        ({"threads": 10**9}, "threads must be from 1 to 1024, not 1000000000"),
+        ({"threads": 1.5}, "threads must be a whole number, not 1.5"),
+        ({"threads": "2"}, "threads must be a whole number, not '2'"),
+        ({"detector": "retinaface"}, "'retinaface' has none"),
+    ],
+)
+def test_settings_of_a_reader_are_checked(settings, told, reader):
+    with pytest.raises(UsageError, match=told):
+        Reader(reader.recogniser.path, **settings)
+
+
+def test_pictures_may_come_from_any_iterable_but_not_from_one_picture(reader, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(NOISE))
+    assert len(reader.read_batch((NOISE for _ in range(2)), whole=True)) == 2
+    assert len(reader.read_batch(np.stack([NOISE, NOISE]), whole=True)) == 2
+    for one in (str(tmp_path / "a.png"), png(NOISE), NOISE, NOISE[:, :, 0], io.BytesIO(png(NOISE)), tmp_path):
+        for many in (reader.read_batch, lambda one: list(reader.read_each(one)), lambda one: list(reader.stream(one))):
+            with pytest.raises(UsageError, match=r"give several pictures, as in \[picture\]"):
+                many(one)
+
+
+def test_a_reader_that_is_closed_says_so(reader):
+    with reader:
+        (face,) = reader.read(NOISE, whole=True)
+    for use in (lambda: reader.read(NOISE, whole=True), lambda: list(reader.stream([NOISE], whole=True))):
+        with pytest.raises(UsageError, match="this Reader is closed"):
+            use()
+    reader.__exit__()
+    assert face.emotion in EIGHT and not hasattr(reader, "nothing")
+
+
+def test_a_strength_is_a_number(reader):
+    (face,) = reader.read(NOISE, whole=True)
+    for strength in ("1", None, [0.5], 1j, float("nan"), np.array([0.1, 0.2])):
+        for use in (face.poker_face, lambda strength: face.paste_back(NOISE, strength)):
+            with pytest.raises(InputError, match="strength must be from -1 to 1, not"):
+                use(strength)
+
+
+def test_paths_in_bytes_arrays_of_bytes_and_opacity(tmp_path):
+    class InBytes:
+        def __fspath__(self):
+            return bytes(tmp_path / "a.png")
+
+    (tmp_path / "a.png").write_bytes(png(NOISE))
+    for same in (InBytes(), array("B", png(NOISE))):
+        assert np.array_equal(load(same).pixels, NOISE)
+    with pytest.raises(PictureError, match=r"shape \(64, 64, 4\); .* `\[:, :, :3\]` leaves the opacity out"):
+        load(np.dstack([NOISE, NOISE[:, :, :1]]))
 
 
 def test_what_public_calls_take_and_return_can_be_imported(reader):

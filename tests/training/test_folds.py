@@ -51,6 +51,20 @@ def test_no_person_is_on_both_sides(person, tmp_path):
     assert sorted(held) == list(range(36)), "every face is held out once"
 
 
+@pytest.mark.parametrize("missing", [None, "", " ", float("nan")])
+def test_faces_without_a_person_are_told(missing, tmp_path):
+    column = [
+        missing if row in (4, 9) else (row // 3 if isinstance(missing, float) else f"p{row // 3}") for row in range(36)
+    ]
+    faces = FaceDataset([table(tmp_path / "f.parquet", subject=column)])
+    train, held = folds.split(faces, 4, 1, "")
+    assert len(train) + len(held) == 36
+    told = "2 of 36 faces have no person: each is taken for one of its own"
+    assert told in list(train.index.lines()) and len({*folds.people(faces, "")}) == 14
+    with pytest.raises(UsageError, match="--person subject: 2 of 36 faces have none"):
+        folds.split(faces, 4, 1, "subject")
+
+
 def test_near_duplicates_stay_on_one_side(tmp_path):
     picture = face(5)
     copy = io.BytesIO()

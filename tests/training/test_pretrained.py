@@ -2,9 +2,12 @@
 
 import json
 import pickle
+import re
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import pfvit
@@ -17,6 +20,7 @@ from pfvit.export import huggingface
 from pfvit.model import Autoencoder, mask_patches
 from pfvit.training import checkpoint, pretrained
 from pfvit.training.build import build_decoder, build_encoder
+from pfvit.training.faces import check_places
 from pfvit.training.initialise import both_sides
 
 COLOUR = replace(NANO, channels=3)
@@ -276,6 +280,16 @@ def vit(old: str = "", new: str = "") -> dict[str, torch.Tensor]:
     return {new + name.removeprefix(old) if name.startswith(old) else name: tensor for name, tensor in tensors.items()}
 
 
+class Settings:
+    """Of a training program; what is written of it must not be run."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def __setstate__(self, state: object) -> None:
+        raise AssertionError("it was run")
+
+
 WRAPPED = {
     "compiled": lambda tensors: {f"_orig_mod.{name}": t for name, t in tensors.items()},
     "compiled in DDP": lambda tensors: {f"module._orig_mod.{name}": t for name, t in tensors.items()},
@@ -286,6 +300,13 @@ WRAPPED = {
     "an averaged copy beside the last weights": lambda tensors: {
         "state_dict": {name: torch.zeros_like(t) for name, t in tensors.items()},
         "state_dict_ema": tensors,
+    },
+    "settings beside them": lambda tensors: {"model": tensors, "args": Namespace(lr=1.0, out=Path("x"))},
+    "figures of NumPy beside them": lambda tensors: {"model": tensors, "best": np.float64(0.5), "log": np.zeros(3)},
+    "objects of classes that are not here": lambda tensors: {"model": tensors, "settings": Settings(3)},
+    "FSDP": lambda tensors: {f"_fsdp_wrapped_module.{name}": t for name, t in tensors.items()},
+    "compiled and checkpointed blocks": lambda tensors: {
+        re.sub(r"^(blocks\.\d+\.)", r"\1_orig_mod._checkpoint_wrapped_module.", name): t for name, t in tensors.items()
     },
     "nested twice": lambda tensors: {"model": {"state_dict": tensors}},
     "an autoencoder's part": lambda tensors: {f"encoder.{name}": t for name, t in tensors.items()},
@@ -312,6 +333,27 @@ def test_the_norm_of_a_network_that_averages_its_tokens_is_taken_and_told(tmp_pa
     )
 
 
+def test_files_with_other_endings_and_old_ones(tmp_path):
+    torch.save({"model": vit(), "args": Namespace(lr=1.0)}, tmp_path / "new")
+    torch.save({"model": vit(), "args": Namespace(lr=1.0)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    for path in (tmp_path / "new", tmp_path / "old.pth"):
+        assert pretrained.is_public(path)
+        made, _ = load(path, COLOUR)
+        torch.testing.assert_close(made.encoder.norm.weight, vit()["norm.weight"])
+
+
+def test_weights_that_are_not_finite_are_told_before_the_first_step(tmp_path):
+    torch.save(vit() | {"norm.bias": torch.full((32,), torch.nan)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w\.pth holds numbers that are not finite \(norm\.bias\)"):
+        load(tmp_path / "w.pth", COLOUR)
+
+
+def test_an_address_to_start_from_is_told(tmp_path):
+    config = Train(data=(), out=tmp_path, model=COLOUR, start=Path("https://a.example/w.pth"))
+    with pytest.raises(InputError, match=r"w\.pth is an address: download it first"):
+        check_places(config)
+
+
 def test_weights_in_several_files(tmp_path):
     folder, tensors = tmp_path / "hub", vit()
     folder.mkdir()
@@ -323,6 +365,10 @@ def test_weights_in_several_files(tmp_path):
     assert pretrained.is_public(folder)
     made, _ = load(folder, COLOUR)
     torch.testing.assert_close(made.encoder.norm.weight, tensors["norm.weight"])
+    made, _ = load(folder / "model.safetensors.index.json", COLOUR)
+    torch.testing.assert_close(made.encoder.norm.weight, tensors["norm.weight"])
+    with pytest.raises(InputError, match=r"model-1-of-2\.safetensors holds a part of the weights: name the folder"):
+        load(folder / "model-1-of-2.safetensors", COLOUR)
     (folder / "model-2-of-2.safetensors").unlink()
     with pytest.raises(
         InputError, match=r"lacks model-2-of-2\.safetensors, which model\.safetensors\.index\.json lists"

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -150,6 +151,40 @@ def test_uneven_times_are_kept(astronaut, weights, tmp_path):
     assert [float(row["time"]) for row in rows_of(tmp_path / "out")] == pytest.approx(times, abs=2e-3)
     with av.open(str(tmp_path / "out" / "v-annotated.mp4")) as file:
         assert [float(frame.time) for frame in file.decode(video=0)] == pytest.approx(times, abs=2e-3)
+
+
+def test_a_pause_before_the_end_is_in_the_length(astronaut, weights, tmp_path):
+    """Players stop where the file says that it ends."""
+    source = film(tmp_path / "v.mkv", [frame_of(astronaut, 30)] * 4, [0, 0.1, 0.2, 4.0])
+    assert video(source, tmp_path / "out", weights) == 0
+    with av.open(str(tmp_path / "out" / "v-annotated.mp4")) as file:
+        assert 4 < file.duration / av.time_base < 5
+
+
+ONE = 1 << 16
+SHOWN = {
+    "mirrored": (-ONE, 0, 0, ONE),
+    "upside down by a mirror": (ONE, 0, 0, -ONE),
+    "turned": (-ONE, 0, 0, -ONE),
+}
+
+
+@pytest.mark.parametrize("how", SHOWN)
+def test_a_film_is_shown_as_its_matrix_says(how, astronaut, weights, tmp_path):
+    """Phones turn a film by a matrix in its header, and front cameras mirror it."""
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 20)] * 4)
+    assert video(source, tmp_path / "as stored", weights, "--no-annotate") == 0
+    content = bytearray(source.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # version, flags and 40 bytes before it
+    a, b, c, d = SHOWN[how]
+    content[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    source.write_bytes(content)
+    assert video(source, tmp_path / "shown", weights, "--no-annotate") == 0
+    (stored, *_), (shown, *_) = rows_of(tmp_path / "as stored"), rows_of(tmp_path / "shown")
+    left, top = (int(stored[name]) for name in ("left", "top"))
+    right, bottom = left + int(stored["width"]), top + int(stored["height"])
+    expected = (WIDE - right if a < 0 else left, HIGH - bottom if d < 0 else top)
+    assert np.abs(np.subtract((int(shown["left"]), int(shown["top"])), expected)).max() <= 8, (shown, expected)
 
 
 def test_a_recording_that_begins_late_begins_at_zero(astronaut, weights, tmp_path):
@@ -378,6 +413,11 @@ def test_frames_that_change_their_size(astronaut, weights, tmp_path):
 def test_settings_that_mean_nothing(word, value, weights, tmp_path, capsys):
     assert video("v.mp4", tmp_path / "out", weights, word, value) == 2
     assert word in capsys.readouterr().err
+
+
+def test_a_strength_without_poker_is_told(weights, tmp_path, capsys):
+    assert video("v.mp4", tmp_path / "out", weights, "--strength", 0.5) == 2
+    assert "--strength 0.5 says how much --poker takes off: give --poker too" in capsys.readouterr().err
 
 
 def test_only_so_many_seconds(astronaut, weights, tmp_path):

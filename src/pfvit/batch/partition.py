@@ -19,7 +19,7 @@ from pfvit.data import formats
 from pfvit.data.filesystem import Place, place
 from pfvit.data.parquet import FEW_ROWS, cell_value
 from pfvit.data.pictures import Item
-from pfvit.data.sources import Missing, find, row_item
+from pfvit.data.sources import STANDARD_INPUT, Missing, find, row_item
 from pfvit.errors import PictureError
 from pfvit.utils.text import utf8
 
@@ -238,6 +238,9 @@ def _files(url: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tu
 
 
 def _local(path: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tuple[str, int, str]]:
+    if path == str(STANDARD_INPUT):
+        yield path, 0, "a picture on standard input is read by `pfvit predict -`; pfvit batch takes files"
+        return
     found = find([path], leave_out)
     notes.extend(found.notes)
     for file in sorted((file for file in found.files if isinstance(file, Path)), key=str):

@@ -3,12 +3,18 @@
 import math
 import re
 from dataclasses import fields
-from typing import Any
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
+import numpy as np
 from tyro.conf import Suppress
 
 from pfvit.emotions import ORDERS
 from pfvit.errors import UsageError
+
+#: Of the processor, for a model.
+MOST_THREADS = 1024
 
 
 def at_least(least: float, settings: Any, *names: str) -> None:
@@ -81,6 +87,38 @@ def check_best(config: Any) -> None:
         raise UsageError(f"--best {config.best} is a figure of --validation: name faces to validate on")
     if config.patience is not None and not config.best:
         raise UsageError("--patience waits for a figure to improve: name it with --best, as in --best uar")
+
+
+def typed(name: str, value: Any, kind: Any) -> Any:
+    """Return a setting that Python gives, a number as the command line would make it; UsageError for another type.
+
+    `kind` is the type of its field. Paths and settings within settings are not looked at.
+    """
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UsageError(f"{name} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")
+        return value
+    if get_origin(kind) is tuple and isinstance(value, tuple) and get_args(kind)[-1] is Ellipsis:
+        return tuple(typed(name, one, get_args(kind)[0]) for one in value)
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    known = [one for one in kinds if one in _TYPES]
+    if not known or (value is None and NoneType in kinds):
+        return value
+    for one in known:
+        if isinstance(value, _TYPES[one][0]) and (one is bool or not isinstance(value, bool)):
+            return cast(Any, one)(value)
+    raise UsageError(f"{name} must be {' or '.join(_TYPES[one][1] for one in known)}, not {value!r}")
+
+
+#: What Python may give for a setting of a type, NumPy's numbers included, and what that is called.
+_TYPES = {
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: ((bool, np.bool_), "True or False"),
+    str: (str, "text"),
+}
 
 
 def flag(name: str, settings: Any = None) -> str:

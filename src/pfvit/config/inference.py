@@ -7,7 +7,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from pfvit.config.checks import at_least, check_order, within
+from pfvit.config.checks import MOST_THREADS, at_least, check_order, within
 from pfvit.config.presets import architecture
 from pfvit.config.training import DataPaths
 from pfvit.emotions import EIGHT
@@ -142,7 +142,8 @@ class Predict:
 
     def __post_init__(self) -> None:
         some(self.paths, "picture, folder or Parquet file")
-        at_least(1, self, "top", "threads")
+        at_least(1, self, "top")
+        within(1, MOST_THREADS, self, "threads")
         within(0, 1, self, "min_score")
         if self.output is not None and self.output.suffix.lower() not in TABLES:
             raise UsageError(f"--output must end in {', '.join(TABLES)}, not {self.output.name}")
@@ -177,7 +178,7 @@ class Poker:
     def __post_init__(self) -> None:
         some(self.paths, "picture, folder or Parquet file")
         within(-1, 1, self, "strength")
-        at_least(1, self, "threads")
+        within(1, MOST_THREADS, self, "threads")
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,11 @@ class Video:
     """What the model runs on, where the installed onnxruntime can use it."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "every", "threads")
+        at_least(1, self, "every")
+        within(1, MOST_THREADS, self, "threads")
         within(-1, 1, self, "strength")
+        if self.strength != 1 and not self.poker:
+            raise UsageError(f"--strength {self.strength:g} says how much --poker takes off: give --poker too")
         within(0, 1, self, "min_score")
         if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
             raise UsageError(f"--smoothing must be 0 or more seconds, not {self.smoothing}")
@@ -262,7 +266,8 @@ class Batch:
 
     def __post_init__(self) -> None:
         some(self.paths, "Parquet file, picture or folder")
-        at_least(1, self, "rows", "processes", "threads")
+        at_least(1, self, "rows", "processes")
+        within(1, MOST_THREADS, self, "threads")
         if self.address is not None and not self.ray:
             raise UsageError("--address is that of a Ray cluster: add --ray")
 

@@ -8,7 +8,16 @@ from typing import Annotated, Literal
 from tyro.conf import Suppress
 
 from pfvit.config.architecture import Architecture
-from pfvit.config.checks import at_least, below_one, check_best, check_folds, check_order, positive, within
+from pfvit.config.checks import (
+    MOST_THREADS,
+    at_least,
+    below_one,
+    check_best,
+    check_folds,
+    check_order,
+    positive,
+    within,
+)
 from pfvit.config.gan import Gan
 from pfvit.errors import UsageError
 
@@ -17,7 +26,6 @@ Precision = Literal["auto", "32", "bf16"]
 #: What can be kept from learning. The discriminator's stem is a copy of the encoder's.
 Part = Literal["encoder", "separator", "classifier", "discriminator_stem"]
 MAX_SEED = 2**31 - 1
-MOST_THREADS = 1024
 MOST_EPOCHS = 1_000_000
 MOST_SIDE = 2.0  # of a window, as a share of a picture's side
 #: Warm-up that is not given: an epoch, or this share of the training if that is less.

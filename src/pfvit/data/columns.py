@@ -1,5 +1,7 @@
 """Which columns of a table hold pictures, labels, people and parts, and what Hugging Face's metadata say of them."""
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pfvit.data import images
+from pfvit.data.formats import is_address
 from pfvit.data.images import Pixels
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
@@ -19,7 +22,7 @@ LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_la
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
 ALSO_IN = "also_in"
-SHORT = 32  # letters of a cell that are looked at
+SHORT, LONGEST = 32, 200  # letters of a cell that are looked at, and shown
 
 
 class Columns(NamedTuple):
@@ -99,7 +102,7 @@ def _image(names: Sequence[str], features: Mapping[str, Any], place: Path) -> st
     if found is None and len(typed) > 1:
         raise InputError(f"{place} has several columns of pictures, {', '.join(typed)}: call the one to read image")
     if found is None:
-        raise UsageError(f"{place} has no image column, only {', '.join(names)}")
+        raise UsageError(f"{place} has no image column, only {', '.join(names)}: call the one with the pictures image")
     return found
 
 
@@ -144,7 +147,8 @@ def holds_picture(cell: object, beside: Path) -> bool:
         content, path = cell.get("bytes"), cell.get("path")
         cell = path if content is None else content
     if isinstance(cell, str) and not _is_pixels(cell):
-        return bool(cell) and any((folder / cell).is_file() for folder in (beside, beside.parent))
+        # `isfile` is False for names that are too long: pictures as text.
+        return bool(cell) and any(os.path.isfile(folder / cell) for folder in (beside, beside.parent))  # noqa: PTH113
     return isinstance(cell, Sequence | np.ndarray) and len(cell) > 0
 
 
@@ -165,9 +169,16 @@ def file_beside(path: str, beside: Path, name: str) -> bytes:
             return (folder / path).read_bytes()
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as problem:
+        except OSError as problem:
+            if problem.errno == errno.ENAMETOOLONG:  # a picture as text, say
+                continue
             raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
-    raise PictureError(f"{name} names {path}, which is not there (looked for beside the file, in {beside})")
+        except ValueError as problem:
+            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
+    shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}..."
+    if is_address(path):
+        raise PictureError(f"{name} names {shown}, an address: download it first")
+    raise PictureError(f"{name} names {shown}, which is not there (looked for beside the file, in {beside})")
 
 
 def pixels_of(values: object, name: str) -> Pixels:

@@ -41,6 +41,18 @@ def kind_of(head: bytes) -> str | None:
     return None
 
 
+def mistaken_for(what: str, head: bytes) -> str:
+    """Return what a file is that was taken for `what`, by its first bytes, and what to do; "" if they do not tell."""
+    if not head:
+        return "is empty: download it again"
+    if head.startswith(b"version https://git-lfs"):
+        return f"is a pointer of Git LFS, not {what}: run git lfs pull, or download the file"
+    pages = (b"<!doctype", b"<html") if what == "a picture" else (b"<!doctype", b"<html", b"<?xml")  # an SVG, say
+    if head.lstrip().lower().startswith(pages):
+        return f"is a web page, not {what}: download the file itself (its raw or resolve address)"
+    return ""
+
+
 def _boxed(head: bytes) -> str:
     """Return the kind of a file in the ISO base media format; its first box lists its brands."""
     end = min(int.from_bytes(head[:4]), len(head))

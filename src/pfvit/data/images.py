@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-from pfvit.data import picture_cost
-from pfvit.data.formats import HEAD, kind_of
+from pfvit.data import picture_cost, tiff
+from pfvit.data.formats import HEAD, kind_of, mistaken_for
 from pfvit.data.picture_cost import LIMIT, Limit
 from pfvit.data.pixel_memory import BAND, PixelMemory
 from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
@@ -27,10 +27,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 RARE = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
 #: Packages that teach Pillow HEIC, an iPhone's format; the first carries a decoder alone.
 HEIF_PACKAGES = ("pi_heif", "pillow_heif")
-#: Bits of gray values: cameras and scanners put 10 or 12 of them in 16, and measurements 8 in 32.
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+#: Bits of gray values: cameras and scanners put 10 or 12 of them in 16, and measurements 8 in 32; numbers with a sign
+#: have one less.
+DEPTHS = (8, 10, 12, 14, 15, 16, 24, 31, 32)
 PAPER = (255, 255, 255)  # what shows through where a picture is transparent
 Pixels = NDArray[np.uint8]
+#: Floats up to 1 are shares of white. Resampled ones go a little beyond it, pictures of a high dynamic range some way;
+#: what has only values below this, counted from 0 to 255, would be black.
+MOST_SHARE = 16
 #: What the decoders of all threads take together: a picture of the largest size, or one of 12 million pixels each.
 ROOM = Budget(max(LIMIT.memory, cores() * 110_000_000))
 
@@ -129,6 +133,7 @@ def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool
                 size = file.seek(0, io.SEEK_END)
                 picture_cost.check_cost(picture_cost.opened(*picture.size, size), name, limit, size)
             check_size(*picture.size, name, limit.pixels)
+            tiff.check(picture, name)
             return _photo(picture, PixelMemory.of(picture))
     except PictureError as problem:
         return without_frames(problem)
@@ -146,8 +151,14 @@ def _opened(file: BinaryIO, name: str, rare: bool) -> Image.Image:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         file.seek(start)
-        kind = kind_of(file.read(HEAD))
+        head = file.read(HEAD)
         file.seek(start)
+        if why := mistaken_for("a picture", head) if head else "is empty":
+            raise UnknownFormatError(f"{name} {why}") from None
+        kind = kind_of(head)
+        if kind in FORMATS:
+            why = "and is damaged or a kind of it that is not read (with numbers of 64 bits, say): save it as PNG"
+            raise PictureError(f"{name} begins as a {kind}, {why}") from None
         if not rare:
             raise UnknownFormatError(f"{name} is not a picture that can be read: send {', '.join(FORMATS)}") from None
         return Image.open(file, formats=_rare(kind, name))
@@ -167,7 +178,7 @@ def _rare(kind: str | None, name: str) -> tuple[str, ...]:
         raise PictureError(f"{name} is of the format {kind}, which this Pillow was built without: update it")
     if kind == "video":
         raise UnknownFormatError(f"{name} is a video, not a picture: `pfvit video` reads it")
-    if kind is None or kind in FORMATS:
+    if kind is None:
         raise UnknownFormatError(f"{name} is not a picture that can be read ({', '.join((*FORMATS, *RARE))})")
     raise UnknownFormatError(f"{name} is a {kind}, not a picture that can be read: export it as JPEG or PNG")
 
@@ -239,9 +250,10 @@ def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tup
             shown[some], opacity[some] = _over_paper(band)
         return pixels, alpha
     if picture.mode.startswith("I") or picture.mode == "F":
-        most = max(float(_numbers(np.asarray(band)).max(initial=0)) for _, band in bands())
+        meant = tiff.meaning(picture)
+        most = max(_most(_numbers(meant(np.asarray(band)))) for _, band in bands())
         for some, band in bands():
-            shown[some] = eight_bits(np.asarray(band), most)[:, :, None]
+            shown[some] = eight_bits(meant(np.asarray(band)), most)[:, :, None]
         return pixels, None
     if memory is not None:
         for rows, columns, part in memory.parts(turn >= 5, lambda stored: stored[:, :, :3]):
@@ -278,14 +290,15 @@ def _with_opacity(stored: Pixels) -> Pixels:
 
 
 def eight_bits(values: NDArray, most: float | None = None) -> Pixels:
-    """Scale gray values of another type to 0 ... 255: floats up to 1 from there, others from the bits that hold them.
+    """Scale gray values of another type to 0 ... 255: floats from 0 ... 1 or, far beyond it, as integers, from the bits
+    that hold them.
 
     Those are the fewest of DEPTHS that hold the largest value, so that 12 bits kept in 16 are not nearly black; `most`
     is that value, if these are a part of the picture.
     """
     numbers = _numbers(values)
-    most = float(numbers.max(initial=0)) if most is None else most
-    if values.dtype.kind == "f" and most <= 1:
+    most = _most(numbers) if most is None else most
+    if values.dtype.kind == "f" and most < MOST_SHARE:
         scale = 255.0
     else:
         scale = 255 / (2 ** next((bits for bits in DEPTHS if round(most) < 2**bits), DEPTHS[-1]) - 1)
@@ -293,7 +306,12 @@ def eight_bits(values: NDArray, most: float | None = None) -> Pixels:
 
 
 def _numbers(values: NDArray) -> NDArray[np.float32]:
-    return np.nan_to_num(np.asarray(values, dtype=np.float32))
+    return np.nan_to_num(np.asarray(values, dtype=np.float32), posinf=np.inf)
+
+
+def _most(numbers: NDArray[np.float32]) -> float:
+    """Return the largest finite number: what is infinite is white."""
+    return float(numbers.max(initial=0, where=np.isfinite(numbers)))
 
 
 def _repeated(gray: Pixels) -> Pixels:
@@ -312,10 +330,10 @@ def from_array(pixels: np.ndarray, name: str = "the array") -> Pixels:
     if pixels.ndim == 2:
         pixels = _repeated(pixels)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        turned = "; channels come last, as `permute(1, 2, 0)` puts them" if pixels.shape[:1] == (3,) else ""
-        raise PictureError(
-            f"{name} has shape {pixels.shape}; give [height, width, 3] in RGB, or [height, width]{turned}"
-        )
+        hint = "; channels come last, as `permute(1, 2, 0)` puts them" if pixels.shape[:1] == (3,) else ""
+        if pixels.ndim == 3 and pixels.shape[2] == 4:
+            hint = "; `[:, :, :3]` leaves the opacity out"
+        raise PictureError(f"{name} has shape {pixels.shape}; give [height, width, 3] in RGB, or [height, width]{hint}")
     check_size(pixels.shape[1], pixels.shape[0], name)
     return np.ascontiguousarray(pixels)
 

@@ -123,7 +123,7 @@ class FaceIndex:
     def _add(self, table: Table, targets: Shares | None, clean: bool) -> None:
         """Add the rows of a table that take part."""
         count = sum(table.sizes)
-        keep = np.ones(count, dtype=bool)
+        keep = table.of_part()
         if targets is not None:
             keep &= targets.sum(axis=1) > 0
         also_in = table.column("also_in") if clean else None
@@ -170,8 +170,8 @@ class FaceIndex:
         return damaged
 
     def _why(self) -> str:
-        told = self.left_out_text()
-        return f": {told}" if told else ""
+        told = [text for text in (self.left_out_text(), *self.damaged[:1]) if text]
+        return f": {'; '.join(told)}" if told else ""
 
     def left_out_text(self) -> str:
         """Return how many rows are left out, and why; "" if none is."""

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pfvit.errors import UsageError
 
 #: What tables write where there is no value, and whole numbers as text.
-NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>"}
+NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "."}
 NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
+#: Numbers with spaces, commas or semicolons between them: shares without brackets.
+NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?(\s*[\s,;]\s*[+-]?\d+(\.\d*)?)+")
 TRUTH = {"true": True, "false": False}
 #: In a table of a single value: keys that are no name of a class.
 INNER = {"label", "labels", "name", "class", "emotion", "expression", "value", "id", "index", "target"}
@@ -102,6 +104,8 @@ def _of_text(text: str) -> tuple[Any, str]:
     if NUMERAL.fullmatch(text):
         number = int(float(text))
         return (number, "number") if number <= MOST else (text, "fraction")
+    if NUMERALS.fullmatch(text):
+        return _one([float(word) for word in re.split(r"[\s,;]+", text)])
     if text[0] + text[-1] in ("[]", "{}"):
         for read in (json.loads, _python, _printed):
             with suppress(ValueError):

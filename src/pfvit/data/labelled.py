@@ -69,13 +69,14 @@ class Labelled:
         for path in self.paths:
             try:
                 for found in [path] if isinstance(path, Found) else locate.locate(path):
-                    yield from self._in_table(found.path) if found.kind == "parquet" else self._in_list(found)
+                    yield from self._in_table(found) if found.kind == "parquet" else self._in_list(found)
             except UsageError:
                 raise
             except InputError as problem:
                 self._fail(problem)
 
-    def _in_table(self, path: Path) -> Iterator[Sample]:
+    def _in_table(self, found: Found) -> Iterator[Sample]:
+        path, mine = found.path, None if found.rows is None else set(found.rows)
         columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
         read, votes = None, np.zeros((0, len(FERPLUS_VOTES)))
         if columns.votes:
@@ -92,6 +93,8 @@ class Labelled:
         wanted = [columns.image, *([columns.also_in] if columns.also_in else [])]
         wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):
+            if mine is not None and number not in mine:
+                continue
             if self.clean and columns.also_in and row[columns.also_in]:
                 self.leaked += 1
                 continue

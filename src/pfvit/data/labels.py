@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +123,8 @@ def meaning(order: Sequence[str]) -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """Return our name of a class: that of the emotion which it names, or else its own."""
-    return named(name) or " ".join(name.split())
+    """Return our name of a class: that of the emotion which it names, or else its own, with composed characters."""
+    return named(name) or " ".join(normalize("NFC", name).split())  # macOS writes folder names decomposed
 
 
 def _all_canonical(names: Iterable[str]) -> dict[str, str]:

@@ -1,8 +1,11 @@
 """Pictures in files of their own: folders named after classes, and CSV lists (FER2013's, AffectNet's, one's own)."""
 
+import codecs
 import csv
+import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data import columns, images
-from pfvit.data.formats import PICTURES
+from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
 from pfvit.emotions import NONE, ORDERS
 from pfvit.errors import InputError, PictureError
@@ -67,7 +70,7 @@ def pictures_below(folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_foreign(name))
         for name in sorted(names):
-            if not name.startswith(".") and Path(name).suffix.lower() in PICTURES:
+            if _is_picture(name):
                 yield Path(here, name)
 
 
@@ -96,6 +99,36 @@ def listing_of(folder: Path, kind: str, part: str) -> Listing:
     )
 
 
+def passed_over(folder: Path) -> str:
+    """Return what lies beside the pictures in a folder of class folders, and is no class and no picture; "" if nothing.
+
+    Files that nobody takes for pictures (`formats.OTHERS`) are not counted.
+    """
+    told = []
+    if loose := sum(_is_picture(path.name) for path in folder.iterdir() if path.is_file()):
+        told.append(
+            "1 picture beside the class folders" if loose == 1 else f"{loose} pictures beside the class folders"
+        )
+    if empty := [inner.name for inner in folders_in(folder) if next(pictures_below(inner), None) is None]:
+        told.append(f"folders without pictures ({', '.join(empty)})")
+    endings: Counter[str] = Counter()
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not is_foreign(name)]
+        unknown = {Path(name).suffix.lower() for name in names} - PICTURES - OTHERS
+        endings.update(
+            one for name in names if not name.startswith(".") and (one := Path(name).suffix.lower()) in unknown
+        )
+    if endings:
+        kinds = ", ".join(ending[1:].upper() or "without ending" for ending in sorted(endings))
+        files = "1 file" if endings.total() == 1 else f"{endings.total()} files"
+        told.append(f"{files} of a kind that is not read ({kinds})")
+    return f"{folder}: left out: {', '.join(told)}" if told else ""
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() in PICTURES
+
+
 def read_list(path: Path) -> Listing:
     """Return the rows of a CSV list; InputError if its columns do not say which file has which label."""
     try:
@@ -103,9 +136,10 @@ def read_list(path: Path) -> Listing:
             head = file.readline()
         if {word.strip().strip('"') for word in head.strip().split(",")} >= FER2013:
             return _fer2013(path)
-        with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            delimiter = max(",;\t", key=head.count)
-            lines = [line for line in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in line)]
+        text = _text(path.read_bytes())
+        head = text.lstrip().partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
+        lines = [line for line in reader if any(cell.strip() for cell in line)]
     except (OSError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
     if not lines:
@@ -116,6 +150,16 @@ def read_list(path: Path) -> Listing:
     elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
         heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
     return _own(path, heading, lines[1:])
+
+
+def _text(content: bytes) -> str:
+    """Return what a list says: in UTF-8, in the UTF-16 of spreadsheets, or else in Western Europe's older encoding."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "backslashreplace")
 
 
 def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[str]]) -> Listing:
@@ -183,12 +227,12 @@ def _fer2013(path: Path) -> Listing:
         usage = heading.index("Usage") if "Usage" in heading else None
         start = len(first)
         for number, line in enumerate(file, 2):
-            words = line.rstrip(b"\r\n").split(b",")
+            words = line.rstrip(b"\r\n").split(b",")  # no field holds a comma
             if len(words) == len(heading):
                 span = (start + sum(len(word) + 1 for word in words[:pixels]), len(words[pixels]))
-                said = "" if usage is None else words[usage].decode("utf-8", "replace").strip()
+                said = "" if usage is None else words[usage].decode("utf-8", "replace").strip(' "')
                 part = PARTS.get(said.casefold(), said) or part_of(path.name)
-                rows.append(Row(f"row {number}", span, words[emotion].decode("utf-8", "replace"), part))
+                rows.append(Row(f"row {number}", span, words[emotion].decode("utf-8", "replace").strip(' "'), part))
             start += len(line)
     return Listing(rows, ORDERS["fer2013"])
 
@@ -218,6 +262,8 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     try:
         content = row.picture.read_bytes()
     except FileNotFoundError:
+        if is_address(row.name):
+            raise PictureError(f"{name} is an address: download it first") from None
         raise PictureError(f"{name} is listed but absent: {row.picture}") from None
     except OSError as problem:
         raise PictureError(f"{name}: {row.picture} cannot be opened: {problem.strerror}") from problem

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pfvit.data import lists, parquet
+from pfvit.data import columns, lists, parquet
 from pfvit.data.formats import is_address
 from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
 from pfvit.emotions import named
@@ -28,6 +28,8 @@ class Found(NamedTuple):
     kind: Literal["parquet", "folders", "pictures", "list"]
     listing: Listing | None = None
     """What a list says, with the rows of `part` alone."""
+    rows: tuple[int, ...] | None = None
+    """The rows of a Parquet file that are in `part`, if a column says it; None: all."""
 
 
 class Chosen(NamedTuple):
@@ -48,7 +50,8 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     notes: list[str] = []
     for path in map(Path, paths):
         found = locate(path)
-        if {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
+        alone = len(found) == 1 and found[0].kind == "parquet" and path.is_file()  # whatever its column of parts says
+        if alone or {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
             taken += found
             continue
         part = next((part for part in wanted if any(one.part == part for one in found)), None)
@@ -58,10 +61,14 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
         taken += [one for one in found if one.part == part]
         left = [other for other in PARTS_IN_ORDER if other != part and any(one.part == other for one in found)]
         left += dict.fromkeys(one.part for one in found if one.part not in (part, "", *PARTS_IN_ORDER))
-        if others := [one.path.name for one in found if part and not one.part]:
+        without = [one for one in found if part and not one.part]
+        rows = [one.rows if one.listing is None else one.listing.rows for one in without]
+        left += [f"rows of no part ({len(some):,})" for some in rows if some is not None]
+        if others := [one.path.name for one, some in zip(without, rows, strict=True) if some is None]:
             left.append(others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more files of no part")
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
+    notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 
@@ -97,7 +104,7 @@ def locate(path: Path) -> list[Found]:
         return _in_list(path)
     if not parquet.is_table(path):
         raise InputError(f"{path} is neither Parquet nor a list that ends in .csv; {ACCEPTED}")
-    return [Found(path, part_of(path.name), "parquet")]
+    return _in_table(path, part_of(path.name))
 
 
 ACCEPTED = (
@@ -157,11 +164,27 @@ def _tables(folder: Path) -> list[Found]:
         inner = path.relative_to(folder).parts[:-1]
         part = next((part for name in (path.name, *reversed(inner), folder.name) if (part := part_of(name))), "")
         kind = tuple(name for name in inner if not part_of(name))
-        kinds.setdefault(kind, []).append(Found(path, part, "parquet"))
+        kinds.setdefault(kind, []).extend(_in_table(path, part))
     if len(kinds) > 1:
         where = ", ".join(sorted(str(Path(folder, *inner)) for inner in kinds))
         raise InputError(f"{folder} holds Parquet files in several folders: name one of {where}")
     return next(iter(kinds.values()), [])
+
+
+def _in_table(path: Path, part: str) -> list[Found]:
+    """Return a Parquet file once for each part that a column of it names; `part` is what its name tells."""
+    try:
+        column = columns.first(columns.PARTS, parquet.column_names(path))
+        said = [] if column is None else [str(row[column] or "").strip() for row in parquet.rows(path, [column])]
+    except InputError:  # it is damaged, which is said when it is read
+        said = []
+    parts = [lists.PARTS.get(one.casefold(), "") for one in said]
+    if not any(parts):  # the column means something else
+        return [Found(path, part, "parquet")]
+    return [
+        Found(path, one, "parquet", rows=tuple(row for row, its in enumerate(parts) if its == one))
+        for one in dict.fromkeys(parts)
+    ]
 
 
 def _is_visible(path: Path, folder: Path) -> bool:

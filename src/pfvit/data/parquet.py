@@ -16,7 +16,7 @@ from typing import Any
 from arro3.core import RecordBatch, RecordBatchReader
 from arro3.io import write_parquet
 
-from pfvit.data.formats import is_address
+from pfvit.data.formats import HEAD, is_address, mistaken_for
 from pfvit.data.reader_process import MOST_CELL, OVERSIZED, ReaderEndedError, ReaderProcess
 from pfvit.errors import InputError, PictureError
 
@@ -95,7 +95,9 @@ def _schema(path: Path) -> tuple[list[str], dict[bytes, bytes]]:
     with _reader() as reader:
         for kind, *answer in reader.ask(path, None):
             if kind == "error":
-                raise _unreadable(path, answer[-1])
+                with path.open("rb") as file:
+                    why = mistaken_for("a Parquet file", file.read(HEAD))
+                raise InputError(f"{path} {why}") if why else _unreadable(path, answer[-1])
             return answer[0], answer[1]
     raise _unreadable(path, "its reader said nothing")
 

@@ -2,14 +2,15 @@
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data import images
+from pfvit.data import images, tiff
 from pfvit.data.formats import RAW, is_address
 from pfvit.data.images import Photo
 from pfvit.errors import InputError, PictureError
@@ -57,7 +58,7 @@ def load(picture: Picture, name: str | None = None) -> Photo:
 def name_of(picture: object) -> str:
     """Return a name to call a picture by: its path, or what it says of itself."""
     if isinstance(picture, (str, os.PathLike)):
-        return os.fspath(picture)
+        return os.fsdecode(picture)
     name = getattr(picture, "filename", None) or getattr(picture, "name", None)
     return name if isinstance(name, str) else "the picture"
 
@@ -66,7 +67,7 @@ def _load(picture: object, name: str) -> Photo:
     if isinstance(picture, Image.Image):
         return _of_pillow(picture, name)
     if isinstance(picture, (str, os.PathLike)):
-        return _of_path(os.fspath(picture), name)
+        return _of_path(os.fsdecode(picture), name)
     if isinstance(picture, memoryview) and picture.ndim > 1:  # of an array
         picture = np.asarray(picture)
     if isinstance(picture, (bytes, bytearray, memoryview)):
@@ -75,12 +76,16 @@ def _load(picture: object, name: str) -> Photo:
         return _of_file(picture, name)
     if hasattr(picture, "__array__") or hasattr(picture, "__array_interface__"):
         return Photo(images.from_array(np.asarray(picture), name))
+    with suppress(TypeError):  # array.array, and whatever else shows its bytes
+        view = memoryview(cast(Any, picture))
+        return images.decode_photo(bytes(view), name)
     many = "; `read_each` takes many pictures" if isinstance(picture, (list, tuple, set)) else ""
     raise PictureError(f"give {KINDS}, not {type(picture).__name__}{many}")
 
 
 def _of_pillow(picture: Image.Image, name: str) -> Photo:
     images.check_size(*picture.size, name)
+    tiff.check(picture, name)
     try:
         return images.as_photo(picture)
     except (AssertionError, ValueError) as problem:  # what Pillow raises for a file that is gone

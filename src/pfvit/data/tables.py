@@ -3,6 +3,7 @@
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from pfvit.data import lists
 from pfvit.data.columns import columns_of, holds_picture, picture_in, unlabelled
+from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells, votes_of
 from pfvit.data.locate import Found
@@ -41,6 +43,10 @@ class Table(ABC):
     @abstractmethod
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return `also_in`, `person` or another column, one cell for each row; None if there is none."""
+
+    def of_part(self) -> NDArray[np.bool_]:
+        """Return which rows are in `part`."""
+        return np.ones(sum(self.sizes), dtype=bool)
 
     @abstractmethod
     def without_picture(self) -> NDArray[np.bool_]:
@@ -76,10 +82,13 @@ class ParquetTable(Table):
     """A Parquet file."""
 
     def __init__(self, found: Found):
-        self.path, self.part = found.path, found.part
+        self.path, self.part, self.rows = found.path, found.part, found.rows
         try:
             schema, metadata, self.stamp = self.file.schema_arrow, self.file.metadata, stamp_of(self.path)
         except Exception as problem:
+            with suppress(OSError), self.path.open("rb") as file:
+                if why := mistaken_for("a Parquet file", file.read(HEAD)):
+                    raise InputError(f"{self.path} {why}") from problem
             raise InputError(
                 f"{self.path} cannot be read as Parquet: {_first_line(problem)}. If it is cut short, copy it again or "
                 "write it anew"
@@ -113,6 +122,12 @@ class ParquetTable(Table):
         known = {"also_in": self.columns.also_in, "person": self.columns.person}
         name = known.get(kind, kind if kind in self.file.schema_arrow.names else None)
         return None if name is None else self._read([name])[name].to_pylist()
+
+    def of_part(self) -> NDArray[np.bool_]:
+        """Return which rows a column of parts says to be in `part`."""
+        there = np.full(sum(self.sizes), self.rows is None)
+        there[list(self.rows or ())] = True
+        return there
 
     def without_picture(self) -> NDArray[np.bool_]:
         """Return which cells are null and name no file that is there; groups that cannot have any are not read."""
@@ -205,8 +220,8 @@ def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int], w
         ) from problem
     # One flat byte column; a row becomes a Python object only when its turn comes.
     if pa.types.is_struct(cells.type) and cells.null_count == 0 and not whole:
-        inner = cells.field("bytes")
-        return inner if inner.null_count == 0 else cells
+        inner = cells.field("bytes") if cells.type.get_field_index("bytes") >= 0 else None
+        return cells if inner is None or inner.null_count else inner
     return cells
 
 

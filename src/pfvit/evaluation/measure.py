@@ -53,6 +53,10 @@ class Tally:
         return np.concatenate(self.figures[name])
 
 
+def _without_label(count: int) -> str:
+    return f"{count:,} without a label" if count else ""
+
+
 def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dict[str, Any], int]:
     """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable.
 
@@ -83,7 +87,10 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
         what = f"no labelled face in {', '.join(map(str, config.data))}"
         if faces.unreadable:
             raise InputError(f"{what} could be read: what is wrong is named above")
-        raise InputError(f"{what} that {recogniser.path} could name")
+        other = ", ".join(name for name, _ in faces.unknown.most_common(3))
+        why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", _without_label(faces.no_label)]
+        told = "; ".join(filter(None, why))
+        raise InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
         "data": [utf8(path.name) for path in config.data],

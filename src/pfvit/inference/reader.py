@@ -5,8 +5,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
+from pfvit.config.checks import MOST_THREADS, typed
 from pfvit.config.inference import Look
 from pfvit.data.images import Metadata, Photo, Pixels, at_size
 from pfvit.data.pictures import Item, Picture, load, name_of
@@ -97,8 +99,11 @@ class Reader:
         thorough (`pfvit.detection.detector`); it is not used with a `detector`. InputError for what it cannot use and
         for weights that cannot be read.
         """
-        if threads is not None and threads < 1:
-            raise UsageError(f"threads must be 1 or more, not {threads}")
+        threads = typed("threads", threads, int | None)
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise UsageError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
+        if detector is not None and not hasattr(detector, "detect"):
+            raise UsageError(f"a detector has a method detect (pfvit.detection.base.Detector): {detector!r} has none")
         path = None if weights is None else Path(weights)
         self.recogniser = network.open_answering(path, threads, providers)
         self.generator = FaceGenerator(self.recogniser, threads, providers)
@@ -109,7 +114,13 @@ class Reader:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        del self.recogniser, self.generator
+        vars(self).pop("recogniser", None)
+        vars(self).pop("generator", None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("recogniser", "generator"):
+            raise UsageError("this Reader is closed: read inside its `with`, or use it without one")
+        raise AttributeError(f"Reader has no attribute {name}")
 
     @property
     def detector(self) -> Detector:
@@ -127,10 +138,11 @@ class Reader:
         return self.read_batch([image], whole, None if source is None else [source])[0]
 
     def read_batch(
-        self, images: Sequence[Picture], whole: bool = False, sources: Sequence[str] | None = None
+        self, images: Iterable[Picture], whole: bool = False, sources: Sequence[str] | None = None
     ) -> list[list[Reading]]:
         """Return the faces in each of some pictures, which must fit in memory together; PictureError at the first
         that cannot be read. `stream` and `read_each` take any number, and go on."""
+        images = list(_several(images))
         names = [name_of(image) for image in images] if sources is None else sources
         found = [self.find(load(image, name).pixels, whole) for image, name in zip(images, names, strict=True)]
         return self.read_found(found, names)
@@ -149,6 +161,7 @@ class Reader:
         others go on. An Item gives a picture a name and a key. Raises InputError only for what concerns all pictures,
         such as a missing detector.
         """
+        pictures = _several(pictures)
         many = not whole and getattr(self.detector, "thread_safe", False)
         found = thread_map(partial(self._found, whole=whole), prefetch(pictures), self.threads if many else 1)
         for some in gather(found, PICTURES_AT_ONCE, BYTES_AT_ONCE, lambda one: one.bytes):
@@ -225,6 +238,15 @@ def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
         FaceCrop(_inside(face.box, width, height), face.score, face.points, square, cut(image, square), (width, height))
         for face, square in zip(faces, frames, strict=True)
     ]
+
+
+def _several(pictures: Iterable[Any]) -> Iterable[Any]:
+    """Return what should be several pictures; UsageError for one, whose letters, lines or pixels would be read."""
+    rows = isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or (pictures.ndim == 3 and pictures.shape[-1] == 3))
+    one = isinstance(pictures, (str, bytes, bytearray, memoryview)) or hasattr(pictures, "read")
+    if rows or one or not isinstance(pictures, Iterable):
+        raise UsageError(f"give several pictures, as in [picture], not one {type(pictures).__name__}; `read` takes one")
+    return pictures
 
 
 @lru_cache(maxsize=1)

@@ -281,5 +281,9 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 def _check_strength(strength: float) -> None:
-    if not -1 <= strength <= 1:
-        raise InputError(f"strength must be from -1 to 1, not {strength}", status=2)
+    try:
+        fits = bool(-1 <= strength <= 1)
+    except (TypeError, ValueError):  # text, None, a list, an array of several
+        fits = False
+    if not fits:
+        raise InputError(f"strength must be from -1 to 1, not {strength!r}", status=2)

@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.errors import InputError
 
 #: Most fields outside of tensors' data, and how deep graphs may lie in each other; weight files have some ten thousand.
@@ -47,7 +48,9 @@ def check(path: Path) -> bool:
     except OSError as problem:
         raise InputError(f"{path} cannot be opened: {problem.strerror}") from problem
     except (ValueError, IndexError) as problem:  # ValueError: an empty file too
-        raise InputError(f"{path} is damaged, or no ONNX file: it cannot be parsed") from problem
+        with path.open("rb") as file:
+            why = mistaken_for("weights", file.read(HEAD)) or "is damaged, or no ONNX file: it cannot be parsed"
+        raise InputError(f"{path} {why}") from problem
 
 
 class _Scan:

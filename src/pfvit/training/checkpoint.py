@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pfvit.config import Architecture
+from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.emotions import EIGHT
 from pfvit.errors import InputError
 from pfvit.training import upgrade
@@ -24,8 +25,6 @@ from pfvit.weights import LAST
 #: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
 FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
 FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
-#: What files begin with that are often taken for weights.
-POINTER, PAGE = b"version https://git-lfs", (b"<!doctype", b"<html", b"<?xml")
 #: Checkpoints that a run may keep beside the last one.
 BEST, HISTORY = "best.safetensors", "checkpoints"
 
@@ -73,14 +72,7 @@ def _record(metadata: Mapping[str, str], path: Path) -> dict:
 def no_weights(path: Path) -> str:
     """Return what a file is that was taken for weights, and what to do; "" if its beginning does not tell."""
     with path.open("rb") as file:
-        head = file.read(64)
-    if not head:
-        return "is empty: download it again"
-    if head.startswith(POINTER):
-        return "is a pointer of Git LFS, not the weights: run git lfs pull, or download the file"
-    if head.lstrip().lower().startswith(PAGE):
-        return "is a web page, not weights: download the file itself (its raw or resolve address)"
-    return ""
+        return mistaken_for("weights", file.read(HEAD))
 
 
 def record_of(path: Path) -> dict:

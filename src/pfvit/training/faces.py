@@ -32,6 +32,8 @@ def check_places(config: Pretrain | Train) -> None:
         if stage_two and config.mesh_points and not config.mesh_points.is_file():  # read after the teachers answered
             raise InputError(f"{config.mesh_points} is not there; give the mesh points of the unlabelled faces")
     for path in named:
+        if not config.resume and is_address(str(path)):
+            raise InputError(f"{path} is an address: download it first")
         if not path.exists() and path != SHIPPED and not is_address(str(path)):
             raise InputError(f"{path} is not there{advice}")
 

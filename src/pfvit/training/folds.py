@@ -51,9 +51,12 @@ def split(faces: FaceDataset, count: int, number: int, person: str) -> tuple[Fac
     Faces go together by person (`people`) and by near duplicates; folds are about equally large and always the same.
     UsageError if there are too few people to fill them.
     """
-    fold = folds_of(together(people(faces, person), codes(faces)), count)
-    held = fold == number - 1
-    return _part(faces, ~held), _part(faces, held)
+    who = people(faces, person)
+    held = folds_of(together(who, codes(faces)), count) == number - 1
+    train, test = _part(faces, ~held), _part(faces, held)
+    if 0 < (missing := int((who < 0).sum())) < len(who):
+        train.index.notes.append(f"{missing:,} of {len(who):,} faces have no person: each is taken for one of its own")
+    return train, test
 
 
 def people(faces: FaceDataset, person: str) -> NDArray[np.int64]:
@@ -80,7 +83,7 @@ def _names(group: RowGroup, person: str) -> Iterator[str | None]:
     if column is not None or not person:
         for row in group.rows:
             cell = None if column is None else column[first + int(row)]
-            yield None if cell is None or cell == "" else f"{cell}"
+            yield f"{cell}".strip() or None if cell is not None and cell == cell else None  # NaN differs from itself
         return
     for row in group.rows:
         path = table.picture_path(group.index, int(row))

@@ -28,11 +28,16 @@ from pfvit.utils.text import parsed
 STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "half": ((0.5,) * 3, (0.5,) * 3)}
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+#: What old files, which do not list it, are allowed to hold beside weights.
+PLAIN = ("argparse.Namespace",)
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar", ".ckpt")
 #: Where training programs put the weights in what they save; averaged ones first, as these are what is evaluated.
 TABLES = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "teacher", "model", "state_dict", "model_state_dict")
-#: What wrappers put before every name: torch.compile, DDP, timm's and others' own.
-PREFIXES = ("_orig_mod.", "module.", "model.", "backbone.", "net.", "vit.", "base_model.", "student.", "ema.")
+#: What wrappers put before every name: DDP, timm's and others' own.
+PREFIXES = ("module.", "model.", "backbone.", "net.", "vit.", "base_model.", "student.", "ema.")
+#: What wrappers put between the parts of a name: torch.compile, FSDP, activation checkpointing.
+WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
 SHOWN = 5  # names of tensors in a message
 SINE_TOLERANCE = 1e-3  # fixed positions that were stored in half precision are still recognised
 IGNORED = ("head.", "head_drop.", "classifier.", "pooler.", "embeddings.mask_token")
@@ -53,6 +58,14 @@ RENAMED = (
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"(?<=\d)\.output\.dense\.", ".mlp.fc2."),
 )
+
+
+class Nothing:
+    """Stands for an object of a class that is not loaded."""
+
+    def __init__(self, *arguments: object, **named: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
 
 
 @dataclass
@@ -87,8 +100,10 @@ def is_public(path: Path) -> bool:
     if path.is_dir():
         names = (*FOLDER_FILES, *INDEX_FILES)
         return not (path / checkpoint.LAST).exists() and any((path / name).is_file() for name in names)
+    if path.name in INDEX_FILES:
+        return True
     if path.suffix not in SUFFIXES or not path.is_file():
-        return False
+        return path.is_file() and path.suffix != ".npz" and _begins_as_archive(path)
     if path.suffix != ".safetensors":
         return True
     try:
@@ -100,10 +115,13 @@ def is_public(path: Path) -> bool:
 
 def read(path: Path) -> Public:
     """Read a public checkpoint; raise InputError if it holds code, or layers that a plain ViT does not have."""
+    path = path.parent if path.name in INDEX_FILES else path
     folder = path if path.is_dir() else path.parent
     encoder: dict[str, Tensor] = {}
     decoder: dict[str, Tensor] = {}
     given = {_bare(name): tensor for name, tensor in _all_tensors(path).items()}
+    if wrong := [name for name, tensor in given.items() if not torch.isfinite(tensor).all()]:
+        raise InputError(f"{path} holds numbers that are not finite ({wrong[0]}): take an earlier checkpoint")
     for name, tensor in given.items():
         for pattern, ours in RENAMED:
             name = re.sub(pattern, ours, name)
@@ -181,7 +199,9 @@ def resized(given: Tensor, side: int) -> Tensor:
 
 
 def _bare(name: str) -> str:
-    """Return a name without what wrappers put before it."""
+    """Return a name without what wrappers put before and between its parts."""
+    for word in WITHIN:
+        name = name.replace(word, "")
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
         name = name.removeprefix(prefix)
     return name
@@ -199,6 +219,8 @@ def _take_norm(encoder: dict[str, Tensor]) -> str:
 def _all_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file, or of a Hugging Face folder, whose weights may lie in several files."""
     if not path.is_dir():
+        if SHARD.search(path.name) and any((path.parent / name).is_file() for name in INDEX_FILES):
+            raise InputError(f"{path} holds a part of the weights: name the folder, {path.parent}")
         return _tensors(path)
     for name in FOLDER_FILES:
         if (path / name).is_file():
@@ -221,9 +243,14 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
                 return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
-        held = torch.load(file, map_location="cpu", weights_only=True)
+        # Settings and figures beside the weights are of any class: nothing stands in for each, and no code is run.
+        others = torch.serialization.get_unsafe_globals_in_checkpoint(file) if _is_archive(file) else PLAIN
+        with torch.serialization.safe_globals([(Nothing, name) for name in others]):
+            held = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as problem:
         first = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+        if found := re.search(r"GLOBAL (\S+)", str(problem)):
+            first = f"it holds {found[1]}"
         if file.suffix == ".safetensors" or (_begins_as_archive(file) and not _is_archive(file)):
             raise InputError(f"{file} is cut short or damaged ({first}): download it again") from problem
         raise InputError(

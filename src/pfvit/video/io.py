@@ -190,6 +190,8 @@ class VideoWriter:
             self.video.width, self.video.height = self.size
             self.video.pix_fmt = "yuv420p"
             self.video.codec_context.time_base = CLOCK
+            # Frames out of order make an MP4 file say that it ends with its last but two, which may be long before.
+            self.video.codec_context.max_b_frames = 0
             self.audio = None if audio is None else self.container.add_stream_from_template(audio)
         except (av.error.FFmpegError, OSError, ValueError) as problem:
             remove(self.part)
@@ -326,7 +328,17 @@ def _upright(frame: AVFrame, size: tuple[int, int]) -> Pixels:
     image = cast(Pixels, shown.to_ndarray())  # a view of the frame
     image = image.copy() if shown is frame else image  # a decoder may need the pixels of its own frame again
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+    image = image[::-1] if _is_mirrored(frame) else image
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else np.ascontiguousarray(image)
+
+
+def _is_mirrored(frame: AVFrame) -> bool:
+    """Return whether a film is to be shown mirrored, which its angle does not say (that is of the rows alone)."""
+    for data in getattr(frame, "side_data", ()):
+        if data.type.name == "DISPLAYMATRIX":
+            across_x, across_y, _, down_x, down_y = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
+            return bool(across_x * down_y < across_y * down_x)
+    return False
 
 
 def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
