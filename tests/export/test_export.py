@@ -120,7 +120,7 @@ def test_temperature_and_logit_adjustment_are_fitted():
 
 def test_only_rare_emotions_are_favoured():
     generator = torch.Generator().manual_seed(0)
-    prior = torch.tensor([0.5, 0.28, 0.2, 0.02])
+    prior = torch.tensor([0.4, 0.29, 0.29, 0.02])
     truth = torch.multinomial(prior, 4000, replacement=True, generator=generator)
     logits = (
         prior.log() + 2 * torch.nn.functional.one_hot(truth, 4) + torch.randn(4000, 4, generator=generator)
@@ -129,7 +129,7 @@ def test_only_rare_emotions_are_favoured():
     assert lift is not None
     lift = lift / fit(logits, truth, adjustment=0)[0]
     assert lift[0] == lift[1] == lift[2] == pytest.approx(-0.5 * math.log(0.8 / 4), abs=0.05)
-    assert lift[3] - lift[0] == pytest.approx(0.5 * math.log(0.2 / 0.02), abs=0.3)
+    assert lift[3] > lift[0] + 0.5 * math.log(0.2 / 0.02) - 0.1
 
 
 def test_logit_adjustment_needs_faces_to_calibrate_on(nano, tmp_path):
