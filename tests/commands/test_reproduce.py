@@ -135,7 +135,7 @@ def test_what_ships_from_the_parquet_files_to_the_weights(tmp_path, capsys):
     assert "Expected: WAR 0.8" in said.err
     assert "nano, shipped" in said.out and "nano, teacher-3" in said.out and "SSIM" in said.out
     assert {run.parent.name for run in folder.glob("*/last.safetensors")} == {str(run.out) for run in SHIPPED.runs}
-    name = "generation-adjustment-0.2-gain-2"
+    name = "generation-more-adjustment-0.6-gain-2"
     assert {path.name for path in folder.glob(f"{name}*.onnx")} == {
         f"{name}.onnx",
         f"{name}-int8.onnx",

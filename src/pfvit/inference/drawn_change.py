@@ -14,6 +14,8 @@ from pfvit.inference.optical_flow import bend, flow_between, soften
 
 #: A mean change of light of so much, from 0 (none) to 1 (black to white), and the drawing takes over.
 TAKE_OVER = 0.04
+#: From this probability of neutral on a face is changed less.
+CALM = 0.2
 SOFTNESS = 5  # binomial smoothings of that mean: nearly a Gaussian of 1.6 pixels
 
 
@@ -39,7 +41,7 @@ def drawn_change(
 def neutral_damping(neutral: float) -> float:
     """Return the share of the change that a face gets, from 0 to 1, by the probability that it is neutral.
 
-    A drawing generator changes every face a little. One that is likelier neutral than not has less to take off. The
-    power was chosen with the gain, on training faces: docs/lab-book.md, "Small gray faces".
+    A drawing generator changes every face a little. One that may be neutral has less to take off: the share falls from
+    a probability of `CALM` on. Start and power were chosen on training faces: docs/lab-book.md, "Small gray faces".
     """
-    return min(1.0, 2 * (1 - neutral)) ** 3
+    return min(1.0, (1 - neutral) / (1 - CALM)) ** 4
