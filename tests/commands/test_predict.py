@@ -140,7 +140,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     [
         ("cut.jpg", jpeg(NOISE)[:2000], "cut short"),
         ("text.jpg", b"Dear diary,", "not a picture"),
-        ("empty.png", b"", "not a picture"),
+        ("empty.png", b"", "is empty"),
         ("bomb.png", bomb(), "too large"),
         ("dot.png", png(flat(9, 1, 1)), "too small"),
         ("cut.parquet", b"PAR1" + bytes(100), "Parquet"),

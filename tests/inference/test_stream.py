@@ -69,7 +69,7 @@ def test_whatever_cannot_be_read_has_its_error_in_its_place(reader, tmp_path):
         "two channels": (NOISE[:, :, :2], "give [height, width, 3]"),
         "nothing": (np.zeros((0, 5, 3), np.uint8), "too small"),
         "channels first": (NOISE.transpose(2, 0, 1), "permute(1, 2, 0)"),
-        "closed file": (io.BytesIO(), "not a picture"),
+        "empty file": (io.BytesIO(), "is empty"),
         "raw": (tmp_path / "IMG_1.CR2", "IMG_1.CR2 is a camera's raw file"),
     }
     given = [picture for bad_one, _ in bad.values() for picture in (good, bad_one)]
