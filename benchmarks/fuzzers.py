@@ -233,7 +233,8 @@ def films(folder: Path, rng: random.Random) -> Inputs:
     """Damaged films of every container, read to their end and written again with their sound."""
     import av
 
-    from pfvit.video.io import VideoFrame, VideoReader, VideoWriter, suffix_for
+    from pfvit.video.io import VideoFrame, VideoReader
+    from pfvit.video.writer import VideoWriter, suffix_for
 
     made = {name: film(folder / f"good.{name}", *codecs) for name, codecs in FILMS.items()}
 

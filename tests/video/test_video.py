@@ -34,6 +34,7 @@ from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader
 from pfvit.video.timeline import BINS, Timeline
 from pfvit.video.tracking import MEMORY, Tracker, between
+from pfvit.video.writer import VideoWriter
 
 PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 WIDE, HIGH, RATE = 320, 240, 20
@@ -517,7 +518,7 @@ def test_a_fault_leaves_nothing_half_done(astronaut, weights, tmp_path, monkeypa
 
 
 def test_without_the_extra(weights, tmp_path, monkeypatch, capsys):
-    for name in ("pfvit.commands.video", "pfvit.video.io"):
+    for name in ("pfvit.commands.video", "pfvit.video.io", "pfvit.video.writer"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "av", None)
     assert 'pip install "pfvit[video]"' in refused(capsys, "v.mp4", tmp_path / "out", weights)
@@ -607,7 +608,7 @@ def test_frames_that_would_take_gigabytes_are_refused(astronaut, weights, tmp_pa
 
 def test_frames_that_cannot_be_written_are_told(tmp_path):
     wide = np.zeros((48, 20_000, 3), np.uint8)  # wider than H.264 can be
-    writer = video_io.VideoWriter(tmp_path / "v.mp4", Fraction(25), (20_000, 48), None)
+    writer = VideoWriter(tmp_path / "v.mp4", Fraction(25), (20_000, 48), None)
     with pytest.raises(OutputError, match=r"v\.mp4 cannot be written"):  # by whichever call comes after it failed
         writer.show(wide, 0.0)
         writer.finish()
@@ -671,7 +672,7 @@ def test_of_large_frames_two_are_held_at_a_time(astronaut, weights, tmp_path, mo
 
 
 def test_what_goes_wrong_in_drawing_is_raised_by_a_later_call(tmp_path):
-    writer = video_io.VideoWriter(tmp_path / "v.mp4", Fraction(25), (64, 48), None)
+    writer = VideoWriter(tmp_path / "v.mp4", Fraction(25), (64, 48), None)
     threads = []
 
     def draw():

@@ -25,9 +25,10 @@ from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
 from pfvit.utils.files import remove, unfinished
 from pfvit.video.baseline import Baseline
-from pfvit.video.io import ENDINGS, VideoFrame, VideoReader, VideoWriter, is_live, suffix_for
+from pfvit.video.io import VideoFrame, VideoReader, is_live
 from pfvit.video.timeline import COLOURS, Timeline
 from pfvit.video.tracking import Tracker
+from pfvit.video.writer import ENDINGS, VideoWriter, suffix_for
 
 COLUMNS = {"frame": "int64", "time": "float64", "person": "int32", **OF_A_FACE}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pfvit.data import images
 from pfvit.data.formats import is_address
+from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
@@ -193,4 +194,4 @@ def pixels_of(values: object, name: str) -> Pixels:
     if not (np.isfinite(array).all() and array.min(initial=0) >= 0 and array.max(initial=0) <= 255):
         raise PictureError(f"{name} holds pixels that are not from 0 to 255")
     whole = bool((array == np.rint(array)).all())
-    return images.from_array(array.astype(np.uint8) if whole else images.eight_bits(array), name)
+    return images.from_array(array.astype(np.uint8) if whole else eight_bits(array), name)

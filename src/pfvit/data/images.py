@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from pfvit.data import picture_cost, tiff
 from pfvit.data.formats import HEAD, kind_of, mistaken_for
+from pfvit.data.gray_values import eight_bits, largest
 from pfvit.data.picture_cost import LIMIT, Limit
 from pfvit.data.pixel_memory import BAND, PixelMemory
 from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
@@ -27,14 +28,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM")
 RARE = {"AVIF": "avif", "JPEG2000": "jpg_2000"}
 #: Packages that teach Pillow HEIC, an iPhone's format; the first carries a decoder alone.
 HEIF_PACKAGES = ("pi_heif", "pillow_heif")
-#: Bits of gray values: cameras and scanners put 10 or 12 of them in 16, and measurements 8 in 32; numbers with a sign
-#: have one less.
-DEPTHS = (8, 10, 12, 14, 15, 16, 24, 31, 32)
 PAPER = (255, 255, 255)  # what shows through where a picture is transparent
 Pixels = NDArray[np.uint8]
-#: Floats up to 1 are shares of white. Resampled ones go a little beyond it, pictures of a high dynamic range some way;
-#: what has only values below this, counted from 0 to 255, would be black.
-MOST_SHARE = 16
 #: What the decoders of all threads take together: a picture of the largest size, or one of 12 million pixels each.
 ROOM = Budget(max(LIMIT.memory, cores() * 110_000_000))
 
@@ -251,7 +246,7 @@ def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tup
         return pixels, alpha
     if picture.mode.startswith("I") or picture.mode == "F":
         meant = tiff.meaning(picture)
-        most = max(_most(_numbers(meant(np.asarray(band)))) for _, band in bands())
+        most = max(largest(meant(np.asarray(band))) for _, band in bands())
         for some, band in bands():
             shown[some] = eight_bits(meant(np.asarray(band)), most)[:, :, None]
         return pixels, None
@@ -287,31 +282,6 @@ def _with_opacity(stored: Pixels) -> Pixels:
     """Return RGB over white and the opacity of RGBA, uint8 [height, width, 4]."""
     seen, opacity = _over_paper(Image.fromarray(stored, "RGBA"))
     return np.dstack([seen, opacity])
-
-
-def eight_bits(values: NDArray, most: float | None = None) -> Pixels:
-    """Scale gray values of another type to 0 ... 255: floats from 0 ... 1 or, far beyond it, as integers, from the bits
-    that hold them.
-
-    Those are the fewest of DEPTHS that hold the largest value, so that 12 bits kept in 16 are not nearly black; `most`
-    is that value, if these are a part of the picture.
-    """
-    numbers = _numbers(values)
-    most = _most(numbers) if most is None else most
-    if values.dtype.kind == "f" and most < MOST_SHARE:
-        scale = 255.0
-    else:
-        scale = 255 / (2 ** next((bits for bits in DEPTHS if round(most) < 2**bits), DEPTHS[-1]) - 1)
-    return np.clip(np.rint(numbers * np.float32(scale)), 0, 255).astype(np.uint8)
-
-
-def _numbers(values: NDArray) -> NDArray[np.float32]:
-    return np.nan_to_num(np.asarray(values, dtype=np.float32), posinf=np.inf)
-
-
-def _most(numbers: NDArray[np.float32]) -> float:
-    """Return the largest finite number: what is infinite is white."""
-    return float(numbers.max(initial=0, where=np.isfinite(numbers)))
 
 
 def _repeated(gray: Pixels) -> Pixels:

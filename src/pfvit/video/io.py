@@ -1,10 +1,7 @@
-"""Videos in and out: frames with their times as they come, sound copied as it is, damage left out and counted."""
+"""Videos in: frames with their times as they come, damage left out and counted."""
 
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,7 +11,7 @@ import av
 import av.error
 import numpy as np
 from av.audio import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.video import VideoFrame as AVFrame
 from av.video import VideoStream
@@ -22,13 +19,8 @@ from av.video import VideoStream
 from pfvit.data.formats import HEAD, is_address, kind_of
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError
-from pfvit.utils.files import cannot_write, remove, sync, unfinished
 
 WEBCAM = "webcam"
-#: Sound that an MP4 file takes as it is; with any other the video becomes a Matroska file, which takes all.
-MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "opus"}
-ENDINGS = (".mp4", ".mkv")
-CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
 USUAL_RATE = Fraction(25)  # frames per second, for a file that does not say
 ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
 #: Pixels of a frame: 8K, and 8192x4096 of panoramas. Half a megabyte of film may ask for frames of 16384x16384.
@@ -36,12 +28,10 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A device answers "not yet" this often at most before it counts as gone.
 PATIENCE = 1000
-#: Frames and packets that the thread which writes them may have to do, and bytes of frames that wait in one place.
-WRITE_QUEUE, MOST_WAITING = 6, 128_000_000
-#: x264 looks so many frames ahead. Of frames of which fewer may wait it looks at one after the other: of 8K it would
-#: hold 1.6 GB, and so holds 0.6 GB.
+#: Bytes of frames that wait in one place.
+MOST_WAITING = 128_000_000
+#: x264 looks so many frames ahead; where fewer may wait, decoders and encoders hold as few as they can.
 LOOKAHEAD = 10
-ONE_BY_ONE = {"x264-params": "rc-lookahead=0:bframes=0:sliced-threads=1"}
 
 
 class VideoFrame(NamedTuple):
@@ -166,116 +156,9 @@ class VideoReader:
             return []
 
 
-class VideoWriter:
-    """Writes a video with H.264 frames and the sound of another; it appears under its name when it is whole.
-
-    A thread of its own draws and encodes while the model reads on; what goes wrong there is raised by a later call.
-    """
-
-    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], audio: AudioStream | None):
-        """Begin a video of frames of `size` (width, height); InputError if it cannot be written."""
-        self.path, self.part = path, unfinished(path)
-        self.hand = ThreadPoolExecutor(1)
-        self.waiting: deque[Future[None]] = deque()
-        # H.264 stores colour for every second pixel, so the sides must be even.
-        self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
-        self.queue = frames_at_once(self.size[0] * self.size[1], WRITE_QUEUE)
-        try:
-            self.container: OutputContainer = av.open(str(self.part), "w")
-            codec = next(name for name in ("libx264", "h264", "mpeg4") if name in av.codecs_available)
-            quality = {"crf": "20", "preset": "veryfast"} if codec == "libx264" else {}
-            if quality and frames_at_once(self.size[0] * self.size[1], LOOKAHEAD) < LOOKAHEAD:
-                quality |= ONE_BY_ONE
-            self.video = cast(VideoStream, self.container.add_stream(codec, rate=rate, options=quality))
-            self.video.width, self.video.height = self.size
-            self.video.pix_fmt = "yuv420p"
-            self.video.codec_context.time_base = CLOCK
-            # Frames out of order make an MP4 file say that it ends with its last but two, which may be long before.
-            self.video.codec_context.max_b_frames = 0
-            self.audio = None if audio is None else self.container.add_stream_from_template(audio)
-        except (av.error.FFmpegError, OSError, ValueError) as problem:
-            remove(self.part)
-            raise cannot_write(path, problem) from problem
-
-    def show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
-        """Write a frame, uint8 [height, width, 3], that is seen from this second on.
-
-        A function that returns the frame is called in the thread that encodes.
-        """
-        self._later(self._show, image, time)
-
-    def sound(self, packet: Packet) -> None:
-        """Write a packet of sound; it is copied, so that several writers can take it."""
-        self._later(self._sound, packet)
-
-    def finish(self) -> None:
-        """Write what is left, and give the file its name."""
-        while self.waiting:
-            self.waiting.popleft().result()
-        self._encode(None)
-        try:
-            self.container.close()
-            sync(self.part)
-            self.part.replace(self.path)
-            sync(self.path.parent)
-        except (av.error.FFmpegError, OSError) as problem:
-            raise cannot_write(self.path, problem) from problem
-        self.hand.shutdown()
-
-    def discard(self) -> None:
-        """Leave nothing unfinished behind."""
-        self.hand.shutdown(cancel_futures=True)
-        with suppress(av.error.FFmpegError, OSError):
-            self.container.close()
-        remove(self.part)
-
-    def _later(self, work: Callable[..., None], *arguments: object) -> None:
-        while len(self.waiting) >= self.queue or (self.waiting and self.waiting[0].done()):
-            self.waiting.popleft().result()
-        self.waiting.append(self.hand.submit(work, *arguments))
-
-    def _show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
-        image = image() if callable(image) else image
-        height, width = image.shape[:2]
-        if (width, height) != self.size:
-            missing = ((0, self.size[1] - height), (0, self.size[0] - width), (0, 0))
-            image = np.pad(image, missing, mode="edge")
-        frame = AVFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24")
-        frame.pts, frame.time_base = round(time / CLOCK), CLOCK
-        self._encode(frame)
-
-    def _encode(self, frame: AVFrame | None) -> None:
-        try:
-            packets = self.video.encode(frame)
-        except (av.error.FFmpegError, OSError, ValueError) as problem:
-            raise cannot_write(self.path, problem) from problem
-        self._write(packets)
-
-    def _sound(self, packet: Packet) -> None:
-        if self.audio is None:
-            return
-        copy = Packet(bytes(packet))
-        copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-        copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
-        copy.stream = self.audio
-        self._write([copy])
-
-    def _write(self, packets: list[Packet]) -> None:
-        try:
-            for packet in packets:
-                self.container.mux(packet)
-        except (av.error.FFmpegError, OSError) as problem:
-            raise cannot_write(self.path, problem) from problem
-
-
 def frames_at_once(pixels: int, most: int) -> int:
     """Return how many frames of so many pixels may wait in one place: at most `most`, fewer if they are large."""
     return max(1, min(most, MOST_WAITING // (3 * max(pixels, 1))))
-
-
-def suffix_for(audio: AudioStream | None) -> str:
-    """Return the ending of a video that keeps this sound."""
-    return ENDINGS[0 if audio is None or audio.codec_context.name in MP4_SOUND else 1]
 
 
 def _open_file(source: str) -> InputContainer:
