@@ -8,10 +8,12 @@ import pytest
 from pfvit.inference.generator import (
     AGREE,
     DISAGREE,
+    MORE_LIGHT,
     MOVING,
     SMALL_SIDE,
     STILL,
     FaceGenerator,
+    change_of,
     together,
     trust_of,
 )
@@ -37,11 +39,24 @@ def flow_to(crop: np.ndarray) -> np.ndarray:
     return maps
 
 
-def test_small_gray_faces_go_to_the_small_generator():
+def test_without_a_photo_model_the_small_generator_draws():
     made = generator(flow_to)
-    assert not made.moves(GRAY) and made.moves(COLOUR) and made.moves(np.repeat(GRAY, 2, axis=0))
+    assert made.moves
     made.__dict__["photo"] = None
-    assert not made.moves(COLOUR)
+    assert not made.moves
+
+
+def test_small_gray_faces_get_more_of_faint_light_and_stay_gray():
+    maps = np.zeros((9, 56, 56), np.float32)
+    maps[6:9, :28] = np.array([0.01, 0.02, 0.03], np.float32)[:, None, None]
+    maps[6:9, 28:] = 1.0
+    plain = change_of(COLOUR, maps, 1.0).light
+    assert plain[0, 0] == pytest.approx([0.005, 0.01, 0.015]) and plain[40, 0] == pytest.approx([0.5] * 3)
+    assert np.array_equal(plain, change_of(np.repeat(GRAY, 2, axis=0), maps, 1.0).light), "it is not small"
+    more = change_of(GRAY, maps, 1.0).light
+    assert more.shape == (56, 56, 1), "what is gray stays gray"
+    assert 2.3 < more[0, 0, 0] / 0.01 < MORE_LIGHT and more[40, 0, 0] == pytest.approx(0.5, rel=0.06)
+    assert change_of(GRAY, maps, DISAGREE).light == pytest.approx(0), "nor is it trusted more"
 
 
 def test_what_agrees_under_mirroring_is_trusted():

@@ -16,7 +16,8 @@ class Model:
     def __init__(self, noise: float = 0.0, stubborn: bool = False):
         self.noise, self.stubborn, self.asked = noise, stubborn, 0
 
-    def moves(self, crop) -> bool:
+    @property
+    def moves(self) -> bool:
         return True
 
     def maps(self, crops):

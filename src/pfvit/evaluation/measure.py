@@ -16,8 +16,8 @@ from pfvit.evaluation import cross_dataset, metrics, robustness
 from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
-from pfvit.inference.generator import FaceGenerator, trust_of
+from pfvit.inference.face_edit import FaceChange, apply_change
+from pfvit.inference.generator import FaceGenerator, change_of
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
 from pfvit.utils.console import progress_bar, say
@@ -195,9 +195,8 @@ def _change(
     generator: FaceGenerator, image: Pixels, before: np.ndarray, after: np.ndarray, damping: float
 ) -> FaceChange:
     """Return the change to the poker face, by whichever generator `pfvit poker` would take for this face."""
-    if generator.moves(image):
-        ((maps, agreement),) = generator.careful_maps([image])
-        return movement_change(maps).times(trust_of(agreement))
+    if generator.moves:
+        return change_of(image, *generator.careful_maps([image])[0])
     return drawn_change(image, before, after, generator.small_generator.emphasis).times(damping)
 
 

@@ -17,7 +17,7 @@ from pfvit.errors import InputError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
-from pfvit.inference.generator import FaceGenerator, trust_of
+from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, panels
@@ -159,8 +159,7 @@ class Reading:
 
     @cached_property
     def movement(self) -> Movement | None:
-        """How far each region of this face is from its own poker face; None for faces that the photo model does not
-        see.
+        """How far each region of this face is from its own poker face; None without a photo model.
 
         Shares of the distance between the eyes, signed; see `pfvit.inference.movement`.
         """
@@ -184,8 +183,8 @@ class Reading:
     def to_dict(self, movement: bool = False, affect: bool = False) -> dict[str, object]:
         """Return what `pfvit predict --json` prints, as plain numbers and text.
 
-        With `movement`, `movement` too: {region: shares of the distance between the eyes}, or None for faces that the
-        photo model does not see. With `affect`, `valence` and `arousal` too, from -1 to 1; None for other emotions.
+        With `movement`, `movement` too: {region: shares of the distance between the eyes}, or None without a photo
+        model. With `affect`, `valence` and `arousal` too, from -1 to 1; None for other emotions.
         """
         more: dict[str, object] = {}
         if affect:
@@ -227,14 +226,14 @@ class Reading:
         """How far the movement of this face can be trusted, from 0 to 1: a change fades out with it.
 
         It is low where the photo model says other things of a face and of its mirror image, as it does of heads that
-        are turned away, of covered mouths, and of what is no face. 1 for faces that the photo model does not see.
+        are turned away, of covered mouths, and of what is no face. 1 without a photo model.
         """
         return trust_of(self._maps[1]) if self._moves else 1.0
 
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            return movement_change(self._maps[0]).times(strength * self.trust)
+            return change_of(self.crop, *self._maps).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
@@ -242,7 +241,7 @@ class Reading:
 
     @property
     def _moves(self) -> bool:
-        return self.generator.moves(self.crop)
+        return self.generator.moves
 
     @property
     def _maps(self) -> tuple[NDArray[np.float32], float]:
@@ -261,12 +260,12 @@ class Reading:
 
 def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
-    moved = [reading for reading in readings if reading.generator.moves(reading.crop) and not reading.maps]
+    moved = [reading for reading in readings if reading.generator.moves and not reading.maps]
     if moved:
         found = moved[0].generator.careful_maps([reading.crop for reading in moved])
         for reading, maps in zip(moved, found, strict=True):
             reading.maps[:] = [maps]
-    drawn = [reading for reading in readings if not reading.generator.moves(reading.crop)]
+    drawn = [reading for reading in readings if not reading.generator.moves]
     if drawn and strength:
         generator = drawn[0].generator
         parts = generator.components([reading.crop for reading in drawn])

@@ -70,7 +70,7 @@ class SteadyMovement:
         seen: dict[int, list[_Seen]] = defaultdict(list)
         for place, (time, readings, persons) in enumerate(frames):
             for reading, number in zip(readings, persons, strict=True):
-                if reading.generator.moves(reading.crop):
+                if reading.generator.moves:
                     seen[number].append(_Seen(place, time, reading))
         if not seen:
             return

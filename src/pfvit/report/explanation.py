@@ -192,7 +192,7 @@ def _sheet(
 
 
 def _directions(section: Section, faces: Faces, chosen: Mapping[str, list[int]], reader: Reader) -> None:
-    """Add in which direction each region moves, where the photo model sees the faces."""
+    """Add in which direction each region moves, if there is a photo model."""
     rows: list[list[Any]] = []
     neutral = [face for face in faces.pixels if faces.names[faces.truth[face]] == NEUTRAL][:MOST]
     for name, found in {NEUTRAL: neutral, **chosen}.items():
@@ -203,7 +203,7 @@ def _directions(section: Section, faces: Faces, chosen: Mapping[str, list[int]],
                 values = known[:, place]
                 rows.append([name, region, len(known), float(values.mean()), *metrics.bootstrap_mean(values)])
     if not rows:
-        section.note("The photo model does not see small gray faces: directions of movement cannot be computed.")
+        section.note("There is no photo model beside these weights: directions of movement cannot be computed.")
         return
     header = ("emotion", "region", "faces", "movement", "low", "high")
     caption = "Mean movement, in shares of the distance between the eyes; positive: raised, wider, more open."
