@@ -3,8 +3,7 @@
     python experiments/measure_small_faces.py ferplus_val.parquet --judge FOLDER [--weights W.onnx] [--faces 600]
 
 FOLDER has face-api installed (experiments/face_api_judge.cjs). Prints how many expressive faces it calls neutral,
-before and after, as the small generator draws them, and only reconstructed (is it mere blur?); and by how much
-expressive and neutral faces change, in pixels from 0 to 1.
+before and after, and by how much expressive and neutral faces change, in pixels from 0 to 1.
 """
 
 import argparse
@@ -36,12 +35,7 @@ def main() -> None:
     faces = [np.asarray(Image.open(io.BytesIO(table["image"][int(k)]["bytes"].as_py())).convert("RGB")) for k in picked]
     reader = Reader(options.weights)
     readings = [reader.read(face, whole=True)[0] for face in faces]
-    shown = {
-        "as they are": faces,
-        "poker face": [one.poker_face() for one in readings],
-        "as drawn": [one.drawn(1.0) for one in readings],
-        "reconstructed": [one.reconstruction for one in readings],
-    }
+    shown = {"as they are": faces, "poker face": [one.poker_face() for one in readings]}
     measure_poker.SIDE = SIDE
     print("| | expressive called neutral | neutral called neutral | change of expressive | of neutral |")
     print("|---|---|---|---|---|")
