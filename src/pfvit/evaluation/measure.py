@@ -16,7 +16,7 @@ from pfvit.evaluation import cross_dataset, metrics, robustness
 from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change
+from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import FaceGenerator, change_of
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
@@ -163,11 +163,16 @@ def measure(
         return
     emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
     expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
-    damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
-    carried = [
-        apply_change(image, _change(generator, image, old, new, part))
-        for image, old, new, part in zip(images, expressive, calm, damping, strict=True)
-    ]
+    if generator.moves:  # as `pfvit poker` would
+        changes = list(map(change_of, images, *zip(*generator.careful_maps(images), strict=True)))
+    else:
+        damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
+        gain = generator.small_generator.emphasis
+        changes = [
+            drawn_change(image, old, new, gain).times(part)
+            for image, old, new, part in zip(images, expressive, calm, damping, strict=True)
+        ]
+    carried = list(map(apply_change, images, changes))
     if sheet is not None:
         sheet.add(batch, expressive, carried, calm)
     if not faces:
@@ -189,15 +194,6 @@ def measure(
     for name, pixels in shown.items():
         answers = judge.probabilities(pixels).argmax(1)
         tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
-
-
-def _change(
-    generator: FaceGenerator, image: Pixels, before: np.ndarray, after: np.ndarray, damping: float
-) -> FaceChange:
-    """Return the change to the poker face, by whichever generator `pfvit poker` would take for this face."""
-    if generator.moves:
-        return change_of(image, *generator.careful_maps([image])[0])
-    return drawn_change(image, before, after, generator.small_generator.emphasis).times(damping)
 
 
 def features(component: np.ndarray) -> np.ndarray:
