@@ -315,7 +315,8 @@ def test_a_picture_is_halved_in_bands_as_a_whole_one_is(size, monkeypatch):
 @pytest.mark.parametrize("scale", [0.3, 0.45, 0.77, 0.9])
 @pytest.mark.parametrize("eighths", range(8))
 def test_a_large_picture_is_looked_at_as_a_small_one_is(scale, eighths, monkeypatch):
-    """Piece by piece, from some columns; turned by an eighth, a pixel in a million may round otherwise."""
+    """Piece by piece, each made by itself; a pixel in a thousand may round otherwise."""
+    monkeypatch.setattr(views, "PIECE_OF_LARGE", views.PIECE)
     small = np.random.default_rng(0).integers(0, 256, (90, 150, 3), np.uint8)
     pixels = np.asarray(Image.fromarray(small).resize((2401, 1802), Image.Resampling.BICUBIC))
     seen = []
@@ -330,7 +331,7 @@ def test_a_large_picture_is_looked_at_as_a_small_one_is(scale, eighths, monkeypa
     for one, other in zip(*seen, strict=True):
         assert (one.middle, one.centre, one.scale, one.roll) == (other.middle, other.centre, other.scale, other.roll)
         off = np.abs(one.pixels.astype(int) - other.pixels)
-        assert off.max() == 0 if eighths % 2 == 0 else (off.max() <= 1 and np.count_nonzero(off) < 20)
+        assert off.max() <= 1 and np.count_nonzero(off) < off.size / 3_000
 
 
 @pytest.mark.parametrize("power", [0, 1, 2])
@@ -360,5 +361,6 @@ def test_a_line_of_pixels_is_looked_at_in_no_time(detector, monkeypatch):
 
 def test_what_a_turned_look_has_nothing_in_is_left_out(monkeypatch):
     monkeypatch.setattr(views, "LARGE", 1)
+    monkeypatch.setattr(views, "PIECE_OF_LARGE", views.PIECE)
     looks = list(views.Picture(np.full((400, 5_000, 3), 90, np.uint8)).views(0.9, math.pi / 4))
     assert 0 < len(looks) < 16

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
+from pfvit.data.pixel_memory import FREES, LARGE
+
 #: Bytes and pieces of metadata (profiles, EXIF, comments, thumbnails) that a picture may have: Pillow keeps them all.
 MOST_METADATA, MOST_PIECES = 64_000_000, 10_000
 #: Numbers in one tag of a TIFF: each becomes an object of Python. A strip for each of 130,000 lines is plenty.
@@ -17,6 +19,8 @@ MOST_NUMBERS = 131_072
 LONGEST_PPM = 4096
 #: Bytes for each pixel beside the decoded image: RGB and opacity. And at least: RGB, and the detector's copies of it.
 AFTER, LEAST = 4, 9
+#: The same for large pictures that `pfvit.data.pixel_memory` has decoded: RGB, and what their faces are looked for in.
+LEAN = 4
 #: Scans of a JPEG are counted no further.
 ENOUGH_SCANS = 100
 
@@ -49,8 +53,13 @@ def read(file: BinaryIO) -> Header | None:
     return None
 
 
-def _header(width: int, height: int, decoder: float, stored: int, more: int = 0, **other: int) -> Header:
-    """`decoder` and `stored` are bytes for each pixel: while it decodes, and of the image that it leaves."""
+def _header(
+    width: int, height: int, decoder: float, stored: int, more: int = 0, lean: bool = False, **other: int
+) -> Header:
+    """`decoder` and `stored` are bytes for each pixel: while it decodes, and of the image that it leaves; `lean` if
+    they are given back while it is converted, should it be large."""
+    if lean and FREES and width * height >= LARGE:
+        return Header(width, height, round(max(decoder, LEAN) * width * height) + more, **other)
     return Header(width, height, round(max(decoder, stored + AFTER, LEAST) * width * height) + more, **other)
 
 
@@ -76,7 +85,7 @@ def _png(file: BinaryIO) -> Header:
     raw = height * (1 + (width * channels * depth + 7) // 8)
     if kind != b"IHDR":
         raise DamagedHeader("it does not begin with its header")
-    pieces, pixels = _Pieces(), 0
+    pieces, pixels, mask = _Pieces(), 0, False
     while len(begin := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", begin)
         if kind == b"IEND":
@@ -85,11 +94,12 @@ def _png(file: BinaryIO) -> Header:
             pixels += size
         elif kind not in (b"fdAT", b"fcTL"):  # later frames, which are not read
             pieces.add(size)
+            mask = mask or kind == b"tRNS"
         file.seek(size + 4, 1)
     if pixels > raw + raw // 100 + MOST_METADATA:
         raise DamagedHeader("it holds more data than pixels")
-    stored = 4 if channels > 1 else depth // 8 or 1
-    return _header(width, height, stored, stored)
+    stored, opaque = 4 if channels > 1 else depth // 8 or 1, colour == 2 and not mask
+    return _header(width, height, stored if opaque else stored + 3, stored, lean=opaque or colour == 6)
 
 
 #: In the compressed part of a JPEG, what is no stuffed byte and no restart.
@@ -135,9 +145,8 @@ def _jpeg(file: BinaryIO) -> Header:
         raise DamagedHeader("its size comes after its pixels")
     width, height, parts, samples = frame
     stored = 1 if parts == 1 else 4
-    if not several and in_scan >= parts:
-        return _header(width, height, stored, stored)
-    return _header(width, height, stored + 2 * samples, stored, passes=_scans(file))
+    kept = 2 * samples + 0.5 if several or in_scan < parts else 0
+    return _header(width, height, stored + kept, stored, lean=parts in (1, 3), passes=_scans(file) if kept else 1)
 
 
 def _scans(file: BinaryIO) -> int:
@@ -186,7 +195,7 @@ def _webp(file: BinaryIO) -> Header:
         width, height = (size & 0x3FFF for size in struct.unpack("<HH", head[26:30]))
     else:
         raise DamagedHeader("its first chunk holds no image")
-    return _header(width, height, 20, 16, more=_length(file))
+    return _header(width, height, 17, 13, more=_length(file))
 
 
 def _bmp(file: BinaryIO) -> Header:

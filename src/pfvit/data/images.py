@@ -205,7 +205,8 @@ def as_photo(picture: Image.Image) -> Photo:
 
 def _photo(picture: Image.Image, memory: PixelMemory | None) -> Photo:
     """Do so for a picture that is decoded in its own memory, or else in Pillow's."""
-    picture.load()
+    if memory is None:
+        picture.load()
     profile, exif = picture.info.get("icc_profile"), picture.info.get("exif")
     profile = profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
     exif = exif if isinstance(exif, bytes) else None
@@ -250,10 +251,17 @@ def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tup
         for some, band in bands():
             shown[some] = eight_bits(meant(np.asarray(band)), most)[:, :, None]
         return pixels, None
-    if memory is not None:
+    if memory is not None and picture.format == "PNG":
         for rows, columns, part in memory.parts(turn >= 5, lambda stored: stored[:, :, :3]):
             shown[rows, columns] = part
         return pixels, None
+    if memory is not None:
+
+        def put(rows: slice, part: Pixels) -> None:
+            shown[rows] = part[:, :, :3]
+
+        if memory.stream(picture, put):
+            return pixels, None
     for some, band in bands():
         if picture.mode == "L":
             shown[some] = np.asarray(band)[:, :, None]

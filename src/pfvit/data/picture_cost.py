@@ -24,7 +24,8 @@ class Limit(NamedTuple):
 
     pixels: int
     memory: int
-    """In bytes; more for a file that is large itself (GENEROUS)."""
+    """In bytes; more for a file that is large itself (GENEROUS), if not `strict`."""
+    strict: bool = False
 
 
 #: Pillow's own limit of pixels, and what leaves a process that reads one picture at a time below 1 GB.
@@ -55,7 +56,8 @@ def check_cost(header: Header, name: str, limit: Limit, size: int) -> None:
     pixels = header.width * header.height
     if pixels > limit.pixels:
         raise too_large(name, limit.pixels)
-    if header.memory > limit.memory and not (size <= LARGEST_GENEROUS and header.memory <= GENEROUS * size):
+    generous = not limit.strict and size <= LARGEST_GENEROUS and header.memory <= GENEROUS * size
+    if header.memory > limit.memory and not generous:
         raise TooLargeError(
             f"{name} is too large: its {size:,} bytes ask for {header.memory / 1e6:,.0f} MB of memory, "
             f"and {limit.memory / 1e6:,.0f} are allowed; make it smaller, or save it as JPEG or PNG"

@@ -1,12 +1,13 @@
 """Large pictures: decoded into memory of ours, which goes back to the system as its lines are converted.
 
 Pillow keeps four bytes for each pixel and frees them all at the end: together with the three of the result, a photo of
-50 million pixels takes 350 MB. Here it takes 200 MB: what is converted is freed at once.
+50 million pixels takes 350 MB. Here what is converted is freed at once. A JPEG's lines are converted while those below
+are decoded, and it takes 160 MB; a PNG takes 200 MB.
 """
 
 import mmap
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ MODES = {"RGB": "RGBX", "RGBA": "RGBA"}
 FREES = hasattr(mmap.mmap, "madvise")
 #: Bytes that are converted at a time, and parts of a turned picture's width.
 BAND, STRIPS = 4_000_000, 16
+#: Formats that are decoded from top to bottom, and whose orientation is known before.
+STREAMED = ("JPEG", "MPO")
+#: Bytes of a file that a decoder gets at a time; of a plain area that is some 10 MB of pixels.
+CHUNK = 16_384
 
 
 class PixelMemory:
@@ -28,6 +33,7 @@ class PixelMemory:
     def __init__(self, size: tuple[int, int], mode: str):
         self.width, self.height = size
         self.mode = mode
+        self.held: object = None
         try:
             self.memory = mmap.mmap(-1, 4 * self.width * self.height, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError:
@@ -36,16 +42,60 @@ class PixelMemory:
 
     @classmethod
     def of(cls, picture: Image.Image) -> Self | None:
-        """Have a file that is opened, and nobody else's, decoded here; None if it is small or of another kind."""
-        if not FREES or picture.format not in ("JPEG", "PNG") or picture.mode not in MODES:
+        """Have a file that is opened, and nobody else's, decoded here; None if it is small or of another kind.
+
+        A PNG is decoded now, and `parts` gives its pixels; of what STREAMED names, `stream` does both.
+        """
+        if not FREES or picture.format not in (*STREAMED, "PNG") or picture.mode not in MODES:
             return None
         if picture.width * picture.height < LARGE or "transparency" in picture.info:
             return None
         made = cls(picture.size, picture.mode)
         held = Image.frombuffer(MODES[picture.mode], picture.size, made.bytes, "raw", MODES[picture.mode], 0, 1)
         picture.im = held.im  # `load` makes a new one only if there is none
+        made.held = held.im
+        if picture.format in STREAMED:
+            return made
         picture.load()
         return made if picture.im is held.im else None  # Pillow before 11 makes one of its own
+
+    def stream(self, picture: Any, put: Callable[[slice, NDArray], None]) -> bool:
+        """Decode a picture of Pillow, and call `put` with rows, from top to bottom, and their uint8 [rows, columns, 4].
+
+        Return whether it was decoded here; if not, it is loaded as ever.
+        """
+        wide, lines = 4 * self.width, max(1, BAND // (4 * self.width))
+        decoded = converted = freed = 0
+
+        def convert(least: int) -> None:
+            nonlocal converted, freed
+            while decoded - converted >= least:
+                rows = slice(converted, min(converted + lines, decoded))
+                put(rows, self.bytes[wide * rows.start : wide * rows.stop].reshape(-1, self.width, 4))
+                converted = rows.stop
+                freed = self._free(freed, wide * converted)
+
+        read = picture.load_read
+
+        def load_read(size: int) -> bytes:
+            nonlocal decoded
+            # Decoders put 255 in the fourth byte of each pixel, which is 0 before. Where they do not, all is
+            # converted at the end.
+            while decoded < self.height and self.bytes[wide * (decoded + 1) - 1] == 255:
+                decoded += 1
+            convert(lines)
+            return read(min(size, CHUNK))
+
+        picture.load_read = load_read  # which `load` calls for each piece of the file
+        try:
+            picture.load()
+        finally:
+            del picture.load_read  # which would keep the result in memory until the collector runs
+        if picture.im is not self.held:
+            return False
+        decoded = self.height
+        convert(1)
+        return True
 
     def parts(self, turned: bool, convert: Callable[[NDArray], NDArray]) -> Iterator[tuple[slice, slice, NDArray]]:
         """Yield the picture in parts, once: rows, columns, and what `convert` makes of their uint8 [rows, columns, 4].

@@ -20,7 +20,7 @@ from pfvit.config.inference import Look
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import POINTS
 from pfvit.detection.base import Face
-from pfvit.detection.libfacedetection import FaceNetwork, distinct
+from pfvit.detection.libfacedetection import FaceNetwork, Rows, distinct
 from pfvit.detection.views import Picture, Sighting, View
 from pfvit.errors import UsageError
 from pfvit.utils.memory import give_back
@@ -55,6 +55,7 @@ FOUND = 0.85
 AROUND, AGAIN, UPRIGHT = 1.8, 160, 224
 DOUBTFUL = 0.5  # a face that is upright to within 45 degrees scores more in the second look
 TOGETHER = 6  # finds that are looked at again together, surest first: after such a group without a face, no more are
+FEW_PIXELS = 300_000  # that the network sees at once of a large picture, if one view has no more
 #: Share of the smaller box that two boxes of one face share.
 SAME = 0.55
 FEW = 0.1  # of the faces: no direction to look in, as they may be none
@@ -83,7 +84,6 @@ class LibFaceDetection:
         search = _Search(Picture(image), self.network)
         {"quick": search.quick, "normal": search.normal, "thorough": search.thorough}[self.look]()
         if search.picture.large:
-            self.network.free()
             give_back()
         return sorted((sighting.face() for sighting in search.faces), key=lambda face: face.box[:2])
 
@@ -96,6 +96,14 @@ class _Search:
         self.faces: list[Sighting] = []
         self.scales = _scales(picture.width, picture.height)
         self.looks: set[tuple[float, float]] = set()
+
+    def _find(self, images: Pixels, least: float) -> list[Rows]:
+        """Ask the network; of large pictures a few pixels at a time, as memory is short while they are held."""
+        if not self.picture.large:
+            return self.network.find(images, least)
+        some = max(1, FEW_PIXELS // (images.shape[1] * images.shape[2]))
+        groups = [images[start : start + some] for start in range(0, len(images), some)]
+        return [rows for group in groups for rows in self.network.find(group, least, lean=True)]
 
     @property
     def found(self) -> bool:
@@ -158,7 +166,7 @@ class _Search:
         self.looks.add((scale, turn))
         seen: list[Sighting] = []
         for view in self.picture.views(scale, turn):
-            (rows,) = self.network.find(view.pixels[None], LEAST)
+            (rows,) = self._find(view.pixels[None], LEAST)
             seen += [one for one in view.sightings(distinct(rows)) if one.seen <= largest]
         self._settle(seen, scale)
 
@@ -167,7 +175,7 @@ class _Search:
         places = [complex(self.picture.width * x, self.picture.height * y) for x, y in SAMPLES]
         parts = [self.picture.around(place, SAMPLE / scale, SAMPLE, 0.0, range(4)) for place in places]
         for views in zip(*parts, strict=True):
-            found = zip(views, self.network.find(np.stack([view.pixels for view in views]), LEAST), strict=True)
+            found = zip(views, self._find(np.stack([view.pixels for view in views]), LEAST), strict=True)
             self._settle([one for view, rows in found for one in view.sightings(distinct(rows))], scale)
             if self.found:
                 return
@@ -245,7 +253,7 @@ class _Search:
             return []
         side = len(views[0].pixels)
         found: list[Sighting | None] = []
-        for view, rows in zip(views, self.network.find(np.stack([view.pixels for view in views]), FAINT), strict=True):
+        for view, rows in zip(views, self._find(np.stack([view.pixels for view in views]), FAINT), strict=True):
             off = np.hypot(*(rows[:, 1:3] + rows[:, 3:5] / 2 - side / 2).T)
             size = np.sqrt(rows[:, 3] * rows[:, 4]) * AROUND / side
             near = rows[(off < side / AROUND / 2) & (size > 0.5) & (size < 2)][:1]

@@ -95,7 +95,9 @@ def create_app(config: Serve) -> FastAPI:
     _answer_problems(app, counted)
 
     async def answers(request: Request, sent: list[Upload], job: partial[Job]) -> list[Any]:
-        return await while_wanted(request, engine.run([job(one) for one in sent]), config.limits.seconds, len(sent))
+        jobs = [job(one) for one in sent]
+        sent.clear()  # each file goes from memory when it is decoded
+        return await while_wanted(request, engine.run(jobs), config.limits.seconds, len(jobs))
 
     @app.post(
         "/v1/read",
@@ -115,15 +117,16 @@ def create_app(config: Serve) -> FastAPI:
         with room.hold(address(caller[0])) as take:
             with engine.expecting():
                 sent = await uploads(request, config.limits, config.limits.images, take)
+            names = [one.source for one in sent]
             made = await answers(request, sent, partial(Job, whole=query.whole, finish=answer_of, caller=caller))
         images = []
-        for one, answer in zip(sent, made, strict=True):
+        for name, answer in zip(names, made, strict=True):
             if isinstance(answer, Problem):
-                if len(sent) == 1:
+                if len(names) == 1:
                     raise answer
                 counted.problem(answer.kind)
                 answer = {"width": None, "height": None, "faces": [], "problem": answer.to_dict()}
-            images.append({"source": one.source, **answer})
+            images.append({"source": name, **answer})
         counted.faces.inc(sum(len(image["faces"]) for image in images))
         return Response(to_json({"model": engine.reader.recogniser.name, "images": images}), media_type=JSON)
 

@@ -30,7 +30,7 @@ from pfvit.service.fair_queue import NOBODY, Caller, FairQueue
 from pfvit.service.images import MOST_MEMORY, decoded, weigh
 from pfvit.service.uploads import Upload
 from pfvit.utils.budget import Budget
-from pfvit.utils.memory import give_back_at_once
+from pfvit.utils.memory import give_back, give_back_at_once
 
 log = logging.getLogger("pfvit.commands.serve")
 
@@ -59,12 +59,18 @@ class Job:
         self.arrived = math.inf
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
+    def take_content(self) -> bytes:
+        """Return the file, and keep it no longer."""
+        content, self.content = self.content, b""
+        return content
+
 
 class Engine:
     """Reads pictures for many callers with one Reader, in `threads` threads."""
 
     def __init__(self, weights: Path | None, threads: int, limits: Limits):
         self.limits = limits
+        give_back_at_once()  # before the weights are loaded, so that what is free of their memory is not kept either
         # Each thread runs the model on its own core: no threads that spin while they wait for each other.
         self.reader = Reader(weights, threads=1)
         self.reader.generator.check()  # a missing file should be known now
@@ -78,7 +84,6 @@ class Engine:
     def start(self) -> None:
         """Read a picture, so that everything is loaded, and start the threads."""
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
-        give_back_at_once()
         warm = np.zeros((WARM, WARM, 3), np.uint8)
         _ = self.reader.read(warm, whole=True)[0].poker_face()
         with suppress(InputError):  # in a build without a detector, faces that are cropped already can still be read
@@ -86,6 +91,7 @@ class Engine:
         for lane in self.lanes:
             lane.start()
         gc.collect()
+        give_back()
         gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
 
     def stop(self) -> None:
@@ -156,17 +162,25 @@ class Engine:
             self.change.notify(len(jobs))
 
     def _work(self) -> None:
-        while jobs := self._take():
-            wanted = [job for job in jobs if not job.answer.cancelled()]
-            try:
-                answers = self._answers(wanted)
-            except Exception as error:
-                answers = [(job, as_problem(error)) for job in wanted]
-            if answers:  # one wake-up of the event loop for all of them
-                with suppress(RuntimeError):  # it may be closed by now: nobody waits any more
-                    answers[0][0].answer.get_loop().call_soon_threadsafe(_deliver, answers)
+        while taken := self._work_once():
             with self.change:
-                self.working -= len(jobs)
+                self.working -= taken
+
+    def _work_once(self) -> int:
+        """Answer the next jobs, and return how many; a function, so that none of them stays while others are awaited.
+
+        0 when the service is closed.
+        """
+        jobs = self._take()
+        wanted = [job for job in jobs if not job.answer.cancelled()]
+        try:
+            answers = self._answers(wanted)
+        except Exception as error:
+            answers = [(job, as_problem(error)) for job in wanted]
+        if answers:  # one wake-up of the event loop for all of them
+            with suppress(RuntimeError):  # it may be closed by now: nobody waits any more
+                answers[0][0].answer.get_loop().call_soon_threadsafe(_deliver, answers)
+        return len(jobs)
 
     def _take(self) -> list[Job]:
         """Wait for jobs, and return those to be done together; an empty list when the service is closed."""
@@ -221,14 +235,17 @@ class Engine:
     def _read(self, jobs: Sequence[Job], size: int) -> list[tuple[Job, Any]]:
         """Return jobs with their answers; their pictures take `size` bytes, for which other threads may have to end."""
         with self.memory.take(size):
-            return self._read_now(jobs)  # a function, so that its pictures are gone when others have the memory
+            answers = self._read_now(jobs)  # a function, so that its pictures are gone when others have the memory
+            if size > TOGETHER:
+                give_back()
+            return answers
 
     def _read_now(self, jobs: Sequence[Job]) -> list[tuple[Job, Any]]:
         answers: list[tuple[Job, Any]] = []
         ready: list[tuple[Job, Photo, list[FaceCrop]]] = []
         for job in jobs:
             try:
-                photo = decoded(job.content, self.limits)
+                photo = decoded(job.take_content(), self.limits)
                 ready.append((job, photo, self._found(photo.pixels, job.whole)))
             except Exception as error:
                 answers.append((job, as_problem(error)))

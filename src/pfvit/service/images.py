@@ -27,8 +27,8 @@ FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "image/jpeg": ("JPEG", {"quality": 92}),
 }
 MEGA = 1_000_000
-#: Bytes that reading a picture may take, unless its file is large itself (`pfvit.data.picture_cost`).
-MOST_MEMORY = 250_000_000
+#: Bytes that reading a picture may take: a JPEG or PNG of 50 million pixels, and the service stays below 400 MB.
+MOST_MEMORY = 210_000_000
 #: Millions of pixels of a face that is drawn: the change is added in floats, some 40 bytes for each.
 MOST_DRAWN = 16
 WEBP_SIDE = 16383  # the format has 14 bits for it
@@ -48,7 +48,7 @@ def decoded(content: bytes, limits: Limits) -> Photo:
 
 
 def _limit(limits: Limits) -> Limit:
-    return Limit(round(limits.megapixels * MEGA), MOST_MEMORY)
+    return Limit(round(limits.megapixels * MEGA), MOST_MEMORY, strict=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import cache
 
 #: Of glibc's malloc.h, and bytes from which on memory is given back as soon as it is free.
-M_MMAP_THRESHOLD, LARGE = -3, 1_000_000
+M_MMAP_THRESHOLD, LARGE = -3, 262_144
 
 
 def give_back_at_once() -> None:
