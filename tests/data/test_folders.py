@@ -1,14 +1,16 @@
 """Folders as people have them: parts inside classes, people above classes, archives, what other systems leave."""
 
+import json
+
 import pytest
 from helpers import flat_png
 from test_locate import brightness, classes, table
 
-from pfvit.data.dataset import FaceDataset
+from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose
-from pfvit.emotions import EIGHT
-from pfvit.errors import InputError
+from pfvit.emotions import EIGHT, FERPLUS_VOTES
+from pfvit.errors import InputError, UsageError
 
 
 def pictures(folder, *names, first: int = 0):
@@ -157,3 +159,107 @@ def test_rows_of_a_list_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "list.csv").write_text("file,label\nhttps://a.example/0.png,happy\n")
     with pytest.raises(InputError, match=r"https://a\.example/0\.png is an address: download it first"):
         FaceDataset([tmp_path / "list.csv"], 7)
+
+
+def _voted(folder, *, pixels: bool, heading=FERPLUS_VOTES):
+    """Four faces with FER+'s votes: happiness, 6 to 4 for sadness, no face, and none at all."""
+    votes = [(0, 10, 0, 0, 0, 0, 0, 0, 0, 0), (0, 1, 3, 6, 0, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0, 0, 0, 0, 9), (0,) * 10]
+    lines = [",".join(("Usage", "Image name", *(["emotion", "pixels"] if pixels else []), *heading))]
+    for row, ten in enumerate(votes):
+        text = [" ".join([str(40 * row)] * 144)]
+        (folder / f"{row}.png").write_bytes(flat_png(40 * row))
+        lines.append(",".join(["Training", f"{row}.png", *(["6", *text] if pixels else []), *map(str, ten)]))
+    path = folder / "votes.csv"
+    path.write_text("\n".join([*lines, "Training" + "," * lines[0].count(",") if not pixels else ""]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_votes_in_a_list(pixels, tmp_path):
+    """As fer2013new.csv has them, beside files or FER2013's pixels, whose own label they come before."""
+    path = _voted(tmp_path, pixels=pixels)
+    faces = FaceDataset([path])
+    batch = read_all(faces, 12, 1)
+    read = {int(face.float().mean()): target for face, target in zip(batch.image, batch.target, strict=True)}
+    assert faces.classes == EIGHT and sorted(read) == [0, 40]
+    assert read[0].argmax() == 1 and read[40].tolist() == pytest.approx([0, 0, 3 / 9, 6 / 9, 0, 0, 0, 0], abs=1e-5)
+    assert faces.index.left_out["without a label"] == (1 if pixels else 2)
+    assert faces.index.left_out["whose label is no emotion"] == 1
+    found = list(Labelled([path], EIGHT, (), clean=True))
+    assert [one.truth for one in found] == ["happiness", "sadness"] and found[1].votes.tolist()[2:4] == [3, 6]
+    assert [one.truth for one in Labelled([path], EIGHT, (), clean=True, majority=True)] == ["happiness", "sadness"]
+
+
+def test_a_list_without_all_ten_columns_has_no_votes(tmp_path):
+    path = _voted(tmp_path, pixels=False, heading=(*FERPLUS_VOTES[:9], "nobody"))
+    with pytest.raises(InputError, match="none with the labels"):
+        FaceDataset([path])
+    (tmp_path / "names.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
+    with pytest.raises(UsageError, match="--protocol majority needs the ten"):
+        list(Labelled([tmp_path / "names.csv"], EIGHT, (), clean=True, majority=True))
+
+
+@pytest.mark.parametrize("labels", [("happy", "sad", None), ([0.8, 0.2], [0, 1], None), (True, False, None)])
+def test_json_lines(labels, tmp_path):
+    """As `datasets` writes an image folder, metadata.jsonl; keys may lack, and a list of CSV beside says the same."""
+    pictures(tmp_path / "train", "0.png", "1.png", "2.png", "3.png")
+    rows = [{"file_name": f"{row}.png", "subject": row, "label": label} for row, label in enumerate(labels)]
+    path = tmp_path / "train" / "metadata.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"file_name": "3.png"}]))
+    faces = FaceDataset([tmp_path], order=("happy", "sad"))
+    assert len(faces) == 2 and faces.index.left_out == {"without a label": 2}
+    assert faces.index.counts().tolist() == [1, 1]
+    assert sorted(faces.index.tables[0].column("person"), key=str) == ["0", "1", "2", None]
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n0.png,happy\n1.png,sad\n")
+    assert len(FaceDataset([tmp_path])) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"file": "0.png"', "line 1, is no JSON"),
+        ('{"file": "0.png", "label": "sad"}\n[1]', "line 2, is no object like"),
+        ('{"picture_id": 3}', "has the columns picture_id: give the pictures' files"),
+        ("", "has no lines"),
+        ('{"pixels": "1 2 3", "label": "sad"}', "as CSV with commas"),
+        ('{"file": "0.png", "label": "sad"}\n{"file": "0.png", "label": {"a": [1]}}', "mixes kinds of labels"),
+    ],
+)
+def test_json_lines_that_are_no_list(text, why, tmp_path):
+    pictures(tmp_path, "0.png")
+    (tmp_path / "list.jsonl").write_text(text)
+    with pytest.raises(InputError, match=why):
+        FaceDataset([tmp_path / "list.jsonl"])
+
+
+def test_what_is_taken_for_fer2013_s_is_told(tmp_path):
+    """Classes of one's own in its columns are told apart from it by the name of the column."""
+    row = " ".join(["9"] * 144)
+    path = tmp_path / "three.csv"
+
+    def write(column, labels):
+        path.write_text("\n".join([f"{column},pixels", *(f"{label},{row}" for label in labels)]))
+
+    def notes(**more):
+        return " ".join(FaceDataset([path], **more).index.lines())
+
+    write("emotion", [0, 1, 2])
+    told = "its labels are taken as its (0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral)"
+    assert told in notes()
+    assert "not as --order says" in notes(order=("calm", "sad", "glad"))
+    write("emotion", range(7))
+    assert "taken as" not in notes() and "taken as" not in notes(order=("fer2013",))
+    write("emotion", [0, 7])  # CK+, as it goes round in these columns
+    with pytest.raises(UsageError, match=r"labels of FER2013 are 0 to 6, not 7\. If they mean something else, call"):
+        FaceDataset([path])
+    write("label", [0, 1, 2])
+    with pytest.raises(UsageError, match="--order"):
+        FaceDataset([path])
+    assert FaceDataset([path], order=("calm", "sad", "glad")).classes == ("sadness", "calm", "glad")
+
+
+def test_lines_of_pixels_that_do_not_fit_their_heading_are_named(tmp_path):
+    row = " ".join(["9"] * 144)
+    (tmp_path / "fer.csv").write_text(f"emotion,pixels,Usage\n0,{row},Training\n1,{row[:9]}")
+    with pytest.raises(InputError, match="line 3, has 2 columns, and its heading 3"):
+        FaceDataset([tmp_path / "fer.csv"])

@@ -42,6 +42,8 @@ class Cells:
     bare_from: int = 0
     """Numbers that nothing explains are FER+'s if the highest is this or more, or some between them lack; else
     `--order` is asked for. `labels.NEVER`: they are never taken for FER+'s."""
+    like: str = ""
+    """The data set whose numbers `names` explains, if the file does not say so but has its columns."""
 
 
 def plain(cells: Cells) -> tuple[Sequence[Any], str]:

@@ -201,7 +201,12 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         return _of_codes(meaning(order) or _names_in(cells) or EIGHT, numbers)
     low, high, note = int(given.min()), int(given.max()), ""
     if cells.names and not all(name.isdecimal() for name in cells.names):
-        names, what = _names_in(cells), "the names in the file"
+        names, what = _names_in(cells), cells.like or "the names in the file"
+        said = meaning(order)
+        if cells.like and (said != names[: len(said)] or {*range(len({*names} - {NONE}))} - {*given.tolist()}):
+            other = ", not as --order says" if order else ""
+            counted = _counted([name for name in names if name], 0)
+            note = f"{cells.place} has the columns of {cells.like}: its labels are taken as its{other} ({counted})"
     elif order:
         names, what = meaning(order), " ".join(order)
         if order == ("rafdb",) and high == len(names) and low >= 1:  # as RAF-DB's own list counts
@@ -225,6 +230,8 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
     if high >= len(names):
         row = int(np.flatnonzero(numbers == high)[0])
         hint = "" if cells.names or order else f": {ORDER_HELP}"
+        if cells.like:
+            hint = f". If they mean something else, call their column label, and {ORDER_HELP}"
         raise UsageError(f"{cells.place}#{row}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
     return _of_codes(names, numbers, note)
 

@@ -1,8 +1,9 @@
-"""Pictures in files of their own: folders named after classes, and CSV lists (FER2013's, AffectNet's, one's own)."""
+"""Pictures in files of their own: folders named after classes, and lists (FER2013's, AffectNet's, one's own)."""
 
 import codecs
 import csv
 import io
+import json
 import os
 import re
 from collections import Counter
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from pfvit.data import columns, images
 from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
-from pfvit.emotions import NONE, ORDERS
+from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError, PictureError
 
 #: What the parts of data sets are called, in file names, folders and columns.
@@ -25,12 +27,12 @@ PARTS = {
     "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
     "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
 }  # fmt: skip
-LISTS = {".csv", ".tsv"}
+LISTS = {".csv", ".tsv", ".jsonl"}
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
 BOX = ("face_x", "face_y", "face_width", "face_height")
 AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
-FER2013 = {"emotion", "pixels"}
+PIXELS = "pixels"
 
 
 class Row(NamedTuple):
@@ -38,8 +40,9 @@ class Row(NamedTuple):
 
     name: str
     picture: Path | tuple[int, int]
-    """The file, or where in FER2013's list the pixels stand: first byte and length."""
+    """The file, or where in a list like FER2013's the pixels stand: first byte and length. Of no length: none."""
     label: Any = None
+    """The label, or the ten votes of FER+."""
     part: str = ""
     person: str | None = None
     box: tuple[float, float, float, float] | None = None
@@ -54,6 +57,10 @@ class Listing(NamedTuple):
     labelled: bool = True
     heading: tuple[str, ...] = ()
     """The names of a list's columns."""
+    like: str = ""
+    """The data set by whose columns `names` were known."""
+    votes: bool = False
+    """Whether labels are votes."""
 
 
 def part_of(name: str) -> str:
@@ -130,12 +137,14 @@ def _is_picture(name: str) -> bool:
 
 
 def read_list(path: Path) -> Listing:
-    """Return the rows of a CSV list; InputError if its columns do not say which file has which label."""
+    """Return the rows of a list; InputError if its columns do not say which file has which label."""
     try:
+        if path.suffix.lower() == ".jsonl":
+            return _own(path, *_json_lines(path))
         with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            head = file.readline()
-        if {word.strip().strip('"') for word in head.strip().split(",")} >= FER2013:
-            return _fer2013(path)
+            heading = _words(file.readline().strip())
+        if PIXELS in heading:
+            return _with_pixels(path, heading)
         text = _text(path.read_bytes())
         head = text.lstrip().partition("\n")[0]
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
@@ -152,6 +161,28 @@ def read_list(path: Path) -> Listing:
     return _own(path, heading, lines[1:])
 
 
+def _words(line: str) -> list[str]:
+    return [word.strip(' "') for word in line.split(",")]
+
+
+def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Return the keys of JSON lines, and the values of each line under them; None where a line lacks a key."""
+    rows = []
+    for number, line in enumerate(_text(path.read_bytes()).split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as problem:
+                raise InputError(f"{path}, line {number}, is no JSON: {problem}") from problem
+            if not isinstance(row, dict):
+                raise InputError(f'{path}, line {number}, is no object like {{"file": "a.png", "label": "happy"}}')
+            rows.append(row)
+    if not rows:
+        raise InputError(f'{path} has no lines: give some like {{"file": "a.png", "label": "happy"}}')
+    heading = list(dict.fromkeys(key for row in rows for key in row))
+    return heading, [[row.get(key) for key in heading] for row in rows]
+
+
 def _text(content: bytes) -> str:
     """Return what a list says: in UTF-8, in the UTF-16 of spreadsheets, or else in Western Europe's older encoding."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -162,38 +193,54 @@ def _text(content: bytes) -> str:
         return content.decode("cp1252", "backslashreplace")
 
 
-def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[str]]) -> Listing:
+def _vote_columns(heading: Sequence[str]) -> list[int]:
+    """Return where FER+'s ten columns stand; nothing if some lack."""
+    there = {name.strip().casefold(): place for place, name in enumerate(heading)}
+    places = [there.get(name.casefold()) for name in FERPLUS_VOTES]
+    return [place for place in places if place is not None] if None not in places else []
+
+
+def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:
     picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
     if picture is None:
         raise InputError(
             f"{path} has the columns {', '.join(heading)}: give the pictures' files in one called file, and their "
             "labels in one called label; person and part may be there too"
         )
+    if picture.strip().casefold() == PIXELS:
+        raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
     place = {name: heading.index(name) for name in heading}
     person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
     box = tuple(columns.first((name,), heading) for name in BOX)
     affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
+    votes = _vote_columns(heading)
 
-    def cell(line: Sequence[str], name: str | None) -> str | None:
-        return line[place[name]].strip() if name is not None and place[name] < len(line) else None
+    def value(line: Sequence[Any], place: int) -> Any:
+        cell = line[place] if place < len(line) else None
+        return cell.strip() if isinstance(cell, str) else cell
+
+    def text(line: Sequence[Any], name: str | None) -> str | None:
+        cell = None if name is None else value(line, place[name])
+        return None if cell is None else str(cell)
 
     rows = []
-    for line in lines:
-        named = cell(line, picture)
-        if not named:
-            continue
-        own_part = PARTS.get((cell(line, part) or "").casefold(), cell(line, part) or "")
+    for number, line in enumerate(lines, 1):
+        named = text(line, picture)
+        own_part = PARTS.get((text(line, part) or "").casefold(), text(line, part) or "")
         rows.append(
             Row(
-                named,
-                _file(named, path.parent) or path.parent / named,
-                cell(line, label),
+                named or f"row {number}",
+                (_file(named, path.parent) or path.parent / named) if named else (0, 0),
+                [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
                 own_part or part_of(path.name),
-                cell(line, person),
-                _box([cell(line, name) for name in box]),
+                text(line, person),
+                _box([text(line, name) for name in box]),
             )
         )
-    return Listing(rows, AFFECTNET if affectnet else (), label is not None, tuple(heading))
+    return Listing(
+        rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
+        "AffectNet" if affectnet else "", bool(votes),
+    )  # fmt: skip
 
 
 def _file(name: str, folder: Path) -> Path | None:
@@ -217,24 +264,46 @@ def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | Non
     return (left, top, width, height) if min(width, height) > 0 else None
 
 
-def _fer2013(path: Path) -> Listing:
-    """List FER2013's own table: the emotion, the pixels as text, and the part."""
+def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:
+    """List a table like FER2013's, with the pixels as text: the label or the votes of FER+, and the part."""
+    label, part = columns.first(columns.LABELS, heading), columns.first(columns.PARTS, heading)
+    person, votes = columns.first(columns.PEOPLE, heading), _vote_columns(heading)
+    pixels, place = heading.index(PIXELS), {name: heading.index(name) for name in heading}
     rows = []
     with path.open("rb") as file:
-        first = file.readline()
-        heading = [word.strip().strip('"') for word in first.decode("utf-8-sig", "replace").split(",")]
-        emotion, pixels = heading.index("emotion"), heading.index("pixels")
-        usage = heading.index("Usage") if "Usage" in heading else None
-        start = len(first)
+        start = len(file.readline())
         for number, line in enumerate(file, 2):
-            words = line.rstrip(b"\r\n").split(b",")  # no field holds a comma
+            words = line.rstrip(b"\r\n").split(b",")
             if len(words) == len(heading):
+                cells = [word.decode("utf-8", "replace").strip(' "') for word in words]
                 span = (start + sum(len(word) + 1 for word in words[:pixels]), len(words[pixels]))
-                said = "" if usage is None else words[usage].decode("utf-8", "replace").strip(' "')
-                part = PARTS.get(said.casefold(), said) or part_of(path.name)
-                rows.append(Row(f"row {number}", span, words[emotion].decode("utf-8", "replace").strip(' "'), part))
+                said = "" if part is None else cells[place[part]]
+                rows.append(
+                    Row(
+                        f"row {number}",
+                        span,
+                        [cells[one] or None for one in votes] or (None if label is None else cells[place[label]]),
+                        PARTS.get(said.casefold(), said) or part_of(path.name),
+                        None if person is None else cells[place[person]],
+                    )
+                )
+            elif line.strip():
+                raise InputError(
+                    f"{path}, line {number}, has {len(words)} columns, and its heading {len(heading)}: it is cut "
+                    "short, or commas stand in its cells; write it again without"
+                )
             start += len(line)
-    return Listing(rows, ORDERS["fer2013"])
+    fer2013 = label == "emotion"
+    return Listing(rows, ORDERS["fer2013"] if fer2013 else (), label is not None or bool(votes), tuple(heading),
+                   "FER2013" if fer2013 else "", bool(votes))  # fmt: skip
+
+
+def labels_of(listing: Listing, path: Path) -> Cells | NDArray[np.float64]:
+    """Return the labels of a listing's rows, or the votes [rows, 10]."""
+    cells = [row.label for row in listing.rows]
+    if listing.votes:
+        return votes_of(cells, path.name)
+    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like)
 
 
 def without_labels(path: Path, listing: Listing) -> str:
@@ -253,6 +322,8 @@ def without_labels(path: Path, listing: Listing) -> str:
 def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     """Return a listed picture: a file's bytes, or pixels [height, width, 3]; PictureError if it is not there."""
     if isinstance(row.picture, tuple):
+        if not row.picture[1]:
+            raise PictureError(f"{name} names no picture")
         with path.open("rb") as file:
             file.seek(row.picture[0])
             words = file.read(row.picture[1]).strip(b'" ').split()

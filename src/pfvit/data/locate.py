@@ -103,7 +103,7 @@ def locate(path: Path) -> list[Found]:
     if path.suffix.lower() in LISTS:
         return _in_list(path)
     if not parquet.is_table(path):
-        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv; {ACCEPTED}")
+        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv or .jsonl; {ACCEPTED}")
     return _in_table(path, part_of(path.name))
 
 
@@ -128,7 +128,9 @@ def _in_folder(folder: Path) -> list[Found]:
 
 
 def _lists(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    """Return the lists in a folder; JSON lines only where there is no other, as they may say the same."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
 
 def _lists_of_parts(folder: Path) -> list[Found]:

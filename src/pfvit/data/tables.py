@@ -18,7 +18,7 @@ from pfvit.data import lists
 from pfvit.data.columns import columns_of, holds_picture, picture_in, unlabelled
 from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
-from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.data.labels import Cells, votes_of
 from pfvit.data.locate import Found
 from pfvit.errors import InputError
 
@@ -237,11 +237,11 @@ class ListTable(Table):
         full, rest = divmod(len(self.rows), ROWS_PER_GROUP)
         self.sizes = [ROWS_PER_GROUP] * full + ([rest] if rest else [])
 
-    def labels(self) -> Cells:
-        """Return the names of the folders, or the list's labels."""
+    def labels(self) -> Cells | NDArray[Any]:
+        """Return the names of the folders, or the list's labels or votes."""
         if not self.listing.labelled:
             raise InputError(f"{lists.without_labels(self.path, self.listing)} (pfvit pretrain needs no labels)")
-        return Cells([row.label for row in self.rows], str(self.path), self.listing.names, bare_from=NEVER)
+        return lists.labels_of(self.listing._replace(rows=self.rows), self.path)
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return the people that a list names; nothing says which pictures are also in another part."""
