@@ -142,7 +142,7 @@ def read_list(path: Path) -> Listing:
         if path.suffix.lower() == ".jsonl":
             return _own(path, *_json_lines(path))
         with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            heading = _words(file.readline().strip())
+            heading = [word.strip(' "') for word in file.readline().strip().split(",")]
         if PIXELS in heading:
             return _with_pixels(path, heading)
         text = _text(path.read_bytes())
@@ -159,10 +159,6 @@ def read_list(path: Path) -> Listing:
     elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
         heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
     return _own(path, heading, lines[1:])
-
-
-def _words(line: str) -> list[str]:
-    return [word.strip(' "') for word in line.split(",")]
 
 
 def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
