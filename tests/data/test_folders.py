@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import flat_png
 from test_locate import brightness, classes, table
@@ -263,3 +265,22 @@ def test_lines_of_pixels_that_do_not_fit_their_heading_are_named(tmp_path):
     (tmp_path / "fer.csv").write_text(f"emotion,pixels,Usage\n0,{row},Training\n1,{row[:9]}")
     with pytest.raises(InputError, match="line 3, has 2 columns, and its heading 3"):
         FaceDataset([tmp_path / "fer.csv"])
+
+
+def test_what_is_unclear_in_a_list_is_told(tmp_path):
+    """Two columns of labels, a picture with two labels, and numbers that count from 1."""
+    pictures(tmp_path, "0.png", "1.png", "2.png")
+    path = tmp_path / "list.csv"
+    path.write_text(",file,label,emotion\n0,0.png,happy,3\n1,1.png,sad,4\n2,1.png,happy,3\n3,2.png,sad,4\n")
+    told = " ".join(FaceDataset([path]).index.lines())
+    assert "labels are taken from its column label, not from emotion" in told
+    assert "1 are there more than once, 1 of them with another label" in told
+    table = pa.table({"image": [flat_png(0), flat_png(1)], "label": ["happy", "sad"], "emotion": [3, 4]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    told = " ".join(FaceDataset([tmp_path / "list.parquet"]).index.lines())
+    assert "labels are taken from its column label, not from emotion" in told and "more than once" not in told
+    path.write_text("file,label\n0.png,1.0\n1.png,2.0\n2.png,3.0\n1.png,2.0\n0.png,nan\n")
+    with pytest.raises(UsageError, match="numbers from 1 to 3, and a b c counts from 0: subtract 1"):
+        FaceDataset([path], order=("a", "b", "c"))
+    told = " ".join(FaceDataset([path], order=tuple("abcd")).index.lines())
+    assert told.endswith("1 are there more than once")

@@ -65,6 +65,23 @@ def test_faces_without_a_person_are_told(missing, tmp_path):
         folds.split(faces, 4, 1, "subject")
 
 
+@pytest.mark.parametrize("person", ["", "participant", "1"])
+def test_people_of_a_list(person, tmp_path):
+    """In a column called subject, in another one that is named, or in the folder."""
+    lines = [f"file,label,{'participant' if person else 'subject'},note"]
+    for row in range(12):
+        path = tmp_path / f"p{row // 3}" / f"{row}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(face(row)))
+        lines.append(f"p{row // 3}/{row}.png,{'happy' if row % 2 else 'sad'},{row // 3},x")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    faces = FaceDataset([tmp_path / "list.csv"])
+    train, held = folds.split(faces, 4, 1, person)
+    who = [{group.table.name(group.index, row).split("/")[0] for group in part.groups for row in group.rows}
+           for part in (train, held)]  # fmt: skip
+    assert len(who[0]) == 3 and len(who[1]) == 1 and not {*who[0]} & {*who[1]}
+
+
 def test_near_duplicates_stay_on_one_side(tmp_path):
     picture = face(5)
     copy = io.BytesIO()

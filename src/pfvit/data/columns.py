@@ -41,6 +41,8 @@ class Columns(NamedTuple):
     """Whether a label is a list of classes."""
     distinct: tuple[str, ...] | None
     """Of a file of `pfvit prepare`: the classes that it tells apart."""
+    note: str = ""
+    """What to say of other columns that may hold labels."""
 
 
 def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, place: Path) -> Columns:
@@ -60,7 +62,8 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
         class_names = EIGHT
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     person = first(PEOPLE, others)
-    return Columns(image, label, votes, first((ALSO_IN,), others), person, class_names, several, prepared)
+    also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
+    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note)
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
@@ -73,6 +76,14 @@ def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first of the wanted names that is there, in any case and with any space around it."""
     there = {name.strip().casefold(): name for name in reversed(names)}
     return next((there[name] for name in wanted if name in there), None)
+
+
+def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
+    """Return what to say where several columns may hold the labels, of which `label` is taken; "" if no other may."""
+    others = [name for name in names if name != label and name.strip().casefold() in LABELS]
+    return (
+        f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
+    )
 
 
 def _prepared(said: bytes, place: Path) -> tuple[str, ...]:

@@ -76,6 +76,8 @@ class FaceIndex:
         self.groups: list[RowGroup] = []
         self.damaged: list[str] = []
         self.digests: dict[bytes, int] | None = None
+        self.first_labels: dict[bytes, int] = {}
+        self.contradicted = 0
         if sum(table.size_in_bytes() for table in self.tables) <= LOOKED_AT:
             self.digests = {}
         for place, table in enumerate(self.tables):
@@ -136,7 +138,7 @@ class FaceIndex:
             except PictureError as problem:
                 raise InputError(f"no picture of {table.path} is there: {problem}") from problem
         if self.digests is not None:
-            self._leave_out(keep, self._look(table, keep, self.digests), DAMAGED)
+            self._leave_out(keep, self._look(table, keep, self.digests, targets), DAMAGED)
         empty = np.zeros((count, 0), np.float32)
         first = 0
         for index, size in enumerate(table.sizes):
@@ -152,9 +154,12 @@ class FaceIndex:
         keep &= ~rows
         self.left_out = +self.left_out
 
-    def _look(self, table: Table, keep: NDArray[np.bool_], digests: dict[bytes, int]) -> NDArray[np.bool_]:
-        """Return which pictures are damaged, and count those that are whole by digest."""
+    def _look(
+        self, table: Table, keep: NDArray[np.bool_], digests: dict[bytes, int], targets: Shares | None
+    ) -> NDArray[np.bool_]:
+        """Return which pictures are damaged; count those that are whole by digest, and those with several labels."""
         damaged = np.zeros(len(keep), dtype=bool)
+        likeliest = damaged if targets is None else targets.argmax(axis=1)
         for place, (group, row) in enumerate(_places(table)):
             if not keep[place]:
                 continue
@@ -164,6 +169,8 @@ class FaceIndex:
                     images.decode(picture, table.name(group, row))
                 digest = digest_of(picture)
                 digests[digest] = digests.get(digest, 0) + 1
+                label = int(likeliest[place])
+                self.contradicted += self.first_labels.setdefault(digest, label) != label
             except PictureError as problem:
                 damaged[place] = True
                 self.damaged.append(str(problem))
@@ -195,7 +202,8 @@ class FaceIndex:
                 told.append(f"none shows {', '.join(lacking)}")
         told += [text] if (text := self.left_out_text()) else []
         if self.digests is not None and (again := sum(count - 1 for count in self.digests.values())):
-            told.append(f"{again:,} are there more than once")
+            other = f", {self.contradicted:,} of them with another label" if self.contradicted else ""
+            told.append(f"{again:,} are there more than once{other}")
         yield "; ".join(told)
 
     def shared_with(self, other: "FaceIndex") -> int:

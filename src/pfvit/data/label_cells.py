@@ -44,6 +44,8 @@ class Cells:
     `--order` is asked for. `labels.NEVER`: they are never taken for FER+'s."""
     like: str = ""
     """The data set whose numbers `names` explains, if the file does not say so but has its columns."""
+    note: str = ""
+    """What to say of the column, whatever is in it."""
 
 
 def plain(cells: Cells) -> tuple[Sequence[Any], str]:

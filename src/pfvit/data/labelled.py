@@ -89,7 +89,8 @@ class Labelled:
             raise UsageError(unlabelled(path, parquet.column_names(path)))
         else:
             values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
-            read = self._read(Cells(values, path.name, columns.names, columns.several, columns.distinct), path)
+            cells = Cells(values, path.name, columns.names, columns.several, columns.distinct, note=columns.note)
+            read = self._read(cells, path)
         wanted = [columns.image, *([columns.also_in] if columns.also_in else [])]
         wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):

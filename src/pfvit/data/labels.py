@@ -160,6 +160,17 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
 
 def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
     """Return what the cells of a label column mean; UsageError that asks for what cannot be known."""
+    try:
+        labels = _read(cells, order)
+    except UsageError as problem:
+        if cells.note:
+            raise UsageError(f"{problem} ({cells.note})") from problem
+        raise
+    labels.note = "; ".join(filter(None, (cells.note, labels.note)))
+    return labels
+
+
+def _read(cells: Cells, order: Sequence[str]) -> Labels:
     values, kind = plain(cells)
     if kind == "name":
         return _of_names(cells, values)
@@ -227,6 +238,11 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         if high < len(EIGHT):
             used = _counted(EIGHT[: high + 1], 0)
             note = f"{cells.place}: what its labels {low} to {high} mean is not said; taken as FER+'s ({used})"
+    if high == len(names) and low == 1 and order and not cells.names:
+        raise UsageError(
+            f"{cells.place}: the labels are numbers from 1 to {high}, and {what} counts from 0: subtract 1 from the "
+            "labels, or write the classes' names in their place"
+        )
     if high >= len(names):
         row = int(np.flatnonzero(numbers == high)[0])
         hint = "" if cells.names or order else f": {ORDER_HELP}"

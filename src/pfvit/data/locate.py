@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pfvit.data import columns, lists, parquet
+from pfvit.data import columns, list_files, lists, parquet
 from pfvit.data.formats import is_address
 from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
 from pfvit.emotions import named
@@ -244,7 +244,7 @@ def _holds_classes(folder: Path) -> bool:
 
 def _in_list(path: Path) -> list[Found]:
     """Return a list once for each part that it names."""
-    listing = lists.read_list(path)
+    listing = list_files.read_list(path)
     if not listing.rows:
         raise InputError(f"{path} names no pictures: give lines of file,label[,person[,part]] below its heading")
     parts = list(dict.fromkeys(row.part for row in listing.rows))
