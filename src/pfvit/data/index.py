@@ -16,7 +16,7 @@ from pfvit.data.label_schemes import scheme_targets
 from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares, vote_targets
 from pfvit.data.tables import Table, open_table
 from pfvit.emotions import EIGHT
-from pfvit.errors import InputError, PictureError
+from pfvit.errors import InputError, PictureError, UsageError
 
 ALSO_IN, NO_PICTURE, DAMAGED = "that are in another part too", "without a picture", "whose picture is damaged"
 OUTSIDE, UNDECIDED = "of other classes", "whose votes the label scheme discards"
@@ -103,6 +103,8 @@ class FaceIndex:
     def _targets(self, read: Labels | NDArray[np.number], hard: bool, scheme: str | None) -> Shares:
         """Return the target of each row; 0 for those that are left out, which are counted."""
         if isinstance(read, Labels):
+            if scheme and read.shares is not None:
+                raise UsageError(f"--labels {scheme} needs FER+'s ten vote columns, and {self.what} has shares")
             targets = read.targets(self.classes, hard)
             self.left_out += read.missing
             known = read.codes >= 0
