@@ -217,7 +217,7 @@ def test_kept_answers_are_to_the_same_pictures_and_classes(config, tmp_path):
     with pytest.raises(InputError, match="holds answers to other pictures than are now in"):
         asked(replace(again, out=tmp_path / "third"))
     labelled = FaceDataset(config.data, EIGHT[::-1])
-    with pytest.raises(InputError, match='not over ."contempt", "fear"'):
+    with pytest.raises(InputError, match=r'not over ."contempt", "fear"'):
         teachers.read(kept, teachers._groups(labelled), [labelled])
 
 
