@@ -284,3 +284,10 @@ def test_what_is_unclear_in_a_list_is_told(tmp_path):
         FaceDataset([path], order=("a", "b", "c"))
     told = " ".join(FaceDataset([path], order=tuple("abcd")).index.lines())
     assert told.endswith("1 are there more than once")
+
+
+def test_a_list_beside_class_folders_is_told(tmp_path):
+    pictures(tmp_path, "train/happy/0.png", "train/sad/1.png", "test/happy/2.png", "test/sad/3.png")
+    (tmp_path / "train_labels.csv").write_text("file,label\n0.png,sad\n1.png,happy\n")
+    told = choose([tmp_path], TRAIN).notes
+    assert f"{tmp_path}: labels are the names of its folders; not read: train_labels.csv" in told

@@ -50,6 +50,9 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     notes: list[str] = []
     for path in map(Path, paths):
         found = locate(path)
+        if any(one.kind == "folders" for one in found) and (unread := _lists(path)):
+            names = ", ".join(one.name for one in unread)
+            notes.append(f"{path}: labels are the names of its folders; not read: {names}")
         alone = len(found) == 1 and found[0].kind == "parquet" and path.is_file()  # whatever its column of parts says
         if alone or {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
             taken += found
