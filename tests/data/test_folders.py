@@ -11,7 +11,7 @@ from test_locate import brightness, classes, table
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose
-from pfvit.emotions import EIGHT, FERPLUS_VOTES
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS, SEVEN
 from pfvit.errors import InputError, UsageError
 
 
@@ -291,3 +291,39 @@ def test_a_list_beside_class_folders_is_told(tmp_path):
     (tmp_path / "train_labels.csv").write_text("file,label\n0.png,sad\n1.png,happy\n")
     told = choose([tmp_path], TRAIN).notes
     assert f"{tmp_path}: labels are the names of its folders; not read: train_labels.csv" in told
+
+
+@pytest.mark.parametrize(("heading", "told"), [("x,y,w,h", True), ("bbox,a,b,c", True), ("x,y,a,b", False),
+                                                ("face_x,face_y,face_width,face_height", False)])  # fmt: skip
+def test_boxes_that_are_not_read_are_told(heading, told, tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "list.csv").write_text(f"file,label,{heading}\n0.png,happy,2,2,9,9\n1.png,sad,2,2,9,9\n")
+    notes = " ".join(FaceDataset([tmp_path / "list.csv"]).index.lines())
+    assert ("are not read, and pictures are taken whole" in notes) == told
+
+
+def test_classes_that_differ_in_case_are_one(tmp_path):
+    """Also in several files, and where they are validated and measured."""
+    for folder, names in (("a", ("Calm", "Smiling")), ("b", ("calm", "SMILING", "odd"))):
+        pictures(tmp_path, *(f"{folder}/{name}/0.png" for name in names), first=10 * (folder == "b"))
+    faces = FaceDataset([tmp_path / "a", tmp_path / "b"])
+    assert faces.classes == ("Calm", "Smiling", "odd") and faces.index.counts().tolist() == [2, 2, 1]
+    held = FaceDataset([tmp_path / "b"], ("Calm", "Smiling"))
+    assert held.index.counts().tolist() == [1, 1] and held.index.left_out["of other classes"] == 1
+    measured = Labelled([tmp_path / "b"], ("Calm", "Smiling"), (), clean=True)
+    assert {int(one.image.mean()): one.truth for one in measured} == {10: "Calm", 11: "Smiling"}
+    assert {"Calm", "Smiling"} <= measured.classes and measured.unlabelled == 1
+
+
+def test_fer2013_as_parquet(tmp_path):
+    """As pandas writes Kaggle's table; it was read in FER+'s order. `--order` still says otherwise."""
+    path = tmp_path / "fer.parquet"
+    text = [" ".join([str(row)] * 100) for row in range(7)]
+    pq.write_table(pa.table({"emotion": list(range(7)), "pixels": text}), path)
+    faces = FaceDataset([path])
+    assert faces.classes == ORDERS["fer2013"][-1:] + SEVEN[1:]
+    read = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, (), clean=True)}
+    assert tuple(read[row] for row in range(7)) == ORDERS["fer2013"]
+    assert "has the columns of fer2013: its labels are taken as its (0 anger" in " ".join(faces.index.lines())
+    ours = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, ("ferplus",), clean=True)}
+    assert tuple(ours[row] for row in range(7)) == SEVEN

@@ -12,6 +12,7 @@ from pfvit.data import images
 from pfvit.data.formats import is_address
 from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
+from pfvit.data.label_cells import Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.text import parsed
@@ -43,6 +44,12 @@ class Columns(NamedTuple):
     """Of a file of `pfvit prepare`: the classes that it tells apart."""
     note: str = ""
     """What to say of other columns that may hold labels."""
+    like: str = ""
+    """fer2013 if it has the columns of Kaggle's table and does not say what its numbers mean."""
+
+    def cells(self, values: Any, place: str) -> Cells:
+        """Return the label column, given its values and what to call the file in messages."""
+        return Cells(values, place, self.names, self.several, self.distinct, like=self.like, note=self.note)
 
 
 def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, place: Path) -> Columns:
@@ -63,7 +70,10 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     person = first(PEOPLE, others)
     also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
-    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note)
+    fer2013 = (image, label) == ("pixels", "emotion") and not class_names
+    return Columns(
+        image, label, votes, also_in, person, class_names, several, prepared, note, "fer2013" if fer2013 else ""
+    )
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ class FaceIndex:
         if isinstance(read, Labels):
             if scheme and read.shares is not None:
                 raise UsageError(f"--labels {scheme} needs FER+'s ten vote columns, and {self.what} has shares")
-            targets = read.targets(self.classes, hard)
+            targets = read.called_as(self.classes).targets(self.classes, hard)
             self.left_out += read.missing
             known = read.codes >= 0
         else:

@@ -89,8 +89,7 @@ class Labelled:
             raise UsageError(unlabelled(path, parquet.column_names(path)))
         else:
             values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
-            cells = Cells(values, path.name, columns.names, columns.several, columns.distinct, note=columns.note)
-            read = self._read(cells, path)
+            read = self._read(columns.cells(values, path.name), path)
         wanted = [columns.image, *([columns.also_in] if columns.also_in else [])]
         wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):
@@ -135,7 +134,7 @@ class Labelled:
             raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
         if self.names is None or not {*self.names} <= {*EIGHT}:  # classes of one's own: numbers may mean anything
             cells = replace(cells, bare_from=max(cells.bare_from, ALL_EMOTIONS if self.names is None else NEVER))
-        read = labels.read(cells, self.order)
+        read = labels.read(cells, self.order).called_as(self.names or ())
         if read.note:
             say(read.note)
         self.classes |= set(cells.distinct or read.names) - {""}

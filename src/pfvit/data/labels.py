@@ -7,7 +7,7 @@ FER+'s order unless `--order` says otherwise, which is told; where they need not
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import normalize
 
@@ -46,6 +46,12 @@ class Labels:
     """Rows without a class, by reason."""
     note: str = ""
     """What was taken for granted; "" if nothing was."""
+
+    def called_as(self, classes: Sequence[str]) -> "Labels":
+        """Return the same labels; a class whose name is that of one of `classes` in another case is called so too."""
+        folded = {name.casefold(): name for name in classes}
+        called = (name if name in classes else folded.get(name.casefold(), name) for name in self.names)
+        return replace(self, names=tuple(called))
 
     def targets(self, classes: Sequence[str], hard: bool) -> Shares:
         """Return targets over classes, float32 [rows, classes]; 0 where the row's class is none of them."""
@@ -146,7 +152,11 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
     7 and 8 are the classic seven emotions and these with contempt, as long as the data have no others. UsageError if
     the numbers do not fit.
     """
-    ours = in_our_order(name for names in found for name in names if name != NONE)
+    every: list[str] = []
+    for names in found:  # names of two files that differ in case alone are one
+        there = {name.casefold() for name in every}
+        every += [name for name in names if name != NONE and name.casefold() not in there]
+    ours = in_our_order(every)
     if wanted in (7, 8) and set(ours) <= set(EIGHT):
         return label_set(wanted)
     if wanted is not None and len(ours) != wanted:
@@ -211,7 +221,10 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
     if not len(given):
         return _of_codes(meaning(order) or _names_in(cells) or EIGHT, numbers)
     low, high, note = int(given.min()), int(given.max()), ""
-    if cells.names and not all(name.isdecimal() for name in cells.names):
+    if cells.like in ORDERS and not order:
+        names, what = ORDERS[cells.like], cells.like
+        note = f"{cells.place} has the columns of {cells.like}: its labels are taken as its ({_counted(names, 0)})"
+    elif cells.names and not all(name.isdecimal() for name in cells.names):
         names, what = _names_in(cells), cells.like or "the names in the file"
         said = meaning(order)
         if cells.like and (said != names[: len(said)] or {*range(len({*names} - {NONE}))} - {*given.tolist()}):

@@ -19,6 +19,12 @@ AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
 BOX = ("face_x", "face_y", "face_width", "face_height")
 AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
 PIXELS = "pixels"
+#: What others call the sides of a face's box, without `_`, and all of them in one column.
+WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
+BOXES = {
+    *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "left", "top", "right", "bottom"),
+    *("width", "height", *(name.replace("_", "") for name in WHOLE_BOXES)),
+}
 
 
 def read_list(path: Path) -> Listing:
@@ -123,6 +129,17 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
         rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
         "AffectNet" if affectnet else "", bool(votes),
     )  # fmt: skip
+
+
+def unread_box(path: Path, heading: Sequence[str]) -> str:
+    """Return what to say of columns that look like a face's box and are not those that are read; "" if none does."""
+    there = [name for name in heading if name.strip().casefold().replace("_", "") in BOXES]
+    if len(there) < 3 and not {name.strip().casefold() for name in there} & WHOLE_BOXES:
+        return ""
+    return (
+        f"{path}: its columns {', '.join(there)} are not read, and pictures are taken whole: columns called "
+        f"{', '.join(BOX)}, in pixels, cut the faces out"
+    )
 
 
 def _file(name: str, folder: Path) -> Path | None:

@@ -72,6 +72,8 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
+    headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
+    notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 

@@ -115,7 +115,7 @@ class ParquetTable(Table):
         cells = self._read([columns.label])[columns.label]
         plain = pa.types.is_integer(cells.type) and not cells.null_count
         values = cells.to_numpy() if plain else cells.to_pylist()
-        return Cells(values, self.path.name, columns.names, columns.several, columns.distinct, note=columns.note)
+        return columns.cells(values, self.path.name)
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return a column as Python values."""
