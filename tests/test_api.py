@@ -133,6 +133,9 @@ def test_numbers_of_numpy_are_numbers(few, tmp_path):
 def test_what_cannot_be_measured_is_refused(few):
     with pytest.raises(UsageError, match="protocol must be one of clean, official, all, majority, not 'offical'"):
         pfvit.evaluate(None, few, protocol="offical")
+    for data in (3, b"faces", [few, None]):
+        with pytest.raises(UsageError, match="give a path, or several, as text"):
+            pfvit.evaluate(None, data)
     with pytest.raises(UsageError, match="data names nothing"):
         pfvit.evaluate(None, [])
 

@@ -160,7 +160,11 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _paths(paths: Paths | None) -> tuple[Path, ...]:
-    return tuple(map(Path, (paths,) if isinstance(paths, str | Path) else paths or ()))
+    several: Iterable[Any] = (paths,) if isinstance(paths, str | Path) else paths or ()
+    found = [*several] if isinstance(several, Iterable) else [several]
+    if not all(isinstance(path, str | Path) for path in found):
+        raise UsageError(f"give a path, or several, as text or pathlib.Path, not {paths!r}")
+    return tuple(map(Path, found))
 
 
 def _words(words: str | Iterable[str]) -> tuple[Any, ...]:
