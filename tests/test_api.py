@@ -113,6 +113,8 @@ def test_settings_are_those_of_the_command_line():
         ({"person": 1}, "person must be text, not 1"),
         ({"optimizer": "sgd"}, "optimizer must be one of adamw, muon, not 'sgd'"),
         ({"hardware": {"compile": "no"}}, "hardware.compile must be True or False, not 'no'"),
+        ({"hardware": "cpu"}, "hardware takes a dict of settings (devices, precision, threads, ...), not 'cpu'"),
+        ({"gan": 0}, "gan takes a dict of settings (batch, every, "),
         ({"hardware": {"threads": 10**9}}, "--hardware.threads must be from 1 to 1024, not 1000000000"),
     ],
 )
@@ -126,6 +128,16 @@ def test_numbers_of_numpy_are_numbers(few, tmp_path):
     given = {"batch": np.int64(16), "epochs": np.float32(1), "log_every": np.uint8(1)}
     out = pfvit.train("nano", data=few, out=tmp_path / "run", **SMALL | given)
     assert checkpoint.record_of(out)["config"]["batch"] == 16
+
+
+def test_what_cannot_be_measured_is_refused(few):
+    with pytest.raises(UsageError, match="protocol must be one of clean, official, all, majority, not 'offical'"):
+        pfvit.evaluate(None, few, protocol="offical")
+    for data in (3, b"faces", [few, None]):
+        with pytest.raises(UsageError, match="give a path, or several, as text"):
+            pfvit.evaluate(None, data)
+    with pytest.raises(UsageError, match="data names nothing"):
+        pfvit.evaluate(None, [])
 
 
 def test_what_is_no_run_is_named(tmp_path, few):

@@ -107,13 +107,15 @@ def evaluate(
         probe=_paths(probe),
         judge=_path(judge),
         order=_words(order),
-        protocol=_words(protocol),
+        protocol=typed("protocol", _words(protocol), tuple[Protocol, ...]),
         robustness=typed("robustness", robustness, bool),
         faces=typed("faces", faces, bool),
         batch=typed("batch", batch, int),
         figures=_path(figures),
         shown=typed("shown", shown, int),
     )
+    if not config.data:
+        raise UsageError("data names nothing: give labelled faces to measure on")
     opened = None
     if config.weights is not None and network.is_run(config.weights):
         from pfvit.export.opened import open_run
@@ -135,8 +137,12 @@ def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else f": there are {', '.join(known)}"
             raise UsageError(f"there is no setting {prefix}{name}{hint}")
-        if is_dataclass(known[name]) and isinstance(value, Mapping):
-            value = _with(known[name], value, f"{name}.")
+        if is_dataclass(known[name]):
+            if isinstance(value, Mapping):
+                value = _with(known[name], value, f"{name}.")
+            elif not isinstance(value, type(known[name])):
+                some = ", ".join(field.name for field in fields(known[name])[:3])
+                raise UsageError(f"{name} takes a dict of settings ({some}, ...), not {value!r}")
         elif name in MANY:
             value = _paths(value)
         elif name in ONE:
@@ -154,7 +160,11 @@ def _path(path: str | Path | None) -> Path | None:
 
 
 def _paths(paths: Paths | None) -> tuple[Path, ...]:
-    return tuple(map(Path, (paths,) if isinstance(paths, str | Path) else paths or ()))
+    several: Iterable[Any] = (paths,) if isinstance(paths, str | Path) else paths or ()
+    found = [*several] if isinstance(several, Iterable) else [several]
+    if not all(isinstance(path, str | Path) for path in found):
+        raise UsageError(f"give a path, or several, as text or pathlib.Path, not {paths!r}")
+    return tuple(map(Path, found))
 
 
 def _words(words: str | Iterable[str]) -> tuple[Any, ...]:

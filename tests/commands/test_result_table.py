@@ -107,6 +107,35 @@ def test_a_run_that_was_cut_goes_on_and_reads_nothing_twice(photos, weights, tmp
     assert read == [Path(json.loads(line)["source"]).stem for line in lines[4:]]
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_table_that_is_finished_is_left_as_it_is(form, photos, weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(photos)
+    (photos / "neutral.png").rename(photos / "=neutral.png")  # a formula, for a spreadsheet
+    out = tmp_path / f"out.{form}"
+    names = [*sorted(path.name for path in photos.glob("*.png")), "anger.png"]
+    assert predict(capsys, weights, *names, "--output", out)[0] == 0
+    before = out.read_bytes(), out.stat().st_mtime_ns
+    status, said = predict(capsys, weights, *names, "--output", out, "--resume")
+    assert status == 0 and "nothing is left to do" in said
+    assert predict(capsys, weights, *names[2:], "--output", out, "--resume")[0] == 0
+    for more, why in (
+        (["broken.jpg"], "without broken.jpg"),
+        (["anger.png", "broken.jpg"], "without 2 pictures (anger.png"),  # as it was named twice, and not thrice
+        (["--movement"], "without movement_brows"),
+    ):
+        status, said = predict(capsys, weights, *names, *more, "--output", out, "--resume")
+        assert status == 1 and why in said, said
+    assert (out.read_bytes(), out.stat().st_mtime_ns) == before
+    assert not (tmp_path / f"out.{form}.part").exists()
+
+
+def test_a_finished_table_keeps_the_status_of_its_run(photos, weights, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    for more in ([], ["--resume"], ["--resume"]):
+        assert predict(capsys, weights, photos, "--output", out, *more)[0] == 1
+    assert "1 of its pictures could not be read" in predict(capsys, weights, photos, "--output", out, "--resume")[1]
+
+
 def test_what_could_not_be_read_is_not_tried_again(photos, weights, tmp_path, capsys, monkeypatch):
     """Killed three times, a missing file, a table that is none and a broken row have one row each, and status 1."""
     (tmp_path / "none.parquet").write_bytes(b"PAR1")

@@ -1,14 +1,18 @@
 """Folders as people have them: parts inside classes, people above classes, archives, what other systems leave."""
 
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers import flat_png
 from test_locate import brightness, classes, table
 
-from pfvit.data.dataset import FaceDataset
+from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose
-from pfvit.emotions import EIGHT
-from pfvit.errors import InputError
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS, SEVEN
+from pfvit.errors import InputError, UsageError
 
 
 def pictures(folder, *names, first: int = 0):
@@ -157,3 +161,169 @@ def test_rows_of_a_list_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "list.csv").write_text("file,label\nhttps://a.example/0.png,happy\n")
     with pytest.raises(InputError, match=r"https://a\.example/0\.png is an address: download it first"):
         FaceDataset([tmp_path / "list.csv"], 7)
+
+
+def _voted(folder, *, pixels: bool, heading=FERPLUS_VOTES):
+    """Four faces with FER+'s votes: happiness, 6 to 4 for sadness, no face, and none at all."""
+    votes = [(0, 10, 0, 0, 0, 0, 0, 0, 0, 0), (0, 1, 3, 6, 0, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0, 0, 0, 0, 9), (0,) * 10]
+    lines = [",".join(("Usage", "Image name", *(["emotion", "pixels"] if pixels else []), *heading))]
+    for row, ten in enumerate(votes):
+        text = [" ".join([str(40 * row)] * 144)]
+        (folder / f"{row}.png").write_bytes(flat_png(40 * row))
+        lines.append(",".join(["Training", f"{row}.png", *(["6", *text] if pixels else []), *map(str, ten)]))
+    path = folder / "votes.csv"
+    path.write_text("\n".join([*lines, "Training" + "," * lines[0].count(",") if not pixels else ""]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_votes_in_a_list(pixels, tmp_path):
+    """As fer2013new.csv has them, beside files or FER2013's pixels, whose own label they come before."""
+    path = _voted(tmp_path, pixels=pixels)
+    faces = FaceDataset([path])
+    batch = read_all(faces, 12, 1)
+    read = {int(face.float().mean()): target for face, target in zip(batch.image, batch.target, strict=True)}
+    assert faces.classes == EIGHT and sorted(read) == [0, 40]
+    assert read[0].argmax() == 1 and read[40].tolist() == pytest.approx([0, 0, 3 / 9, 6 / 9, 0, 0, 0, 0], abs=1e-5)
+    assert faces.index.left_out["without a label"] == (1 if pixels else 2)
+    assert faces.index.left_out["whose label is no emotion"] == 1
+    found = list(Labelled([path], EIGHT, (), clean=True))
+    assert [one.truth for one in found] == ["happiness", "sadness"] and found[1].votes.tolist()[2:4] == [3, 6]
+    assert [one.truth for one in Labelled([path], EIGHT, (), clean=True, majority=True)] == ["happiness", "sadness"]
+
+
+def test_a_list_without_all_ten_columns_has_no_votes(tmp_path):
+    path = _voted(tmp_path, pixels=False, heading=(*FERPLUS_VOTES[:9], "nobody"))
+    with pytest.raises(InputError, match="none with the labels"):
+        FaceDataset([path])
+    (tmp_path / "names.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
+    with pytest.raises(UsageError, match="--protocol majority needs the ten"):
+        list(Labelled([tmp_path / "names.csv"], EIGHT, (), clean=True, majority=True))
+
+
+@pytest.mark.parametrize("labels", [("happy", "sad", None), ([0.8, 0.2], [0, 1], None), (True, False, None)])
+def test_json_lines(labels, tmp_path):
+    """As `datasets` writes an image folder, metadata.jsonl; keys may lack, and a list of CSV beside says the same."""
+    pictures(tmp_path / "train", "0.png", "1.png", "2.png", "3.png")
+    rows = [{"file_name": f"{row}.png", "subject": row, "label": label} for row, label in enumerate(labels)]
+    path = tmp_path / "train" / "metadata.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"file_name": "3.png"}]))
+    faces = FaceDataset([tmp_path], order=("happy", "sad"))
+    assert len(faces) == 2 and faces.index.left_out == {"without a label": 2}
+    assert faces.index.counts().tolist() == [1, 1]
+    assert sorted(faces.index.tables[0].column("person"), key=str) == ["0", "1", "2", None]
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n0.png,happy\n1.png,sad\n")
+    assert len(FaceDataset([tmp_path])) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"file": "0.png"', "line 1, is no JSON"),
+        ('{"file": "0.png", "label": "sad"}\n[1]', "line 2, is no object like"),
+        ('{"picture_id": 3}', "has the columns picture_id: give the pictures' files"),
+        ("", "has no lines"),
+        ('{"pixels": "1 2 3", "label": "sad"}', "as CSV with commas"),
+        ('{"file": "0.png", "label": "sad"}\n{"file": "0.png", "label": {"a": [1]}}', "mixes kinds of labels"),
+    ],
+)
+def test_json_lines_that_are_no_list(text, why, tmp_path):
+    pictures(tmp_path, "0.png")
+    (tmp_path / "list.jsonl").write_text(text)
+    with pytest.raises(InputError, match=why):
+        FaceDataset([tmp_path / "list.jsonl"])
+
+
+def test_what_is_taken_for_fer2013_s_is_told(tmp_path):
+    """Classes of one's own in its columns are told apart from it by the name of the column."""
+    row = " ".join(["9"] * 144)
+    path = tmp_path / "three.csv"
+
+    def write(column, labels):
+        path.write_text("\n".join([f"{column},pixels", *(f"{label},{row}" for label in labels)]))
+
+    def notes(**more):
+        return " ".join(FaceDataset([path], **more).index.lines())
+
+    write("emotion", [0, 1, 2])
+    told = "its labels are taken as its (0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, 5 surprise, 6 neutral)"
+    assert told in notes()
+    assert "not as --order says" in notes(order=("calm", "sad", "glad"))
+    write("emotion", range(7))
+    assert "taken as" not in notes() and "taken as" not in notes(order=("fer2013",))
+    write("emotion", [0, 7])  # CK+, as it goes round in these columns
+    with pytest.raises(UsageError, match=r"labels of FER2013 are 0 to 6, not 7\. If they mean something else, call"):
+        FaceDataset([path])
+    write("label", [0, 1, 2])
+    with pytest.raises(UsageError, match="--order"):
+        FaceDataset([path])
+    assert FaceDataset([path], order=("calm", "sad", "glad")).classes == ("sadness", "calm", "glad")
+
+
+def test_lines_of_pixels_that_do_not_fit_their_heading_are_named(tmp_path):
+    row = " ".join(["9"] * 144)
+    (tmp_path / "fer.csv").write_text(f"emotion,pixels,Usage\n0,{row},Training\n1,{row[:9]}")
+    with pytest.raises(InputError, match="line 3, has 2 columns, and its heading 3"):
+        FaceDataset([tmp_path / "fer.csv"])
+
+
+def test_what_is_unclear_in_a_list_is_told(tmp_path):
+    """Two columns of labels, a picture with two labels, and numbers that count from 1."""
+    pictures(tmp_path, "0.png", "1.png", "2.png")
+    path = tmp_path / "list.csv"
+    path.write_text(",file,label,emotion\n0,0.png,happy,3\n1,1.png,sad,4\n2,1.png,happy,3\n3,2.png,sad,4\n")
+    told = " ".join(FaceDataset([path]).index.lines())
+    assert "labels are taken from its column label, not from emotion" in told
+    assert "1 are there more than once, 1 of them with another label" in told
+    table = pa.table({"image": [flat_png(0), flat_png(1)], "label": ["happy", "sad"], "emotion": [3, 4]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    told = " ".join(FaceDataset([tmp_path / "list.parquet"]).index.lines())
+    assert "labels are taken from its column label, not from emotion" in told and "more than once" not in told
+    path.write_text("file,label\n0.png,1.0\n1.png,2.0\n2.png,3.0\n1.png,2.0\n0.png,nan\n")
+    with pytest.raises(UsageError, match="numbers from 1 to 3, and a b c counts from 0: subtract 1"):
+        FaceDataset([path], order=("a", "b", "c"))
+    told = " ".join(FaceDataset([path], order=tuple("abcd")).index.lines())
+    assert told.endswith("1 are there more than once")
+
+
+def test_a_list_beside_class_folders_is_told(tmp_path):
+    pictures(tmp_path, "train/happy/0.png", "train/sad/1.png", "test/happy/2.png", "test/sad/3.png")
+    (tmp_path / "train_labels.csv").write_text("file,label\n0.png,sad\n1.png,happy\n")
+    told = choose([tmp_path], TRAIN).notes
+    assert f"{tmp_path}: labels are the names of its folders; not read: train_labels.csv" in told
+
+
+@pytest.mark.parametrize(("heading", "told"), [("x,y,w,h", True), ("bbox,a,b,c", True), ("x,y,a,b", False),
+                                                ("face_x,face_y,face_width,face_height", False)])  # fmt: skip
+def test_boxes_that_are_not_read_are_told(heading, told, tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "list.csv").write_text(f"file,label,{heading}\n0.png,happy,2,2,9,9\n1.png,sad,2,2,9,9\n")
+    notes = " ".join(FaceDataset([tmp_path / "list.csv"]).index.lines())
+    assert ("are not read, and pictures are taken whole" in notes) == told
+
+
+def test_classes_that_differ_in_case_are_one(tmp_path):
+    """Also in several files, and where they are validated and measured."""
+    for folder, names in (("a", ("Calm", "Smiling")), ("b", ("calm", "SMILING", "odd"))):
+        pictures(tmp_path, *(f"{folder}/{name}/0.png" for name in names), first=10 * (folder == "b"))
+    faces = FaceDataset([tmp_path / "a", tmp_path / "b"])
+    assert faces.classes == ("Calm", "Smiling", "odd") and faces.index.counts().tolist() == [2, 2, 1]
+    held = FaceDataset([tmp_path / "b"], ("Calm", "Smiling"))
+    assert held.index.counts().tolist() == [1, 1] and held.index.left_out["of other classes"] == 1
+    measured = Labelled([tmp_path / "b"], ("Calm", "Smiling"), (), clean=True)
+    assert {int(one.image.mean()): one.truth for one in measured} == {10: "Calm", 11: "Smiling"}
+    assert {"Calm", "Smiling"} <= measured.classes and measured.unlabelled == 1
+
+
+def test_fer2013_as_parquet(tmp_path):
+    """As pandas writes Kaggle's table; it was read in FER+'s order. `--order` still says otherwise."""
+    path = tmp_path / "fer.parquet"
+    text = [" ".join([str(row)] * 100) for row in range(7)]
+    pq.write_table(pa.table({"emotion": list(range(7)), "pixels": text}), path)
+    faces = FaceDataset([path])
+    assert faces.classes == ORDERS["fer2013"][-1:] + SEVEN[1:]
+    read = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, (), clean=True)}
+    assert tuple(read[row] for row in range(7)) == ORDERS["fer2013"]
+    assert "has the columns of fer2013: its labels are taken as its (0 anger" in " ".join(faces.index.lines())
+    ours = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, ("ferplus",), clean=True)}
+    assert tuple(ours[row] for row in range(7)) == SEVEN

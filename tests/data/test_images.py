@@ -83,6 +83,21 @@ def test_float_pictures_have_two_ranges():
         assert np.abs(pixels[:, :, 0] - np.arange(256.0).reshape(16, 16)).max() <= 1
 
 
+@pytest.mark.parametrize(("least", "most"), [(-1, 1), (-1, 0.1), (-0.5, 0.5), (-2.1, 2.6), (-128, 127), (-1000, 3000)])
+def test_gray_values_whose_black_is_not_zero_are_refused(least, most):
+    """Faces normalised for a network lost their darker half without a word; what resampling leaves is no such thing."""
+    values = np.linspace(least, most, 256, dtype=np.float32).reshape(16, 16)
+    for kept in [values, values.astype(np.int32)][: 2 if least < -2.1 else 1]:
+        with pytest.raises(PictureError, match=r"a\.tif has gray values from -.*save it as PNG"):
+            images.decode(encoded(Image.fromarray(kept), "TIFF"), "a.tif")
+    with pytest.raises(PictureError, match="gray values from"):
+        pictures.load(Image.fromarray(values))
+    values = np.linspace(-0.1, 1, 256, dtype=np.float32).reshape(16, 16)
+    values[0, 0] = -np.inf
+    pixels = images.decode(encoded(Image.fromarray(values), "TIFF"))
+    assert pixels[0, 0, 0] == 0 and pixels[15, 15, 0] == 255
+
+
 def test_floats_beyond_one_are_no_black_pictures():
     """Resampled shares of white go a little beyond 1, bright pictures some way; both are cut off."""
     unit = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)

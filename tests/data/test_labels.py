@@ -384,3 +384,13 @@ def test_the_label_column_is_found_by_its_name_or_its_metadata(column, tmp_path)
 )  # fmt: skip
 def test_a_name_is_an_emotion_s_only_if_it_says_nothing_else(name, emotion):
     assert named(name) == emotion
+
+
+def test_label_schemes_need_votes(tmp_path):
+    """Shares stayed shares under --labels mv."""
+    cells = pa.array([[0.6, 0.4], [0.1, 0.9]])
+    path = tmp_path / "shares.parquet"
+    pq.write_table(pa.table({"image": [flat_png(0), flat_png(1)], "label": cells}), path)
+    with pytest.raises(UsageError, match="--labels mv needs FER"):
+        FaceDataset([path], order=("happy", "sad"), scheme="mv")
+    assert len(FaceDataset([path], order=("happy", "sad"), hard=True)) == 2

@@ -12,9 +12,10 @@ from conftest import png
 from helpers import STAGES
 from PIL import Image, ImageFilter
 
+from pfvit import evaluate
 from pfvit.config import Train
 from pfvit.data.dataset import FaceDataset
-from pfvit.errors import UsageError
+from pfvit.errors import InputError, UsageError
 from pfvit.training import folds
 from pfvit.training.trainer import train
 
@@ -65,6 +66,33 @@ def test_faces_without_a_person_are_told(missing, tmp_path):
         folds.split(faces, 4, 1, "subject")
 
 
+@pytest.mark.parametrize("person", ["", "participant", "1"])
+def test_people_of_a_list(person, tmp_path):
+    """In a column called subject, in another one that is named, or in the folder."""
+    lines = [f"file,label,{'participant' if person else 'subject'},note"]
+    for row in range(12):
+        path = tmp_path / f"p{row // 3}" / f"{row}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(png(face(row)))
+        lines.append(f"p{row // 3}/{row}.png,{'happy' if row % 2 else 'sad'},{row // 3},x")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    faces = FaceDataset([tmp_path / "list.csv"])
+    train, held = folds.split(faces, 4, 1, person)
+    who = [{group.table.name(group.index, row).split("/")[0] for group in part.groups for row in group.rows}
+           for part in (train, held)]  # fmt: skip
+    assert len(who[0]) == 3 and len(who[1]) == 1 and not {*who[0]} & {*who[1]}
+
+
+def test_what_was_left_out_is_told_with_the_training_faces_of_a_fold(tmp_path):
+    path = table(tmp_path / "train.parquet")
+    numbers = [None if row == 4 else row % 8 for row in range(36)]
+    pq.write_table(pq.read_table(path).set_column(1, "label", [numbers]), path)
+    table(tmp_path / "test.parquet")
+    train, held = (list(part.index.lines()) for part in folds.split(FaceDataset([tmp_path]), 3, 1, ""))
+    assert "left out: test" in train[0] and "taken as FER+'s" in train[1] and "1 without a label" in train[2]
+    assert len(held) == 1 and "left out" not in held[0]
+
+
 def test_near_duplicates_stay_on_one_side(tmp_path):
     picture = face(5)
     copy = io.BytesIO()
@@ -112,6 +140,8 @@ def test_folds_are_trained_and_their_figures_put_together(tmp_path, capsys):
     assert len(report["validation_war"]["folds"]) == 2
     said = capsys.readouterr().err
     assert "held out: 18 faces" in said and "validation_war over 2 folds: " in said
+    with pytest.raises(InputError, match=r"holds the runs of several folds: name one, .*fold-1"):
+        evaluate(config.out, path)
     before = (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text()
     train(config)
     assert (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text() == before, "what is done is not done again"

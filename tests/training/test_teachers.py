@@ -184,6 +184,43 @@ def test_answers_of_other_faces_are_refused(config, tmp_path):
         teachers.teach(Run(make_fabric(EXACT), again, "train"), FaceDataset(again.data))
 
 
+def test_a_teacher_of_other_classes_is_refused_or_told(config, teacher, tmp_path, capsys):
+    """Without a class in common the labels alone would be learnt, at half their weight."""
+
+    def learn(*names):
+        for place, name in enumerate(names):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("L", (24, 24), 40 * place).save(tmp_path / name / "a.png")
+        settings = replace(
+            config, data=(tmp_path,), unlabelled=(), window=(), out=config.out.with_name("-".join(names))
+        )
+        teachers.teach(Run(make_fabric(EXACT), settings, "train"), FaceDataset([tmp_path / "."]))
+
+    with pytest.raises(UsageError, match=r"and none of these is a class of --data \(calm, glad\)"):
+        learn("calm", "glad")
+    learn("calm", "glad", "happy")
+    assert "does not know calm, glad: its answers are spread over the other classes" in capsys.readouterr().err
+
+
+def test_kept_answers_are_to_the_same_pictures_and_classes(config, tmp_path):
+    """Another file of the same name, with as many rows, was taught the answers to the first one's faces."""
+    asked(config)
+    kept = config.out / teachers.KEPT
+    other = tmp_path / "other" / config.data[0].parent.name / config.data[0].name
+    other.parent.mkdir(parents=True)
+    table = pq.read_table(config.data[0])
+    rows = pq.ParquetFile(config.data[0]).metadata.row_group(0).num_rows
+    again = replace(config, teacher=(kept,), data=(other,), out=tmp_path / "again")
+    pq.write_table(table, other, row_group_size=rows)
+    asked(again)  # the same pictures elsewhere
+    pq.write_table(table.take(list(range(len(table)))[::-1]), other, row_group_size=rows)
+    with pytest.raises(InputError, match="holds answers to other pictures than are now in"):
+        asked(replace(again, out=tmp_path / "third"))
+    labelled = FaceDataset(config.data, EIGHT[::-1])
+    with pytest.raises(InputError, match=r'not over ."contempt", "fear"'):
+        teachers.read(kept, teachers._groups(labelled), [labelled])
+
+
 def test_kept_answers_that_cannot_be_read_are_asked_for_again(config, capsys):
     train(replace(config, minutes=1e-4))
     kept = config.out / teachers.KEPT

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
@@ -9,8 +11,9 @@ from rich.text import Text
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
-from pfvit.commands.result_table import AFFECT, MOVEMENT, Records, rows_of
+from pfvit.commands.result_table import AFFECT, MOVEMENT, FinishedTable, Records, rows_of
 from pfvit.config import Predict
+from pfvit.data import sources
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading, prepare
 from pfvit.rendering import annotated
@@ -44,8 +47,19 @@ def predict(config: Predict) -> int:
         | (AFFECT if config.affect else {})
         | (MOVEMENT if config.movement else {})
     )
+    if config.resume and config.output.is_file():
+        return finished(config.output, columns, inputs)
     with Records(config.output, columns, config.resume, settings) as records:
         return answer(config, inputs, reader, records)
+
+
+def finished(output: Path, columns: Iterable[str], inputs: Inputs) -> int:
+    """Say that a table is finished, and leave it as it is; InputError if some of the pictures are not in it."""
+    table = FinishedTable(output, columns)
+    table.check(item.source for item in sources.items(inputs.files))
+    failed = f"; {table.failed:,} of its pictures could not be read" if table.failed else ""
+    say(f"{output} is finished already: nothing is left to do{failed}")
+    return 1 if table.failed else 0
 
 
 def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | None) -> int:

@@ -2,14 +2,14 @@
 
 While the work goes on, rows gather as JSON lines in `NAME.part` beside the file; at the end they become the JSON
 lines, CSV or Parquet file that was asked for, which appears at once. A picture without faces and one that could not be
-read have a row too, so that a resumed run knows what is done.
+read have a row too, so that a resumed run knows what is done, also where the file is there already.
 """
 
 import csv
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -121,11 +121,7 @@ class Table:
     def _rows(self) -> Iterator[dict[str, Any]]:
         self.file.seek(self.start)
         for line in self.file:
-            row = json.loads(line)
-            left, top, width, height = row.pop("box", (None,) * 4)
-            shares = row.pop("probabilities", {})
-            moved = {f"movement_{name}": share for name, share in (row.pop("movement", None) or {}).items()}
-            flat = {**row, "left": left, "top": top, "width": width, "height": height, **shares, **moved}
+            flat = _flat(json.loads(line))
             yield {name: flat.get(name) for name in self.columns}
 
     def _parquet(self, path: Path) -> None:
@@ -158,6 +154,15 @@ class Table:
 
 def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of JSON lines with a key for each column that it has."""
+    left, top, width, height = row.pop("box", (None,) * 4)
+    shares = row.pop("probabilities", {})
+    moved: dict[str, Any] = dict.fromkeys(MOVEMENT) if "movement" in row else {}
+    moved |= {f"movement_{name}": share for name, share in (row.pop("movement", None) or {}).items()}
+    return {**row, "left": left, "top": top, "width": width, "height": height, **shares, **moved}
 
 
 class Records(Table):
@@ -219,6 +224,52 @@ class Records(Table):
         differ = [flag(name) for name, value in self.settings.items() if before.get(name, value) != value]
         if differ:
             raise InputError(f"{self.part} was begun with another {', '.join(differ)}: give the same, or delete it")
+
+
+class FinishedTable:
+    """A table that an earlier `pfvit predict` wrote to its end, which `--resume` finds; it is only looked at."""
+
+    def __init__(self, path: Path, columns: Iterable[str]):
+        """Read which pictures are in it; InputError if it is no such table, or lacks some of `columns`."""
+        self.path = path
+        self.done: Counter[str] = Counter()
+        self.failed = 0
+        """Pictures in it that could not be read: they count for the exit status."""
+        last, lacking = ("", -1), list[str]()
+        try:
+            for row in _finished_rows(path):
+                this = str(row["source"]), int(row.get("face") or 0)
+                if this[0] != last[0] or this[1] <= last[1]:  # not a further face of the same picture
+                    self.done[this[0]] += 1
+                    self.failed += bool(row.get("error"))
+                if row.get("emotion"):
+                    lacking = lacking or [name for name in columns if name not in row]
+                last = this
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error, InputError) as problem:
+            raise InputError(f"{path} exists already, and is no table of faces; choose another name") from problem
+        if lacking:
+            raise InputError(f"{path} exists already, without {', '.join(lacking)}; choose another name")
+
+    def check(self, sources: Iterable[str]) -> None:
+        """InputError if not all of these pictures are in it, as often as they are named."""
+        if lacking := list((Counter(sources) - self.done).elements()):
+            pictures = lacking[0] if len(lacking) == 1 else f"{len(lacking):,} pictures ({lacking[0]}, ...)"
+            raise InputError(f"{self.path} exists already, without {pictures}; choose another name for what is new")
+
+
+def _finished_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table with a key for each column."""
+    if path.suffix.lower() == ".parquet":
+        yield from parquet.rows(path)
+    elif path.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file):
+                source = row["source"]
+                yield {**row, "source": source[1:] if _harmless(source[1:]) == source else source}
+    else:
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                yield _flat(json.loads(line))
 
 
 def rows_of(

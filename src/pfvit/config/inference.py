@@ -115,7 +115,8 @@ class Predict:
     output: Path | None = None
     """Write a table instead, one row per face: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is whole."""
     resume: bool = False
-    """Go on with the --output that an earlier run left unfinished: pictures in it are not read again."""
+    """Go on with the --output that an earlier run left unfinished: pictures in it are not read again. If it is
+    finished, nothing is done."""
     annotate: Path | None = None
     """Write each photo with boxes and names into this folder."""
     picture: Path | None = None

@@ -12,13 +12,14 @@ from pfvit.data import images
 from pfvit.data.formats import is_address
 from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
+from pfvit.data.label_cells import Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
-            "subdirectory_filepath", "pixels")  # fmt: skip
+            "image_name", "image name", "subdirectory_filepath", "pixels")  # fmt: skip
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
@@ -41,6 +42,14 @@ class Columns(NamedTuple):
     """Whether a label is a list of classes."""
     distinct: tuple[str, ...] | None
     """Of a file of `pfvit prepare`: the classes that it tells apart."""
+    note: str = ""
+    """What to say of other columns that may hold labels."""
+    like: str = ""
+    """fer2013 if it has the columns of Kaggle's table and does not say what its numbers mean."""
+
+    def cells(self, values: Any, place: str) -> Cells:
+        """Return the label column, given its values and what to call the file in messages."""
+        return Cells(values, place, self.names, self.several, self.distinct, like=self.like, note=self.note)
 
 
 def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, place: Path) -> Columns:
@@ -60,7 +69,11 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
         class_names = EIGHT
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     person = first(PEOPLE, others)
-    return Columns(image, label, votes, first((ALSO_IN,), others), person, class_names, several, prepared)
+    also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
+    fer2013 = (image, label) == ("pixels", "emotion") and not class_names
+    return Columns(
+        image, label, votes, also_in, person, class_names, several, prepared, note, "fer2013" if fer2013 else ""
+    )
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
@@ -73,6 +86,14 @@ def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first of the wanted names that is there, in any case and with any space around it."""
     there = {name.strip().casefold(): name for name in reversed(names)}
     return next((there[name] for name in wanted if name in there), None)
+
+
+def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
+    """Return what to say where several columns may hold the labels, of which `label` is taken; "" if no other may."""
+    others = [name for name in names if name != label and name.strip().casefold() in LABELS]
+    return (
+        f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
+    )
 
 
 def _prepared(said: bytes, place: Path) -> tuple[str, ...]:

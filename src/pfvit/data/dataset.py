@@ -124,7 +124,7 @@ class FaceDataset:
                 passed.append(str(problem))
                 if not stand_in:
                     continue
-                decoded, row = _stand_in(group, row, size, channels)
+                decoded, row = _stand_in(group, row, size, channels, problem)
             pixels.append(decoded)
             targets.append(self._target(group, row))
             names.append(group.table.name(group.index, row))
@@ -167,7 +167,7 @@ def pixels_of(group: RowGroup, row: int, size: int, channels: int) -> Pixels:
     return square(picture, size, channels)
 
 
-def _stand_in(group: RowGroup, row: int, size: int, channels: int) -> tuple[Pixels, int]:
+def _stand_in(group: RowGroup, row: int, size: int, channels: int, first: PictureError) -> tuple[Pixels, int]:
     """Decode the next row of a group, counted in a circle, that is a picture: the same for any number of ranks."""
     rows = np.asarray(group.rows)
     for other in np.roll(rows, -1 - int(np.searchsorted(rows, row)))[:-1]:
@@ -175,7 +175,8 @@ def _stand_in(group: RowGroup, row: int, size: int, channels: int) -> tuple[Pixe
             return pixels_of(group, int(other), size, channels), int(other)
         except PictureError:
             continue
-    raise InputError(f"{group.table.path}, group {group.index}, holds no picture that can be decoded")
+    where = f"{group.table.path}, group {group.index},"
+    raise InputError(f"{where} holds no picture that can be decoded: {first}")
 
 
 def resampled(weights: np.ndarray, offset: float) -> np.ndarray:

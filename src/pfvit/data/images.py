@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError, features
 
-from pfvit.data import picture_cost, tiff
+from pfvit.data import gray_values, picture_cost, tiff
 from pfvit.data.formats import HEAD, kind_of, mistaken_for
-from pfvit.data.gray_values import eight_bits, largest
 from pfvit.data.picture_cost import LIMIT, Limit
 from pfvit.data.pixel_memory import BAND, PixelMemory
 from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
@@ -129,7 +128,7 @@ def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool
                 picture_cost.check_cost(picture_cost.opened(*picture.size, size), name, limit, size)
             check_size(*picture.size, name, limit.pixels)
             tiff.check(picture, name)
-            return _photo(picture, PixelMemory.of(picture))
+            return _photo(picture, PixelMemory.of(picture), name)
     except PictureError as problem:
         return without_frames(problem)
     except Image.DecompressionBombError:
@@ -198,12 +197,12 @@ def as_rgb(picture: Image.Image) -> Pixels:
     return as_photo(picture).pixels
 
 
-def as_photo(picture: Image.Image) -> Photo:
+def as_photo(picture: Image.Image, name: str = "the picture") -> Photo:
     """Return any Pillow image's pixels, turned as its EXIF says, with what else it says."""
-    return _photo(picture, None)
+    return _photo(picture, None, name)
 
 
-def _photo(picture: Image.Image, memory: PixelMemory | None) -> Photo:
+def _photo(picture: Image.Image, memory: PixelMemory | None, name: str) -> Photo:
     """Do so for a picture that is decoded in its own memory, or else in Pillow's."""
     if memory is None:
         picture.load()
@@ -214,11 +213,11 @@ def _photo(picture: Image.Image, memory: PixelMemory | None) -> Photo:
     with suppress(Exception):  # damaged metadata does not make the pixels unreadable
         if picture.info or picture.format == "TIFF":
             turn = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    pixels, alpha = _upright(picture, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1, memory)
+    pixels, alpha = _upright(picture, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1, memory, name)
     return Photo(pixels, Metadata(profile, exif, None if alpha is None or alpha.min() == 255 else alpha))
 
 
-def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tuple[Pixels, Pixels | None]:
+def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None, name: str) -> tuple[Pixels, Pixels | None]:
     """Return RGB over white, and the opacity if there is any, turned by an EXIF orientation.
 
     Some lines are converted at a time, so that nothing beside the image and the result is as large as they are.
@@ -247,9 +246,11 @@ def _upright(picture: Image.Image, turn: int, memory: PixelMemory | None) -> tup
         return pixels, alpha
     if picture.mode.startswith("I") or picture.mode == "F":
         meant = tiff.meaning(picture)
-        most = max(largest(meant(np.asarray(band))) for _, band in bands())
+        least, largest = zip(*(gray_values.extent(meant(np.asarray(band))) for _, band in bands()), strict=True)
+        most = max(largest)
+        gray_values.check(min(least), most, name)
         for some, band in bands():
-            shown[some] = eight_bits(meant(np.asarray(band)), most)[:, :, None]
+            shown[some] = gray_values.eight_bits(meant(np.asarray(band)), most)[:, :, None]
         return pixels, None
     if memory is not None and picture.format == "PNG":
         for rows, columns, part in memory.parts(turn >= 5, lambda stored: stored[:, :, :3]):

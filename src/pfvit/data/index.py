@@ -16,7 +16,7 @@ from pfvit.data.label_schemes import scheme_targets
 from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares, vote_targets
 from pfvit.data.tables import Table, open_table
 from pfvit.emotions import EIGHT
-from pfvit.errors import InputError, PictureError
+from pfvit.errors import InputError, PictureError, UsageError
 
 ALSO_IN, NO_PICTURE, DAMAGED = "that are in another part too", "without a picture", "whose picture is damaged"
 OUTSIDE, UNDECIDED = "of other classes", "whose votes the label scheme discards"
@@ -76,6 +76,8 @@ class FaceIndex:
         self.groups: list[RowGroup] = []
         self.damaged: list[str] = []
         self.digests: dict[bytes, int] | None = None
+        self.first_labels: dict[bytes, int] = {}
+        self.contradicted = 0
         if sum(table.size_in_bytes() for table in self.tables) <= LOOKED_AT:
             self.digests = {}
         for place, table in enumerate(self.tables):
@@ -101,7 +103,9 @@ class FaceIndex:
     def _targets(self, read: Labels | NDArray[np.number], hard: bool, scheme: str | None) -> Shares:
         """Return the target of each row; 0 for those that are left out, which are counted."""
         if isinstance(read, Labels):
-            targets = read.targets(self.classes, hard)
+            if scheme and read.shares is not None:
+                raise UsageError(f"--labels {scheme} needs FER+'s ten vote columns, and {self.what} has shares")
+            targets = read.called_as(self.classes).targets(self.classes, hard)
             self.left_out += read.missing
             known = read.codes >= 0
         else:
@@ -136,7 +140,7 @@ class FaceIndex:
             except PictureError as problem:
                 raise InputError(f"no picture of {table.path} is there: {problem}") from problem
         if self.digests is not None:
-            self._leave_out(keep, self._look(table, keep, self.digests), DAMAGED)
+            self._leave_out(keep, self._look(table, keep, self.digests, targets), DAMAGED)
         empty = np.zeros((count, 0), np.float32)
         first = 0
         for index, size in enumerate(table.sizes):
@@ -152,9 +156,12 @@ class FaceIndex:
         keep &= ~rows
         self.left_out = +self.left_out
 
-    def _look(self, table: Table, keep: NDArray[np.bool_], digests: dict[bytes, int]) -> NDArray[np.bool_]:
-        """Return which pictures are damaged, and count those that are whole by digest."""
+    def _look(
+        self, table: Table, keep: NDArray[np.bool_], digests: dict[bytes, int], targets: Shares | None
+    ) -> NDArray[np.bool_]:
+        """Return which pictures are damaged; count those that are whole by digest, and those with several labels."""
         damaged = np.zeros(len(keep), dtype=bool)
+        likeliest = damaged if targets is None else targets.argmax(axis=1)
         for place, (group, row) in enumerate(_places(table)):
             if not keep[place]:
                 continue
@@ -164,6 +171,8 @@ class FaceIndex:
                     images.decode(picture, table.name(group, row))
                 digest = digest_of(picture)
                 digests[digest] = digests.get(digest, 0) + 1
+                label = int(likeliest[place])
+                self.contradicted += self.first_labels.setdefault(digest, label) != label
             except PictureError as problem:
                 damaged[place] = True
                 self.damaged.append(str(problem))
@@ -195,7 +204,8 @@ class FaceIndex:
                 told.append(f"none shows {', '.join(lacking)}")
         told += [text] if (text := self.left_out_text()) else []
         if self.digests is not None and (again := sum(count - 1 for count in self.digests.values())):
-            told.append(f"{again:,} are there more than once")
+            other = f", {self.contradicted:,} of them with another label" if self.contradicted else ""
+            told.append(f"{again:,} are there more than once{other}")
         yield "; ".join(told)
 
     def shared_with(self, other: "FaceIndex") -> int:

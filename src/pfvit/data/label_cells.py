@@ -42,6 +42,11 @@ class Cells:
     bare_from: int = 0
     """Numbers that nothing explains are FER+'s if the highest is this or more, or some between them lack; else
     `--order` is asked for. `labels.NEVER`: they are never taken for FER+'s."""
+    like: str = ""
+    """The data set whose columns a file has. Its `names` explain the numbers; or, if it is one of `ORDERS`, its order
+    does where there is no `--order`."""
+    note: str = ""
+    """What to say of the column, whatever is in it."""
 
 
 def plain(cells: Cells) -> tuple[Sequence[Any], str]:

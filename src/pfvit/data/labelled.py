@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pfvit.data import images, labels, lists, locate, parquet
 from pfvit.data.columns import columns_of, picture_in, unlabelled
@@ -15,6 +16,8 @@ from pfvit.data.locate import Found
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.console import say
+
+Votes = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,15 @@ class Labelled:
     def _in_table(self, found: Found) -> Iterator[Sample]:
         path, mine = found.path, None if found.rows is None else set(found.rows)
         columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
-        read, votes = None, np.zeros((0, len(FERPLUS_VOTES)))
         if columns.votes:
-            self.classes |= set(columns.distinct or EIGHT)
             rows = parquet.rows(path, columns.votes)
             votes = labels.votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
+            read = self._voted(votes, columns.distinct or EIGHT)
         elif columns.label is None:
             raise UsageError(unlabelled(path, parquet.column_names(path)))
         else:
             values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
-            read = self._read(Cells(values, path.name, columns.names, columns.several, columns.distinct))
-        if self.majority and not columns.votes:
-            raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
+            read = self._read(columns.cells(values, path.name), path)
         wanted = [columns.image, *([columns.also_in] if columns.also_in else [])]
         wanted += [name for name in self.columns if name not in wanted]
         for number, row in enumerate(parquet.rows(path, wanted)):
@@ -98,12 +98,7 @@ class Labelled:
             if self.clean and columns.also_in and row[columns.also_in]:
                 self.leaked += 1
                 continue
-            truth = self._majority(votes[number]) if read is None else self._class(read, number)
-            if truth is None:
-                continue
-            kept = read is not None or bool(agreed(votes[number : number + 1])[0])
-            if self.majority and not kept:
-                self.disputed += 1
+            if (truth := self._truth(read, number)) is None:
                 continue
             try:
                 place = f"{path}#{number}"
@@ -112,33 +107,51 @@ class Labelled:
                 self._fail(problem)
                 continue
             others = {name: "" if row[name] is None else str(row[name]) for name in self.columns}
-            shares = votes[number, : len(EIGHT)] if read is None else _shares(read, number)
-            yield Sample(image, truth, shares, kept, f"{path.name}#{number}", others)
+            yield Sample(image, *truth, f"{path.name}#{number}", others)
 
     def _in_list(self, found: Found) -> Iterator[Sample]:
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
         if not listing.labelled:
             raise UsageError(lists.without_labels(found.path, listing))
-        read = self._read(Cells([row.label for row in listing.rows], str(found.path), listing.names, bare_from=NEVER))
+        column = lists.labels_of(listing, found.path)
+        read = self._read(column, found.path) if isinstance(column, Cells) else self._voted(column, EIGHT)
         for number, row in enumerate(listing.rows):
-            if (truth := self._class(read, number)) is None:
+            if (truth := self._truth(read, number)) is None:
                 continue
             try:
                 image = _pixels(lists.picture_of(row, found.path, row.name), row.name)
             except InputError as problem:
                 self._fail(problem)
                 continue
-            others = dict.fromkeys(self.columns, "")
-            yield Sample(image, truth, _shares(read, number), place=row.name, others=others)
+            yield Sample(image, *truth, row.name, dict.fromkeys(self.columns, ""))
 
-    def _read(self, cells: Cells) -> Labels:
+    def _voted(self, votes: Votes, distinct: Sequence[str]) -> Votes:
+        self.classes |= set(distinct)
+        return votes
+
+    def _read(self, cells: Cells, path: Path) -> Labels:
+        if self.majority:
+            raise UsageError(f"{path} has one label for each face: --protocol majority needs the ten FER+ vote columns")
         if self.names is None or not {*self.names} <= {*EIGHT}:  # classes of one's own: numbers may mean anything
             cells = replace(cells, bare_from=max(cells.bare_from, ALL_EMOTIONS if self.names is None else NEVER))
-        read = labels.read(cells, self.order)
+        read = labels.read(cells, self.order).called_as(self.names or ())
         if read.note:
             say(read.note)
         self.classes |= set(cells.distinct or read.names) - {""}
         return read
+
+    def _truth(self, read: Labels | Votes, number: int) -> tuple[str, np.ndarray | None, bool] | None:
+        """Return a row's class, shares, and whether annotators agree; None, counted, if it does not take part."""
+        if isinstance(read, Labels):
+            name = self._class(read, number)
+            return None if name is None else (name, _shares(read, number), True)
+        if (name := self._majority(read[number])) is None:
+            return None
+        kept = bool(agreed(read[number : number + 1])[0])
+        if self.majority and not kept:
+            self.disputed += 1
+            return None
+        return name, read[number, : len(EIGHT)], kept
 
     def _majority(self, votes: np.ndarray) -> str | None:
         """Return the emotion with the most votes, with ties the first column; None, counted, if it is none we know."""

@@ -7,7 +7,7 @@ FER+'s order unless `--order` says otherwise, which is told; where they need not
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import normalize
 
@@ -46,6 +46,12 @@ class Labels:
     """Rows without a class, by reason."""
     note: str = ""
     """What was taken for granted; "" if nothing was."""
+
+    def called_as(self, classes: Sequence[str]) -> "Labels":
+        """Return the same labels; a class whose name is that of one of `classes` in another case is called so too."""
+        folded = {name.casefold(): name for name in classes}
+        called = (name if name in classes else folded.get(name.casefold(), name) for name in self.names)
+        return replace(self, names=tuple(called))
 
     def targets(self, classes: Sequence[str], hard: bool) -> Shares:
         """Return targets over classes, float32 [rows, classes]; 0 where the row's class is none of them."""
@@ -146,7 +152,11 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
     7 and 8 are the classic seven emotions and these with contempt, as long as the data have no others. UsageError if
     the numbers do not fit.
     """
-    ours = in_our_order(name for names in found for name in names if name != NONE)
+    every: list[str] = []
+    for names in found:  # names of two files that differ in case alone are one
+        there = {name.casefold() for name in every}
+        every += [name for name in names if name != NONE and name.casefold() not in there]
+    ours = in_our_order(every)
     if wanted in (7, 8) and set(ours) <= set(EIGHT):
         return label_set(wanted)
     if wanted is not None and len(ours) != wanted:
@@ -160,6 +170,17 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
 
 def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
     """Return what the cells of a label column mean; UsageError that asks for what cannot be known."""
+    try:
+        labels = _read(cells, order)
+    except UsageError as problem:
+        if cells.note:
+            raise UsageError(f"{problem} ({cells.note})") from problem
+        raise
+    labels.note = "; ".join(filter(None, (cells.note, labels.note)))
+    return labels
+
+
+def _read(cells: Cells, order: Sequence[str]) -> Labels:
     values, kind = plain(cells)
     if kind == "name":
         return _of_names(cells, values)
@@ -200,8 +221,16 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
     if not len(given):
         return _of_codes(meaning(order) or _names_in(cells) or EIGHT, numbers)
     low, high, note = int(given.min()), int(given.max()), ""
-    if cells.names and not all(name.isdecimal() for name in cells.names):
-        names, what = _names_in(cells), "the names in the file"
+    if cells.like in ORDERS and not order:
+        names, what = ORDERS[cells.like], cells.like
+        note = f"{cells.place} has the columns of {cells.like}: its labels are taken as its ({_counted(names, 0)})"
+    elif cells.names and not all(name.isdecimal() for name in cells.names):
+        names, what = _names_in(cells), cells.like or "the names in the file"
+        said = meaning(order)
+        if cells.like and (said != names[: len(said)] or {*range(len({*names} - {NONE}))} - {*given.tolist()}):
+            other = ", not as --order says" if order else ""
+            counted = _counted([name for name in names if name], 0)
+            note = f"{cells.place} has the columns of {cells.like}: its labels are taken as its{other} ({counted})"
     elif order:
         names, what = meaning(order), " ".join(order)
         if order == ("rafdb",) and high == len(names) and low >= 1:  # as RAF-DB's own list counts
@@ -222,9 +251,16 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         if high < len(EIGHT):
             used = _counted(EIGHT[: high + 1], 0)
             note = f"{cells.place}: what its labels {low} to {high} mean is not said; taken as FER+'s ({used})"
+    if high == len(names) and low == 1 and order and not cells.names:
+        raise UsageError(
+            f"{cells.place}: the labels are numbers from 1 to {high}, and {what} counts from 0: subtract 1 from the "
+            "labels, or write the classes' names in their place"
+        )
     if high >= len(names):
         row = int(np.flatnonzero(numbers == high)[0])
         hint = "" if cells.names or order else f": {ORDER_HELP}"
+        if cells.like:
+            hint = f". If they mean something else, call their column label, and {ORDER_HELP}"
         raise UsageError(f"{cells.place}#{row}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
     return _of_codes(names, numbers, note)
 

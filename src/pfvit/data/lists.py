@@ -1,8 +1,5 @@
-"""Pictures in files of their own: folders named after classes, and CSV lists (FER2013's, AffectNet's, one's own)."""
+"""Pictures in files of their own, as folders named after classes hold them, or lists name them."""
 
-import codecs
-import csv
-import io
 import os
 import re
 from collections import Counter
@@ -16,8 +13,8 @@ from numpy.typing import NDArray
 from pfvit.data import columns, images
 from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
-from pfvit.emotions import NONE, ORDERS
-from pfvit.errors import InputError, PictureError
+from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.errors import PictureError
 
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
@@ -25,12 +22,7 @@ PARTS = {
     "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
     "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
 }  # fmt: skip
-LISTS = {".csv", ".tsv"}
-#: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
-AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
-BOX = ("face_x", "face_y", "face_width", "face_height")
-AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
-FER2013 = {"emotion", "pixels"}
+LISTS = {".csv", ".tsv", ".jsonl"}
 
 
 class Row(NamedTuple):
@@ -38,12 +30,15 @@ class Row(NamedTuple):
 
     name: str
     picture: Path | tuple[int, int]
-    """The file, or where in FER2013's list the pixels stand: first byte and length."""
+    """The file, or where in a list like FER2013's the pixels stand: first byte and length. Of no length: none."""
     label: Any = None
+    """The label, or the ten votes of FER+."""
     part: str = ""
     person: str | None = None
     box: tuple[float, float, float, float] | None = None
     """Left, top, width and height of the face in the picture."""
+    cells: Sequence[Any] = ()
+    """What a list says of it, under `Listing.heading`."""
 
 
 class Listing(NamedTuple):
@@ -54,6 +49,10 @@ class Listing(NamedTuple):
     labelled: bool = True
     heading: tuple[str, ...] = ()
     """The names of a list's columns."""
+    like: str = ""
+    """The data set by whose columns `names` were known."""
+    votes: bool = False
+    """Whether labels are votes."""
 
 
 def part_of(name: str) -> str:
@@ -129,112 +128,14 @@ def _is_picture(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in PICTURES
 
 
-def read_list(path: Path) -> Listing:
-    """Return the rows of a CSV list; InputError if its columns do not say which file has which label."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            head = file.readline()
-        if {word.strip().strip('"') for word in head.strip().split(",")} >= FER2013:
-            return _fer2013(path)
-        text = _text(path.read_bytes())
-        head = text.lstrip().partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
-        lines = [line for line in reader if any(cell.strip() for cell in line)]
-    except (OSError, csv.Error) as problem:
-        raise InputError(f"{path} cannot be read as a list: {problem}") from problem
-    if not lines:
-        raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
-    heading = lines[0]
-    if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
-        heading, lines = [*AFFECTNET_COLUMNS], [[], *lines]  # AffectNet's validation.csv has no heading
-    elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
-        heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
-    return _own(path, heading, lines[1:])
-
-
-def _text(content: bytes) -> str:
-    """Return what a list says: in UTF-8, in the UTF-16 of spreadsheets, or else in Western Europe's older encoding."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "backslashreplace")
-
-
-def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[str]]) -> Listing:
-    picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
-    if picture is None:
-        raise InputError(
-            f"{path} has the columns {', '.join(heading)}: give the pictures' files in one called file, and their "
-            "labels in one called label; person and part may be there too"
-        )
-    place = {name: heading.index(name) for name in heading}
-    person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
-    box = tuple(columns.first((name,), heading) for name in BOX)
-    affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
-
-    def cell(line: Sequence[str], name: str | None) -> str | None:
-        return line[place[name]].strip() if name is not None and place[name] < len(line) else None
-
-    rows = []
-    for line in lines:
-        named = cell(line, picture)
-        if not named:
-            continue
-        own_part = PARTS.get((cell(line, part) or "").casefold(), cell(line, part) or "")
-        rows.append(
-            Row(
-                named,
-                _file(named, path.parent) or path.parent / named,
-                cell(line, label),
-                own_part or part_of(path.name),
-                cell(line, person),
-                _box([cell(line, name) for name in box]),
-            )
-        )
-    return Listing(rows, AFFECTNET if affectnet else (), label is not None, tuple(heading))
-
-
-def _file(name: str, folder: Path) -> Path | None:
-    """Return the file that a list names: beside the list, or above it, or where AffectNet keeps its pictures."""
-    name = name.replace("\\", "/")
-    for start in (folder, folder.parent, folder / "Manually_Annotated_Images", folder / "Manually_Annotated",
-                  folder.parent / "Manually_Annotated_Images", folder / "images"):  # fmt: skip
-        try:
-            if (start / name).is_file():
-                return start / name
-        except (OSError, ValueError):
-            return None
-    return None
-
-
-def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | None:
-    try:
-        left, top, width, height = (float(side or "") for side in sides)
-    except ValueError:
-        return None
-    return (left, top, width, height) if min(width, height) > 0 else None
-
-
-def _fer2013(path: Path) -> Listing:
-    """List FER2013's own table: the emotion, the pixels as text, and the part."""
-    rows = []
-    with path.open("rb") as file:
-        first = file.readline()
-        heading = [word.strip().strip('"') for word in first.decode("utf-8-sig", "replace").split(",")]
-        emotion, pixels = heading.index("emotion"), heading.index("pixels")
-        usage = heading.index("Usage") if "Usage" in heading else None
-        start = len(first)
-        for number, line in enumerate(file, 2):
-            words = line.rstrip(b"\r\n").split(b",")  # no field holds a comma
-            if len(words) == len(heading):
-                span = (start + sum(len(word) + 1 for word in words[:pixels]), len(words[pixels]))
-                said = "" if usage is None else words[usage].decode("utf-8", "replace").strip(' "')
-                part = PARTS.get(said.casefold(), said) or part_of(path.name)
-                rows.append(Row(f"row {number}", span, words[emotion].decode("utf-8", "replace").strip(' "'), part))
-            start += len(line)
-    return Listing(rows, ORDERS["fer2013"])
+def labels_of(listing: Listing, path: Path) -> Cells | NDArray[np.float64]:
+    """Return the labels of a listing's rows, or the votes [rows, 10]."""
+    cells = [row.label for row in listing.rows]
+    if listing.votes:
+        return votes_of(cells, path.name)
+    label = columns.first(columns.LABELS, listing.heading)
+    note = columns.other_labels(label, listing.heading, path.name)
+    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note)
 
 
 def without_labels(path: Path, listing: Listing) -> str:
@@ -253,6 +154,8 @@ def without_labels(path: Path, listing: Listing) -> str:
 def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     """Return a listed picture: a file's bytes, or pixels [height, width, 3]; PictureError if it is not there."""
     if isinstance(row.picture, tuple):
+        if not row.picture[1]:
+            raise PictureError(f"{name} names no picture")
         with path.open("rb") as file:
             file.seek(row.picture[0])
             words = file.read(row.picture[1]).strip(b'" ').split()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pfvit.data import columns, lists, parquet
+from pfvit.data import columns, list_files, lists, parquet
 from pfvit.data.formats import is_address
 from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
 from pfvit.emotions import named
@@ -50,6 +50,9 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     notes: list[str] = []
     for path in map(Path, paths):
         found = locate(path)
+        if any(one.kind == "folders" for one in found) and (unread := _lists(path)):
+            names = ", ".join(one.name for one in unread)
+            notes.append(f"{path}: labels are the names of its folders; not read: {names}")
         alone = len(found) == 1 and found[0].kind == "parquet" and path.is_file()  # whatever its column of parts says
         if alone or {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
             taken += found
@@ -69,6 +72,8 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
+    headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
+    notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 
@@ -103,7 +108,7 @@ def locate(path: Path) -> list[Found]:
     if path.suffix.lower() in LISTS:
         return _in_list(path)
     if not parquet.is_table(path):
-        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv; {ACCEPTED}")
+        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv or .jsonl; {ACCEPTED}")
     return _in_table(path, part_of(path.name))
 
 
@@ -128,7 +133,9 @@ def _in_folder(folder: Path) -> list[Found]:
 
 
 def _lists(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    """Return the lists in a folder; JSON lines only where there is no other, as they may say the same."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
 
 def _lists_of_parts(folder: Path) -> list[Found]:
@@ -242,7 +249,7 @@ def _holds_classes(folder: Path) -> bool:
 
 def _in_list(path: Path) -> list[Found]:
     """Return a list once for each part that it names."""
-    listing = lists.read_list(path)
+    listing = list_files.read_list(path)
     if not listing.rows:
         raise InputError(f"{path} names no pictures: give lines of file,label[,person[,part]] below its heading")
     parts = list(dict.fromkeys(row.part for row in listing.rows))

@@ -87,7 +87,7 @@ def _of_pillow(picture: Image.Image, name: str) -> Photo:
     images.check_size(*picture.size, name)
     tiff.check(picture, name)
     try:
-        return images.as_photo(picture)
+        return images.as_photo(picture, name)
     except (AssertionError, ValueError) as problem:  # what Pillow raises for a file that is gone
         file = getattr(picture, "fp", None)
         if file is None or getattr(file, "closed", False):

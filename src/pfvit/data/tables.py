@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pfvit.data import lists
-from pfvit.data.columns import columns_of, holds_picture, picture_in, unlabelled
+from pfvit.data.columns import columns_of, first, holds_picture, picture_in, unlabelled
 from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
-from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.data.labels import Cells, votes_of
 from pfvit.data.locate import Found
 from pfvit.errors import InputError
 
@@ -115,7 +115,7 @@ class ParquetTable(Table):
         cells = self._read([columns.label])[columns.label]
         plain = pa.types.is_integer(cells.type) and not cells.null_count
         values = cells.to_numpy() if plain else cells.to_pylist()
-        return Cells(values, self.path.name, columns.names, columns.several, columns.distinct)
+        return columns.cells(values, self.path.name)
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return a column as Python values."""
@@ -237,16 +237,21 @@ class ListTable(Table):
         full, rest = divmod(len(self.rows), ROWS_PER_GROUP)
         self.sizes = [ROWS_PER_GROUP] * full + ([rest] if rest else [])
 
-    def labels(self) -> Cells:
-        """Return the names of the folders, or the list's labels."""
+    def labels(self) -> Cells | NDArray[Any]:
+        """Return the names of the folders, or the list's labels or votes."""
         if not self.listing.labelled:
             raise InputError(f"{lists.without_labels(self.path, self.listing)} (pfvit pretrain needs no labels)")
-        return Cells([row.label for row in self.rows], str(self.path), self.listing.names, bare_from=NEVER)
+        return lists.labels_of(self.listing._replace(rows=self.rows), self.path)
 
     def column(self, kind: str) -> Sequence[Any] | None:
-        """Return the people that a list names; nothing says which pictures are also in another part."""
-        people = [row.person for row in self.rows]
-        return people if kind == "person" and any(people) else None
+        """Return the people that a list names, or another of its columns; nothing of other parts."""
+        if kind == "person":
+            people = [row.person for row in self.rows]
+            return people if any(people) else None
+        if kind == "also_in" or (name := first((kind.casefold(),), self.listing.heading)) is None:
+            return None
+        place = self.listing.heading.index(name)
+        return [_cell(row.cells, place) for row in self.rows]
 
     @cached_property
     def bytes_of(self) -> list[int]:
@@ -281,6 +286,12 @@ class ListTable(Table):
     def size_in_bytes(self) -> int:
         """Return the size of all pictures."""
         return sum(max(0, size) for size in self.bytes_of)
+
+
+def _cell(cells: Sequence[Any], place: int) -> Any:
+    """Return one of a line's cells; None if it is empty, or the line too short."""
+    cell = cells[place] if place < len(cells) else None
+    return (cell.strip() or None) if isinstance(cell, str) else cell
 
 
 def _size(picture: Path | tuple[int, int]) -> int:

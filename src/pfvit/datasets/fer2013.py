@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pfvit.config import Prepare
-from pfvit.data.lists import read_list
+from pfvit.data.list_files import read_list
 from pfvit.datasets.base import Bad, Item, Layout, Listing, need
 from pfvit.emotions import ORDERS, SEVEN
 

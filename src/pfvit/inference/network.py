@@ -224,6 +224,8 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
         if path.parent == SHIPPED.parent:
             raise InputError(f"this build of pfvit ships without {path.name}; name an exported .onnx with --weights")
         if path.is_dir():
+            if (path / "fold-1").is_dir():
+                raise InputError(f"{path} holds the runs of several folds: name one, {path / 'fold-1'} for instance")
             raise InputError(f"{path} is a folder; `pfvit export {path} --out NAME.onnx` makes a weight file of a run")
         raise InputError(f"{path} is not there; a {kind} is written by `pfvit export`")
     session = open_session(path, threads, providers)

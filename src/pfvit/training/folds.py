@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ def split(faces: FaceDataset, count: int, number: int, person: str) -> tuple[Fac
     who = people(faces, person)
     held = folds_of(together(who, codes(faces)), count) == number - 1
     train, test = _part(faces, ~held), _part(faces, held)
+    test.index.notes, test.index.left_out = [], Counter()  # they are told of the training faces
     if 0 < (missing := int((who < 0).sum())) < len(who):
         train.index.notes.append(f"{missing:,} of {len(who):,} faces have no person: each is taken for one of its own")
     return train, test
@@ -154,7 +156,7 @@ def _part(faces: FaceDataset, keep: NDArray[np.bool_]) -> FaceDataset:
         if kept.any():
             groups.append(replace(group, rows=np.asarray(group.rows, dtype=np.uint32)[kept]))
     part.index = copy.copy(faces.index)
-    part.index.groups, part.index.digests, part.index.notes = groups, None, []
+    part.index.groups, part.index.digests, part.index.notes = groups, None, [*faces.index.notes]
     part.groups = groups
     part.reweigh()
     return part

@@ -97,6 +97,8 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
     if asked:
         teachers = [_open(path, run) for path in asked]
         classes = data[0].classes
+        for path, teacher in zip(asked, teachers, strict=True):
+            _check(path, teacher.labels, classes, run)
         shares = {name: np.zeros((len(group.targets), len(classes)), np.float32) for name, group in known.items()}
         windows = {group.path: faces.windows.get(group.path.stem, Window()) for faces in data for group in faces.groups}
         count = sum(len(group.rows) for group in known.values())
@@ -119,14 +121,36 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
         total += [{(group.path, group.index): shares[name] for name, group in known.items()}] * len(asked)
     mean = {key: np.mean([answers[key] for answers in total], axis=0) for key in total[0]}
     if fabric.is_global_zero:
-        write(run.folder / KEPT, {name: mean[group.path, group.index] for name, group in known.items()}, config.teacher)
+        answers = {name: mean[group.path, group.index] for name, group in known.items()}
+        write(run.folder / KEPT, answers, config.teacher, _about(known, data))
     fabric.barrier()
     return mean
 
 
-def write(path: Path, answers: Mapping[str, NDArray[np.float32]], teachers: Sequence[Path]) -> None:
-    """Keep answers by the name of their row group, FOLDER/FILE#NUMBER: [rows, classes] each."""
-    about = {"format": FORMAT, "teachers": json.dumps([teacher.name for teacher in teachers])}
+def _check(path: Path, labels: Sequence[str], classes: Sequence[str], run: Run[Train]) -> None:
+    """Tell of classes that a teacher does not know; UsageError if it knows none."""
+    unknown = [name for name in classes if name not in labels]
+    if len(unknown) == len(classes):
+        raise UsageError(
+            f"--teacher {path} answers with {', '.join(labels)}, and none of these is a class of --data "
+            f"({', '.join(classes)}): take one that was trained on the same classes"
+        )
+    if unknown:
+        run.say(f"the teacher {path} does not know {', '.join(unknown)}: its answers are spread over the other classes")
+
+
+def _about(known: Mapping[str, RowGroup], data: Sequence[FaceDataset]) -> dict[str, str]:
+    """Return what kept answers are to: the classes, and a digest of the pictures of each row group."""
+    tables = {id(group.table): group.table.content().hex() for group in known.values()}
+    contents = {name: tables[id(group.table)] for name, group in known.items()}
+    return {"classes": json.dumps(data[0].classes), "contents": json.dumps(contents)}
+
+
+def write(
+    path: Path, answers: Mapping[str, NDArray[np.float32]], teachers: Sequence[Path], given: Mapping[str, str]
+) -> None:
+    """Keep answers by the name of their row group, FOLDER/FILE#NUMBER: [rows, classes] each; `given` as `_about`."""
+    about = {"format": FORMAT, "teachers": json.dumps([teacher.name for teacher in teachers]), **given}
     tensors = {name: torch.from_numpy(values.astype(np.float32)) for name, values in answers.items()}
     with atomic_write(path, durable=True) as part:
         save_file(tensors, part, about)
@@ -142,8 +166,14 @@ def read(path: Path, known: Mapping[str, RowGroup], data: Sequence[FaceDataset])
         raise InputError(f"{path} holds no teachers' answers that can be read: {problem}") from problem
     if about.get("format") != FORMAT:
         raise InputError(f"{path} is of format {about.get('format')!r}, and teachers' answers are {FORMAT!r}")
+    now = _about(known, data)
+    if about.get("classes", now["classes"]) != now["classes"]:  # an earlier version did not write these
+        raise InputError(f"{path} holds answers over {about['classes']}, not over {now['classes']}: ask the teachers")
+    before, contents = json.loads(about.get("contents", "{}")), json.loads(now["contents"])
     answers = {}
     for name, group in known.items():
+        if before.get(name, contents[name]) != contents[name]:
+            raise InputError(f"{path} holds answers to other pictures than are now in {name}: ask the teachers")
         shape = (len(group.targets), len(data[0].classes))
         if name not in there or there[name].shape != shape:
             raise InputError(

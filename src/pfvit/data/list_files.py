@@ -1,0 +1,199 @@
+"""Lists of pictures in files: CSV (FER2013's, AffectNet's, one's own) and JSON lines."""
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pfvit.data import columns
+from pfvit.data.lists import PARTS, Listing, Row, part_of
+from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
+from pfvit.errors import InputError
+
+#: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
+AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
+BOX = ("face_x", "face_y", "face_width", "face_height")
+AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
+PIXELS = "pixels"
+#: What others call the sides of a face's box, without `_`, and all of them in one column.
+WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
+BOXES = {
+    *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "left", "top", "right", "bottom"),
+    *("width", "height", *(name.replace("_", "") for name in WHOLE_BOXES)),
+}
+
+
+def read_list(path: Path) -> Listing:
+    """Return the rows of a list; InputError if its columns do not say which file has which label."""
+    try:
+        if path.suffix.lower() == ".jsonl":
+            return _own(path, *_json_lines(path))
+        with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+            heading = [word.strip(' "') for word in file.readline().strip().split(",")]
+        if PIXELS in heading:
+            return _with_pixels(path, heading)
+        text = _text(path.read_bytes())
+        head = text.lstrip().partition("\n")[0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
+        lines = [line for line in reader if any(cell.strip() for cell in line)]
+    except (OSError, csv.Error) as problem:
+        raise InputError(f"{path} cannot be read as a list: {problem}") from problem
+    if not lines:
+        raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
+    heading = lines[0]
+    if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
+        heading, lines = [*AFFECTNET_COLUMNS], [[], *lines]  # AffectNet's validation.csv has no heading
+    elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
+        heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
+    return _own(path, heading, lines[1:])
+
+
+def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
+    """Return the keys of JSON lines, and the values of each line under them; None where a line lacks a key."""
+    rows = []
+    for number, line in enumerate(_text(path.read_bytes()).split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as problem:
+                raise InputError(f"{path}, line {number}, is no JSON: {problem}") from problem
+            if not isinstance(row, dict):
+                raise InputError(f'{path}, line {number}, is no object like {{"file": "a.png", "label": "happy"}}')
+            rows.append(row)
+    if not rows:
+        raise InputError(f'{path} has no lines: give some like {{"file": "a.png", "label": "happy"}}')
+    heading = list(dict.fromkeys(key for row in rows for key in row))
+    return heading, [[row.get(key) for key in heading] for row in rows]
+
+
+def _text(content: bytes) -> str:
+    """Return what a list says: in UTF-8, in the UTF-16 of spreadsheets, or else in Western Europe's older encoding."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "backslashreplace")
+
+
+def _vote_columns(heading: Sequence[str]) -> list[int]:
+    """Return where FER+'s ten columns stand; nothing if some lack."""
+    there = {name.strip().casefold(): place for place, name in enumerate(heading)}
+    places = [there.get(name.casefold()) for name in FERPLUS_VOTES]
+    return [place for place in places if place is not None] if None not in places else []
+
+
+def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:
+    picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
+    if picture is None:
+        raise InputError(
+            f"{path} has the columns {', '.join(heading)}: give the pictures' files in one called file, and their "
+            "labels in one called label; person and part may be there too"
+        )
+    if picture.strip().casefold() == PIXELS:
+        raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
+    place = {name: heading.index(name) for name in heading}
+    person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
+    box = tuple(columns.first((name,), heading) for name in BOX)
+    affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
+    votes = _vote_columns(heading)
+
+    def value(line: Sequence[Any], place: int) -> Any:
+        cell = line[place] if place < len(line) else None
+        return cell.strip() if isinstance(cell, str) else cell
+
+    def text(line: Sequence[Any], name: str | None) -> str | None:
+        cell = None if name is None else value(line, place[name])
+        return None if cell is None else str(cell)
+
+    rows = []
+    for number, line in enumerate(lines, 1):
+        named = text(line, picture)
+        own_part = PARTS.get((text(line, part) or "").casefold(), text(line, part) or "")
+        rows.append(
+            Row(
+                named or f"row {number}",
+                (_file(named, path.parent) or path.parent / named) if named else (0, 0),
+                [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
+                own_part or part_of(path.name),
+                text(line, person),
+                _box([text(line, name) for name in box]),
+                line,
+            )
+        )
+    return Listing(
+        rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
+        "AffectNet" if affectnet else "", bool(votes),
+    )  # fmt: skip
+
+
+def unread_box(path: Path, heading: Sequence[str]) -> str:
+    """Return what to say of columns that look like a face's box and are not those that are read; "" if none does."""
+    there = [name for name in heading if name.strip().casefold().replace("_", "") in BOXES]
+    if len(there) < 3 and not {name.strip().casefold() for name in there} & WHOLE_BOXES:
+        return ""
+    return (
+        f"{path}: its columns {', '.join(there)} are not read, and pictures are taken whole: columns called "
+        f"{', '.join(BOX)}, in pixels, cut the faces out"
+    )
+
+
+def _file(name: str, folder: Path) -> Path | None:
+    """Return the file that a list names: beside the list, or above it, or where AffectNet keeps its pictures."""
+    name = name.replace("\\", "/")
+    for start in (folder, folder.parent, folder / "Manually_Annotated_Images", folder / "Manually_Annotated",
+                  folder.parent / "Manually_Annotated_Images", folder / "images"):  # fmt: skip
+        try:
+            if (start / name).is_file():
+                return start / name
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | None:
+    try:
+        left, top, width, height = (float(side or "") for side in sides)
+    except ValueError:
+        return None
+    return (left, top, width, height) if min(width, height) > 0 else None
+
+
+def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:
+    """List a table like FER2013's, with the pixels as text: the label or the votes of FER+, and the part."""
+    label, part = columns.first(columns.LABELS, heading), columns.first(columns.PARTS, heading)
+    person, votes = columns.first(columns.PEOPLE, heading), _vote_columns(heading)
+    pixels, place = heading.index(PIXELS), {name: heading.index(name) for name in heading}
+    rows = []
+    with path.open("rb") as file:
+        start = len(file.readline())
+        for number, line in enumerate(file, 2):
+            words = line.rstrip(b"\r\n").split(b",")
+            if len(words) == len(heading):
+                cells = [word.decode("utf-8", "replace").strip(' "') for word in words]
+                cells[pixels] = ""
+                span = (start + sum(len(word) + 1 for word in words[:pixels]), len(words[pixels]))
+                said = "" if part is None else cells[place[part]]
+                rows.append(
+                    Row(
+                        f"row {number}",
+                        span,
+                        [cells[one] or None for one in votes] or (None if label is None else cells[place[label]]),
+                        PARTS.get(said.casefold(), said) or part_of(path.name),
+                        None if person is None else cells[place[person]],
+                        cells=cells,
+                    )
+                )
+            elif line.strip():
+                raise InputError(
+                    f"{path}, line {number}, has {len(words)} columns, and its heading {len(heading)}: it is cut "
+                    "short, or commas stand in its cells; write it again without"
+                )
+            start += len(line)
+    fer2013 = label == "emotion"
+    return Listing(rows, ORDERS["fer2013"] if fer2013 else (), label is not None or bool(votes), tuple(heading),
+                   "FER2013" if fer2013 else "", bool(votes))  # fmt: skip
