@@ -30,12 +30,15 @@ SPARE_MINUTES = 0.5  # with less left, no run is begun
 SCALES = {"full": 1.0, "try": 0.01}  # factor of the epochs
 
 
-def reproduce(config: Reproduce) -> None:
-    """Run a recipe as far as the time allows, and print its table when all is there."""
+def reproduce(config: Reproduce, recipe: Recipe | None = None) -> None:
+    """Run a recipe as far as the time allows, and print its table when all is there.
+
+    `recipe` is one of your own, to be run in place of the one by that name.
+    """
     if config.name == "photo":
         reproduce_photo(config)
         return
-    work = Reproduction(config, RECIPES[config.name])
+    work = Reproduction(config, recipe or RECIPES[config.name])
     recipe = work.recipe
     say(f"{recipe.title}. Expected: {recipe.expected}. Source: {recipe.source}.")
     say(f"It takes {recipe.hours:g} hours on {recipe.hardware}.")
