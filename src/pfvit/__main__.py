@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from pfvit import __version__
 from pfvit.errors import InputError, UsageError
+from pfvit.utils.text import message
 
 
 class Verb(NamedTuple):
@@ -244,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ended_by_sigterm() if VERBS[name].extra not in OWN_SIGNALS else nullcontext():
             return perform(name, words[1:])
     except InputError as problem:
-        print(f"pfvit {name}: {problem}", file=sys.stderr)  # noqa: T201
+        print(message(f"pfvit {name}: {problem}"), file=sys.stderr)  # noqa: T201
         return problem.status
     except ModuleNotFoundError as missing:
         module = (missing.name or "").split(".")[0]

@@ -100,6 +100,13 @@ def test_loops_and_functions_are_refused(path):
         open_recogniser(changed(path, nodes=list(deep.node)))
 
 
+def test_more_nodes_than_any_network_has_are_refused(path):
+    """onnxruntime took minutes to open 60,000."""
+    chain = [helper.make_node("Identity", [f"x{number}"], [f"x{number + 1}"]) for number in range(5_001)]
+    with pytest.raises(InputError, match="more than 5,000 nodes: export it anew"):
+        open_recogniser(changed(path, nodes=chain))
+
+
 HUGE = np.array([60_000, 60_000])
 #: Nodes that make `big` of constants alone.
 BOMBS = {
@@ -145,6 +152,8 @@ def test_nodes_in_another_order_are_not_folded(path):
         ({"emphasis": "nan"}, "an emphasis of nan"),
         ({"emphasis": "-1"}, "an emphasis of -1"),
         ({"labels": "[" * 5000}, "does not say all that it should"),
+        ({"labels": '"abcdefgh"'}, "labels are no list of names"),
+        ({"labels": '[["a"],{},"c","d","e","f","g","h"]'}, "labels are no list of names"),
     ],
 )
 def test_what_no_export_says(tmp_path, says, why):

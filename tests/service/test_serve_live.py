@@ -47,6 +47,22 @@ def say(port: int, *parts: bytes) -> bytes:
         return answer
 
 
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"Transfer-Encoding: chunked\r\n", b"422"),
+        (b"Transfer-Encoding: gzip, chunked\r\n", b"400"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", b"400"),
+        (b"Transfer-Encoding: chunked\r\nHost: elsewhere\r\n", b"400"),
+        (b"Transfer-Encoding: chunked\r\nHost: localhost\r\n", b"400"),
+    ],
+)
+def test_a_request_that_a_proxy_may_read_otherwise_is_refused(weights, lines, status):
+    with running(Serve(weights=weights)) as port:
+        said = say(port, HEAD + lines + b"Connection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 " + status) and said.count(b"HTTP/1.1 ") == 1
+
+
 def test_slow_and_endless_requests_are_cut(weights, monkeypatch):
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.2)

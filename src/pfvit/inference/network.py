@@ -244,7 +244,10 @@ def _open(path: Path, kind: str, threads: int | None, wanted: set[str], provider
     if said != kind:
         raise InputError(f"{path} is a {said}, not a {kind}")
     try:
-        labels = tuple(map(str, parsed(about["pfvit.labels"])))
+        said_labels = parsed(about["pfvit.labels"])
+        labels = tuple(map(str, said_labels))
+        if not isinstance(said_labels, list) or any(isinstance(one, (list, dict)) for one in said_labels):
+            raise ValueError("its labels are no list of names")
         network = Network(
             path,
             kind,

@@ -13,6 +13,8 @@ from pfvit.errors import InputError
 
 #: Most fields outside of tensors' data, and how deep graphs may lie in each other; weight files have some ten thousand.
 MOST_FIELDS, DEEPEST = 2_000_000, 8
+#: Most nodes; ours have some hundred. The time to open a file grows with their square, and 60,000 took minutes.
+MOST_NODES = 5_000
 #: Nodes that may run without end.
 ENDLESS = {b"Loop", b"Scan", b"SequenceMap"}
 #: What a node of constants alone makes is no larger than the constants: these keep their first input's shape, these
@@ -57,7 +59,7 @@ class _Scan:
     """One pass over a file."""
 
     def __init__(self, path: Path):
-        self.path, self.count, self.harmless = path, 0, True
+        self.path, self.count, self.nodes, self.harmless = path, 0, 0, True
         self.constants: dict[bytes, Shape] = {}
         """Their shapes; None for one that is not known."""
         self.known: set[bytes] = set()
@@ -95,6 +97,9 @@ class _Scan:
             self.node(one, depth)
 
     def node(self, content: memoryview, depth: int) -> None:
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise InputError(f"{self.path} has more than {MOST_NODES:,} nodes: export it anew")
         inputs, outputs, operator = [], [], b""
         for field, value in self.fields(content):
             if not isinstance(value, memoryview):

@@ -98,6 +98,10 @@ class Guard:
     def check(self, scope: Scope) -> None:
         """Raise Problem for a request that may not pass."""
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1:  # a proxy could have gone by the other one
+            raise Problem("bad-request", "it names more than one host")
+        if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            raise Problem("bad-request", "its body has a transfer encoding other than chunked")
         host = headers.get("host", "")
         if self.hosts is not None and not _named(host, self.hosts):
             raise Problem("wrong-host", "allow this name with --hosts")

@@ -3,6 +3,9 @@
 import json
 from typing import Any
 
+#: Characters of an error message; more are a file's content.
+LONGEST_MESSAGE = 4000
+
 
 def utf8(text: str) -> str:
     """Return text that can be encoded as UTF-8.
@@ -34,3 +37,12 @@ def parsed(text: str | bytes) -> Any:
 def printable(text: str) -> str:
     """Return text that any terminal takes: as UTF-8, with control characters written as escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in utf8(text))
+
+
+def message(text: str) -> str:
+    """Return an error's lines for a terminal: control characters as escapes, and the middle of a long one left out.
+
+    Names of columns and classes come from files, which may have millions of them.
+    """
+    text = "\n".join(printable(line) for line in text.split("\n"))
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:2000]} ... {text[-1000:]}"
