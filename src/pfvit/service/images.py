@@ -27,8 +27,9 @@ FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "image/jpeg": ("JPEG", {"quality": 92}),
 }
 MEGA = 1_000_000
-#: Bytes that reading a picture may take: a JPEG or PNG of 50 million pixels, and the service stays below 400 MB.
-MOST_MEMORY = 210_000_000
+#: Bytes that reading a picture may take: enough for a JPEG or PNG of 50 million pixels and for a telephone's WebP of
+#: 12.5 million, and the service stays below 400 MB.
+MOST_MEMORY = 220_000_000
 #: Millions of pixels of a face that is drawn: the change is added in floats, some 40 bytes for each.
 MOST_DRAWN = 16
 WEBP_SIDE = 16383  # the format has 14 bits for it
