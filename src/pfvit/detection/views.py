@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,14 @@ from PIL import Image
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
 from pfvit.detection.libfacedetection import Rows
-from pfvit.detection.turns import Box, Turn, before_quarters
-from pfvit.utils.memory import give_back
+from pfvit.detection.strips import Box, Piece, Turn, before_quarters, parts
 
 #: Larger views are looked at in pieces of this side in pixels, which bounds memory, and which overlap by so much.
 #: Those of large pictures are smaller: that takes 1.4 times the work, as more of it is overlap, and less memory.
 PIECE, PIECE_OF_LARGE, OVERLAP = 1280, 768, 256
 #: Bytes of the picture that are reduced at a time.
 BAND = 4_000_000
-#: Pictures of more pixels are not copied: what is looked at is made part by part.
+#: Of pictures of more pixels no more is copied than some columns (`pfvit.detection.strips`).
 LARGE = 16_000_000
 #: Pixels of a look at smaller ones that is made at once: turned by an eighth, a narrow picture is mostly nothing.
 MOST_TURNED = 48_000_000
@@ -102,7 +101,7 @@ class Picture:
         self.height, self.width = image.shape[:2]
         self._halves: dict[int, Image.Image] = {}
         self.large = self.width * self.height > LARGE
-        """Whether no more of it is copied than the part that is looked at."""
+        """Whether no more of it is copied than some columns."""
         self.narrow = max(image.shape[:2]) > NARROW * min(image.shape[:2])
         """Whether it is too narrow to be looked at turned by an eighth: that is a square with next to nothing in it."""
 
@@ -142,16 +141,15 @@ class Picture:
         for top in range(0, self.height, lines):
             yield top // step, _reduced(self.image[top : top + lines], power)
 
-    def _scaled(self, power: int, size: tuple[int, int], box: Box) -> Image.Image:
-        """Return a part of the picture that is reduced, and then scaled to a size: as Pillow scales all of it."""
-        width, height = self._size(power)
-        across, down = width / size[0], height / size[1]
-        first = max(math.floor((box[0] - 1) * across) - 1, 0), max(math.floor((box[1] - 1) * down) - 1, 0)
-        last = min(math.ceil((box[2] + 1) * across) + 1, width), min(math.ceil((box[3] + 1) * down) + 1, height)
-        near = self._part(power, *first, *last)
-        left, top = box[0] * across - first[0], box[1] * down - first[1]
-        right, bottom = min(box[2] * across - first[0], near.width), min(box[3] * down - first[1], near.height)
-        return near.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR, (left, top, right, bottom))
+    def _columns(self, power: int, size: tuple[int, int], left: int, right: int) -> Image.Image:
+        """Return some columns of the picture that is reduced, and then scaled to a size."""
+        narrow = Image.new("RGB", (right - left, self._size(power)[1]))
+        for top, band in self._bands(power) if power < 2 else [(0, self._half(power))]:
+            across = band if band.width == size[0] else band.resize((size[0], band.height), Image.Resampling.BILINEAR)
+            narrow.paste(across.crop((left, 0, right, band.height)), (0, top))
+        if narrow.height == size[1]:
+            return narrow
+        return narrow.resize((right - left, size[1]), Image.Resampling.BILINEAR)
 
     def views(self, scale: float, roll: float) -> Iterator[View]:
         """Yield the whole picture at a scale, turned so that faces of this roll stand upright, in pieces if large."""
@@ -176,28 +174,22 @@ class Picture:
     def _pieces(
         self, scale: float, size: tuple[int, int], turn: Turn | None, boxes: list[Box]
     ) -> Iterator[tuple[int, Pixels]]:
-        """Yield numbers and pixels of parts of the picture that is scaled to a size, and turned.
-
-        To scale and turn a photo of 50 million pixels as a whole would take 450 MB: each part is made by itself.
-        """
+        """Yield numbers and pixels of parts of the picture that is scaled to a size, and turned; in any order."""
         power = self._power(scale)
         plain = power == 0 and size == (self.width, self.height) and turn is None
         wide, high = size if turn is None else turn.size
         if not plain and ((self.large and (power < 2 or len(boxes) > 1)) or wide * high > MOST_TURNED):
-            for number, box in enumerate(boxes):
-                source = box if turn is None else turn.source(box, size)
-                if source is not None:
-                    yield number, self._piece(power, size, turn, box, source)
-            give_back()
+            sources = [box if turn is None else turn.source(box, size) for box in boxes]
+            pieces = [
+                Piece(number, box, source)
+                for number, (box, source) in enumerate(zip(boxes, sources, strict=True))
+                if source is not None
+            ]
+            yield from parts(pieces, size[0], turn, partial(self._columns, power, size))
             return
         seen = self.image if plain else self._seen(power, size, turn)
         for number, (left, top, right, bottom) in enumerate(boxes):
             yield number, seen[top:bottom, left:right]
-
-    def _piece(self, power: int, size: tuple[int, int], turn: Turn | None, box: Box, source: Box) -> Pixels:
-        """Return a part of the picture that is reduced, scaled and turned; `source` is what it is made of."""
-        part = self._scaled(power, size, source)
-        return np.asarray(part if turn is None else turn.part(part, box, *source[:2]))
 
     def _seen(self, power: int, size: tuple[int, int], turn: Turn | None) -> Pixels:
         """Return the whole picture, reduced, scaled to a size and turned."""
@@ -205,7 +197,7 @@ class Picture:
         if scaled.size != size:
             scaled = scaled.resize(size, Image.Resampling.BILINEAR)
         if turn is not None:
-            scaled = turn.part(scaled, (0, 0, *turn.size))
+            scaled = turn.part(scaled, (0, 0, *turn.size), 0)
         return np.asarray(scaled)
 
     def around(self, centre: complex, reach: float, side: int, roll: float, quarters: Sequence[int]) -> list[View]:
@@ -245,14 +237,7 @@ class Picture:
         if power > (1 if self.large else 0):
             return self._half(power).crop((left, top, right, bottom))
         step = 2**power
-        lines = max(1, BAND // (3 * step * step * (right - left)))
-        if lines >= bottom - top:
-            return _reduced(self.image[top * step : bottom * step, left * step : right * step], power)
-        whole = Image.new("RGB", (right - left, bottom - top))
-        for start in range(top, bottom, lines):
-            rows = slice(start * step, min(start + lines, bottom) * step)
-            whole.paste(_reduced(self.image[rows, left * step : right * step], power), (0, start - top))
-        return whole
+        return _reduced(self.image[top * step : bottom * step, left * step : right * step], power)
 
 
 def _reduced(pixels: Pixels, power: int) -> Image.Image:
