@@ -19,6 +19,7 @@ from pfvit.model.movement import MovementMaps
 from pfvit.model.photo import SIZE
 from pfvit.training.movement_losses import face_regions, light_losses, lip_signs, mouth_crops, movement_losses
 from pfvit.training.photo_data import PhotoFaces, points_of
+from pfvit.training.photo_trainer import PhotoTrainer
 
 FACES = 260
 QUICK = (
@@ -87,6 +88,38 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(folder, tmp_path):
     done = pfvit(*words(folder, tmp_path / "cut", *amounts, "--resume"), timeout=600)
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_the_encoder_is_held_once_the_subspace_is_set(folder):
+    config = TrainPhoto(
+        data=(folder / "faces_color.parquet",), points=folder / "points.npz", out=Path(), masked_faces=0,
+        movement_faces=0, adversarial_faces=18, batch=4, masked_batch=64, discriminator_widths=(8, 8, 8, 8),
+        fit_emotion_subspace=0.34,
+    )  # fmt: skip
+    trainer = PhotoTrainer(config, torch.device("cpu"), bf16=False)
+    encoder, separator = trainer.model.encoder, trainer.model.separator
+    fresh = encoder.patch_embed.proj.weight.clone()
+    trainer.step(0)
+    learnt, axes = encoder.patch_embed.proj.weight.clone(), separator.basis.clone()
+    assert not torch.equal(learnt, fresh)
+    trainer.step(1)
+    averaged, fitted = encoder.patch_embed.proj.weight.clone(), separator.basis.clone()
+    assert not torch.equal(averaged, learnt) and not torch.equal(fitted, axes)
+    trainer.step(2)
+    assert torch.equal(encoder.patch_embed.proj.weight, averaged) and torch.equal(separator.basis, fitted)
+    # On the faces that the subspace was fitted on, the mean residues of the emotions are the same.
+    generator, kinds, means = torch.Generator().manual_seed(1_000_003 * config.seed + 1), [], []
+    for _ in range(-(-FACES // config.masked_batch)):
+        views = trainer.faces.views(trainer.faces.everything(config.masked_batch, generator), generator)
+        with torch.no_grad():
+            means.append([part.mean(1) for part in trainer.average.separate(views.face)])
+        kinds.append(views.shares[:, 1] > 0.5)
+    smiling = torch.cat(kinds)
+    apart = [
+        (parts[smiling].mean(0) - parts[~smiling].mean(0)).norm().item()
+        for parts in (torch.cat(values) for values in zip(*means, strict=True))
+    ]
+    assert apart[1] < 1e-3 * apart[0]
 
 
 def test_what_is_wrong_is_said(folder, tmp_path, capsys):

@@ -36,7 +36,6 @@ class PhotoWeights:
     poker_drawing: float = 1.0
     """L1 of the drawing from the residue alone to the moved photo."""
     classification: float = 0.3
-    orthogonality: float = 1.0
     forget: float = 0.2
     """The emotion probe on the residue is led to the mean shares."""
     realism: float = 0.7
@@ -45,6 +44,8 @@ class PhotoWeights:
     """Adversarial loss of the mouth."""
     neutral: float = 0.5
     """The discriminators' neutral heads call the poker face neutral."""
+    recognised: float = 1.0
+    """The recognisers call it neutral."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,13 @@ class TrainPhoto:
     lr: float = 2.0e-4
     """Peak learning rate of the generator side."""
     encoder_lr: float = 0.5
-    """Share of it for the encoder; 0 leaves the encoder as it is, and each step a third cheaper."""
+    """Share of it for the encoder."""
+    fit_emotion_subspace: float = 0.5
+    """Share of the adversarial phase after which the emotional component's subspace is set where the emotion shows
+    linearly (LEACE, arXiv 2306.03819); the encoder is held from then on, and each step is cheaper."""
+    recognisers: tuple[Path, ...] = ()
+    """Trained recognisers (run folders or .safetensors files, `shipped` for the one in the repository) that have to
+    call the poker faces neutral."""
     discriminator_lr: float = 3.0e-4
     """Peak learning rate of the discriminators."""
     masked_lr: float = 1.2e-3
@@ -108,7 +115,7 @@ class TrainPhoto:
         at_least(1, self, "masked_batch", "log_every", "sheet_every", "limit")
         positive(self, "lr", "discriminator_lr", "masked_lr", "minutes", "checkpoint_minutes")
         below_one(self, "ema_decay")
-        within(0, 1, self, "small_faces")
+        within(0, 1, self, "small_faces", "fit_emotion_subspace")
         if not (self.masked_faces or self.movement_faces or self.adversarial_faces):
             raise UsageError("there is nothing to train: give --masked-faces, --movement-faces or --adversarial-faces")
         if self.hardware.devices != 1:

@@ -35,7 +35,7 @@ def store_in_8_bits(path: Path) -> None:
         user = users.get(tensor.name)
         axis = None if user is None else CHANNEL_AXIS.get(user.op_type)
         values = numpy_helper.to_array(tensor)
-        if tensor.name == EXACT:
+        if tensor.name.endswith(EXACT):
             axis = None
         if axis is None or values.dtype != np.float32 or values.ndim < 2 or values.size < SMALLEST:
             kept.append(tensor)

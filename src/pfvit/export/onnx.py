@@ -29,7 +29,7 @@ from pfvit.export.reliability import fit_reliability, write_reliability
 from pfvit.inference.network import FORMAT, drawing_path, generator_path, int8_path
 from pfvit.model import PFViT
 from pfvit.model.photo import SIDE as PATCHES
-from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT
+from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT, is_former
 from pfvit.training import checkpoint
 from pfvit.training.initialise import load_model
 from pfvit.training.pretrained import is_public
@@ -102,8 +102,10 @@ def _export(export: Export) -> Path:
 
 def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> Path:
     """Write the photo model, and its drawing beside it, with their large weights stored in 8 bits."""
-    model, free = PhotoPFViT(), {0: torch.export.Dim.DYNAMIC}
-    checkpoint.load_into(model, checkpoint.part_of(tensors, "average"), "photo model", export.run)
+    free, weights = {0: torch.export.Dim.DYNAMIC}, checkpoint.part_of(tensors, "average")
+    model = PhotoPFViT(former=is_former(weights))
+    checkpoint.load_into(model, weights, "photo model", export.run)
+    model.separator.prepare_export()
     about = {
         "pfvit.format": FORMAT,
         "pfvit.name": export.out.stem,

@@ -37,3 +37,29 @@ def leace_axes(
     rest = rest - first @ (first.T @ rest)
     second = torch.linalg.svd(rest, full_matrices=False).U[:, : rank - first.shape[1]]
     return torch.linalg.qr(torch.cat([first, second], dim=1)).Q.float()
+
+
+def logistic_regression(
+    features: Float[Tensor, "faces width"], target: Float[Tensor, "faces classes"], penalty: float = 1e-3
+) -> tuple[Float[Tensor, "classes width"], Float[Tensor, " classes"]]:
+    """Return weight and bias of the linear classifier of least cross-entropy; `target` holds shares of classes.
+
+    `penalty` is on the mean square of the weights of features scaled to a spread of 1.
+    """
+    with torch.enable_grad():
+        middle, spread = features.mean(0), features.std(0) + 1e-6
+        scaled = (features - middle) / spread
+        weight = scaled.new_zeros(target.shape[1], scaled.shape[1]).requires_grad_()
+        bias = scaled.new_zeros(target.shape[1]).requires_grad_()
+        optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+        def loss() -> Tensor:
+            optimizer.zero_grad()
+            logits = scaled @ weight.T + bias
+            value = -(target * logits.log_softmax(1)).sum(1).mean() + penalty * weight.square().sum()
+            value.backward()
+            return value
+
+        optimizer.step(loss)
+    weight = weight.detach() / spread
+    return weight, bias.detach() - weight @ middle

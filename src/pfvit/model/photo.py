@@ -7,7 +7,8 @@ alone) and, ours, of a movement; a classifier that reads the emotion from the em
 are), and the discriminators are convolutional, one for the whole face and one for the mouth.
 """
 
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfvit.model.movement import MovementHead, MovementMaps, Upsample, to_grid
-from pfvit.model.separator import Separated
+from pfvit.model.separator import Separated, Separator, SubspaceSeparator
 from pfvit.model.stems import PatchEmbed
 from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
 
@@ -104,14 +105,35 @@ class PhotoFaces(NamedTuple):
     maps: MovementMaps
 
 
-class PhotoPFViT(nn.Module):
-    """Encoder, separator, generator (drawing and movement) and classifier for colour faces of 112 px."""
+class FormerSeparator(Separator):
+    """The unconstrained separator of earlier photo models, whose runs can still be exported."""
 
-    def __init__(self, classes: int = 8) -> None:
+    def __init__(self, width: int):
+        super().__init__(width)
+        self.add_module("0", nn.Linear(width, width))
+        self.add_module("2", nn.Linear(width, width))
+
+    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
+        """Return W2 gelu(W1 z) of each token z."""
+        return cast(Tensor, self.get_submodule("2")(F.gelu(self.get_submodule("0")(tokens))))
+
+
+def is_former(names: Collection[str]) -> bool:
+    """Return whether weights by these names are of an earlier photo model, with an unconstrained separator."""
+    return "separator.0.weight" in names
+
+
+class PhotoPFViT(nn.Module):
+    """Encoder, separator, generator (drawing and movement) and classifier for colour faces of 112 px.
+
+    The emotional component is the part of each token in one subspace that all share, the residue what is orthogonal to
+    it. `former` has the unconstrained separator of earlier models.
+    """
+
+    def __init__(self, classes: int = 8, former: bool = False) -> None:
         super().__init__()
         self.encoder = PhotoEncoder()
-        self.separator = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
-        self.separator.apply(initialise)
+        self.separator = FormerSeparator(WIDTH) if former else SubspaceSeparator(WIDTH)
         self.drawing = PhotoDrawing()
         self.movement = MovementHead(WIDTH, SIDE, HEADS)
         self.classifier = nn.Linear(WIDTH, classes)
@@ -119,9 +141,8 @@ class PhotoPFViT(nn.Module):
 
     def separate(self, face: Float[Tensor, "batch 3 high wide"]) -> Separated:
         """Return the emotional component and the residue; they add up to the representation."""
-        whole = self.encoder(face)
-        emotion = self.separator(whole)
-        return Separated(emotion, whole - emotion)
+        separated: Separated = self.separator(self.encoder(face))
+        return separated
 
     def classify(self, emotion: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch classes"]:
         """Return the emotion's logits, from the mean of the emotional component's tokens."""
@@ -131,6 +152,19 @@ class PhotoPFViT(nn.Module):
         """Read faces with pixels in [-1, 1] and predict how they lose their expression; nothing is drawn."""
         emotion, residue = self.separate(face)
         return PhotoFaces(emotion, residue, self.classify(emotion), self.movement(face, emotion, residue))
+
+    @torch.no_grad()
+    def set_emotion_axes(self, axes: Float[Tensor, "width rank"]) -> None:
+        """Take other axes for the emotional component, so that maps and reconstructions stay what they were.
+
+        Both halves of what merges the components are set to what they did together to a whole token.
+        """
+        basis = cast(SubspaceSeparator, self.separator).basis
+        old = torch.linalg.qr(basis).Q
+        residue, emotion = self.movement.merge.weight.chunk(2, dim=1)
+        whole = residue + (emotion - residue) @ old @ old.T
+        self.movement.merge.weight.copy_(torch.cat([whole, whole], dim=1))
+        basis.copy_(axes)
 
 
 class Judgement(NamedTuple):

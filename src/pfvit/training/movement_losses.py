@@ -17,8 +17,9 @@ from pfvit.model.movement import MovementMaps, identity_grid
 MAP_SIDE = 56
 #: How much more a point's flow counts than that of the others.
 LIP_WEIGHT, EYE_WEIGHT = 4.0, 3.0
-#: Differences of flow below this, in halves of the side, are punished less than in proportion.
-FLOW_BETA = 0.02
+#: Differences of flow below this, in halves of the side, are punished less than in proportion. Brows and lids move by
+#: a tenth of what lips do.
+FLOW_BETA, EYE_BETA = 0.02, 0.004
 #: The lip line's height is taught within so many shares of the side of it.
 LINE_REACH, LINE_BETA = 0.06, 0.01
 #: Radii, in face units: of the mouth's region down the face, and of the face around its middle.
@@ -43,6 +44,13 @@ def point_weights() -> Float[Tensor, " points"]:
     weights[mesh.LIPS] = LIP_WEIGHT
     weights[mesh.BROWS + mesh.LIDS] = EYE_WEIGHT
     return weights
+
+
+def flow_betas() -> Float[Tensor, " points"]:
+    """Return of each point below which difference of flow it is punished less than in proportion."""
+    betas = torch.full((mesh.POINTS,), FLOW_BETA)
+    betas[mesh.BROWS + mesh.LIDS] = EYE_BETA
+    return betas
 
 
 def lip_signs() -> Float[Tensor, " points"]:
@@ -119,11 +127,11 @@ def movement_losses(
     `known` says which faces have points; `still` is 1 for neutral faces, which must not move. `smooth_lips` is how much
     smoothness counts near the lips, compared with elsewhere.
     """
-    weights, signs = point_weights().to(q.device), lip_signs().to(q.device)
+    weights, signs, betas = (values().to(q.device) for values in (point_weights, lip_signs, flow_betas))
     flow = at_points(maps.base, q) + signs[None, :, None] * at_points(maps.split, q)
     error = (flow - (p - q) * 2).abs().sum(2)
     seen = ((q > 0.02) & (q < 0.98)).all(2).float() * known[:, None].float()
-    rounded = F.smooth_l1_loss(error, torch.zeros_like(error), beta=FLOW_BETA, reduction="none") * 2
+    rounded = 2 * betas * F.huber_loss(error / betas, torch.zeros_like(error), reduction="none")
     near = torch.exp(-regions.line.abs() / LINE_REACH) * known[:, None, None, None].float()
     height = F.smooth_l1_loss(maps.height, regions.line, beta=LINE_BETA, reduction="none")
     away = ((regions.mouth - 0.85).clamp(min=0) * 4).clamp(max=1)

@@ -105,6 +105,11 @@ class PhotoFaces:
             if name
         ]
 
+    @property
+    def count(self) -> int:
+        """Number of faces."""
+        return sum(len(one.image) for one in self.sets)
+
     def everything(self, count: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
         """Draw faces from all sets alike: (set, indices) pairs."""
         sizes = torch.tensor([float(len(one.image)) for one in self.sets])

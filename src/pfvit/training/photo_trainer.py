@@ -1,10 +1,13 @@
 """Train the photo model in three phases: masked pre-training, movement from the teacher, adversarial.
 
+Some way into the adversarial phase the subspace of the emotional component is set where the emotion shows linearly
+(`pfvit.model.leace_axes`), and the encoder is held from then on, so that the subspace stays right.
+
 The step number decides all random numbers, so a run that was stopped goes on as if it had not been.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -15,8 +18,10 @@ from torch import Tensor, nn
 from pfvit.config.photo import TrainPhoto
 from pfvit.data import augment
 from pfvit.errors import InputError
+from pfvit.model.leace_axes import leace_axes, logistic_regression
 from pfvit.model.movement import apply_movement, enlarge
-from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT
+from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT, is_former
+from pfvit.model.separator import SUBSPACE_SHARE
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
@@ -25,6 +30,7 @@ from pfvit.training.movement_losses import face_regions, light_losses, movement_
 from pfvit.training.optim import cosine, descend, set_lr
 from pfvit.training.photo_data import PhotoFaces, Views
 from pfvit.training.photo_discriminators import PhotoDiscriminators
+from pfvit.training.photo_recognisers import NeutralRecognisers
 from pfvit.training.run import Run
 
 PHASES = ("masked", "movement", "adversarial")
@@ -34,7 +40,10 @@ BETAS = (0.9, 0.99)
 WARMUP, END = 0.03, {"masked": 0.03, "movement": 0.3, "adversarial": 0.03}
 #: A part of each batch is drawn as well: drawing is not what the photo's poker face is made of.
 DRAWN = 6
+#: Terms that enter slowly, as the adversarial phase begins.
+OPINIONS = ("realism", "mouth_realism", "neutral", "recognised")
 SHEET_FACES = 24
+SUBSPACE_FACES = 8192  # that the emotion's subspace is fitted on
 
 
 def train_photo(config: TrainPhoto) -> None:
@@ -85,6 +94,7 @@ class PhotoTrainer:
         self.probe = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 8)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self._autocast)
+        self.recognisers = NeutralRecognisers(config.recognisers, device)
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
         batch = config.batch + 2 * (config.batch // 4)
         self.lengths = (
@@ -93,6 +103,7 @@ class PhotoTrainer:
             config.adversarial_faces // batch,
         )
         self.steps = sum(self.lengths)
+        self.subspace_step = round(config.fit_emotion_subspace * self.lengths[2])
         masked = [*self.model.encoder.parameters(), *self.decoder.parameters()]
         encoder = [p for name, p in self.model.named_parameters() if name.startswith("encoder")]
         rest = [p for name, p in self.model.named_parameters() if not name.startswith("encoder")]
@@ -122,6 +133,11 @@ class PhotoTrainer:
             return self._masked(generator)
         if within == 0:
             self.average.load_state_dict(self.model.state_dict())
+        if name == "adversarial" and within >= self.subspace_step:
+            if within == self.subspace_step:
+                self.fit_emotion_subspace(generator)
+            for part in (self.model.encoder, self.model.separator):
+                part.requires_grad_(False)
         set_lr(self.optimizers["generator"], self.config.lr * _rate(name, within, length))
         return self._movement(within, length, generator, adversarial=name == "adversarial")
 
@@ -151,8 +167,8 @@ class PhotoTrainer:
         still = torch.zeros(len(views.face), device=self.device)
         still[-few:] = 1
         regions = face_regions(views.q, views.flip)
-        emotion, residue = self._separate(views.face)
         with self._autocast():
+            emotion, residue = self.model.separate(views.face)
             maps = self.model.movement(views.face, emotion, residue)
             terms = self._components(emotion, residue, views)
             terms |= self._drawings(emotion, residue)
@@ -174,9 +190,12 @@ class PhotoTrainer:
             rate = config.discriminator_lr * cosine(within, length, round(0.02 * length), end=0.1)
             terms["discriminator"] = self.opponent.learn(real, views, poker[:count].detach(), rate, generator)
             terms |= self.opponent.judge(poker[:count], views.q[:count], generator)
-            scale |= {
-                name: getattr(weights, name) * min(1.0, done / 0.1) for name in ("realism", "mouth_realism", "neutral")
-            }
+            if self.config.recognisers:
+                with self._autocast():
+                    terms["recognised"] = self.recognisers(
+                        poker[:count], views.q[:count], views.flip[:count], generator
+                    )
+            scale |= {name: getattr(weights, name) * min(1.0, done / 0.1) for name in OPINIONS if name in terms}
         else:  # nothing to answer to: light must not drift
             scale["light"] *= 2
         loss = torch.stack([scale[name] * terms[name] for name in scale]).sum()
@@ -187,13 +206,33 @@ class PhotoTrainer:
             torch._foreach_lerp_(averaged, list[Tensor](self.model.parameters()), 1 - decay)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
 
-    def _separate(self, face: Tensor) -> tuple[Tensor, Tensor]:
-        frozen = self.config.encoder_lr == 0
-        with self._autocast(), torch.set_grad_enabled(not frozen):
-            whole = self.model.encoder(face)
-        with self._autocast():
-            emotion = self.model.separator(whole)
-        return emotion, whole - emotion
+    @torch.no_grad()
+    def fit_emotion_subspace(self, generator: torch.Generator) -> None:
+        """Set the emotional component's axes to where the emotion shows linearly in the averaged encoder's tokens.
+
+        The encoder is that of the averaged weights from here on, which the axes are right for.
+        """
+
+        means, targets = [], []
+
+        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+            for _ in range(-(-min(SUBSPACE_FACES, self.faces.count) // self.config.masked_batch)):
+                views = self.faces.views(self.faces.everything(self.config.masked_batch, generator), generator)
+                with self._autocast():
+                    tokens = self.average.encoder(views.face).float()
+                mean = tokens.mean(1, keepdim=True)
+                means.append(mean[:, 0])
+                targets.append(views.shares)
+                yield torch.cat([mean, tokens], 1), views.shares
+
+        axes = leace_axes(pairs(), rank=WIDTH // SUBSPACE_SHARE)
+        emotion = torch.cat(means) @ axes
+        weight, bias = logistic_regression(emotion, torch.cat(targets))
+        for model in (self.model, self.average):
+            model.set_emotion_axes(axes)
+            model.classifier.weight.copy_(weight @ axes.T)
+            model.classifier.bias.copy_(bias)
+        self.model.encoder.load_state_dict(self.average.encoder.state_dict())
 
     def _components(self, emotion: Tensor, residue: Tensor, views: Views) -> dict[str, Tensor]:
         """Return the terms of recognition and separation."""
@@ -204,7 +243,6 @@ class PhotoTrainer:
         self.probe.requires_grad_(True)
         return {
             "classification": -(views.shares * logits.log_softmax(1)).sum(1).mean(),
-            "orthogonality": (F.cosine_similarity(emotion.float(), residue.float(), dim=2) ** 2).mean(),
             "probe": -(views.shares * guess.log_softmax(1)).sum(1).mean(),
             "forget": -(self.mean_shares * told.log_softmax(1)).sum(1).mean(),
         }
@@ -252,6 +290,11 @@ class PhotoTrainer:
             )
         else:
             weights = load_file(path)
+        if is_former(weights):
+            raise InputError(
+                f"{path} is of an earlier photo model, whose separator was unconstrained: it can be exported, but not "
+                "trained on"
+            )
         checkpoint.load_into(self.model, {name: value.float() for name, value in weights.items()}, "photo model", path)
         self.average.load_state_dict(self.model.state_dict())
 
