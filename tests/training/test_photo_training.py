@@ -17,7 +17,14 @@ from pfvit.errors import InputError, UsageError
 from pfvit.inference import network
 from pfvit.model.movement import MovementMaps
 from pfvit.model.photo import SIZE
-from pfvit.training.movement_losses import face_regions, light_losses, lip_signs, mouth_crops, movement_losses
+from pfvit.training.movement_losses import (
+    face_regions,
+    kept_losses,
+    light_losses,
+    lip_signs,
+    mouth_crops,
+    movement_losses,
+)
 from pfvit.training.photo_data import PhotoFaces, points_of
 from pfvit.training.photo_trainer import PhotoTrainer
 
@@ -122,6 +129,18 @@ def test_the_encoder_is_held_once_the_subspace_is_set(folder):
     assert apart[1] < 1e-3 * apart[0]
 
 
+def test_an_earlier_model_is_kept_on_colour_faces(folder, tmp_path):
+    earlier = ("--masked-faces", "0", "--movement-faces", "12", "--adversarial-faces", "0")
+    assert pfvit(*words(folder, tmp_path / "one", *earlier), timeout=600).returncode == 0
+    done = pfvit(
+        *words(folder, tmp_path / "two", "--masked-faces", "0", "--movement-faces", "6", "--adversarial-faces", "6"),
+        "--start", tmp_path / "one", "--keep", tmp_path / "one", "--fit-emotion-subspace", "0", timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = losses(tmp_path / "two")
+    assert first["kept"] == pytest.approx(0, abs=1e-3) and second["kept"] > first["kept"]  # it starts as that model is
+
+
 def test_what_is_wrong_is_said(folder, tmp_path, capsys):
     assert points_of(Path("faces_fair_160.parquet")) == "fair" and points_of(Path("mine.parquet")) is None
     odd = tmp_path / "mine.parquet"
@@ -184,6 +203,39 @@ def test_the_lip_line_by_hand_and_mirrored():
     flipped = face_regions(mirrored, -torch.ones(1))
     for one, other in zip(regions, flipped, strict=True):
         assert torch.allclose(one, other.flip(3), atol=1e-4)
+
+
+def test_brows_count_where_lips_would_hardly():
+    q = square_points()
+    regions, known, moving = face_regions(q, torch.ones(2)), torch.ones(2, dtype=torch.bool), torch.zeros(2)
+    costs = []
+    for points in (mesh.BROWS, mesh.LIPS):
+        p = q.clone()
+        p[:, points, 1] += 0.001
+        costs.append(float(movement_losses(maps(height=regions.line), p, q, known, moving, regions)["flow"]) / len(points))
+    assert costs[0] > 3 * costs[1]  # though lips weigh more
+
+
+def test_kept_maps_cost_by_what_is_typical_and_not_around_the_eyes():
+    q = square_points()
+    regions, kept = face_regions(q, torch.ones(2)), torch.tensor([True, False])
+    wanted = maps(height=regions.line)
+
+    def cost(**changed: torch.Tensor) -> float:
+        return float(kept_losses(wanted._replace(**changed), wanted, kept, q, regions))
+
+    assert cost() == 0
+    other = torch.zeros(2, 3, 56, 56)
+    other[1] = 1.0
+    assert cost(light=other) == 0  # the second face is free
+    assert cost(light=torch.full((2, 3, 56, 56), 0.03)) == pytest.approx(1, rel=1e-4)
+    assert cost(height=regions.line + 0.03) == pytest.approx(1, rel=1e-4)
+    mouth, brows = torch.zeros(2, 2, 56, 56), torch.zeros(2, 2, 56, 56)
+    places = (q[0, :, :] * 56).long()
+    mouth[:, :, places[mesh.LIPS, 1], places[mesh.LIPS, 0]] = 0.01
+    brows[:, :, places[mesh.BROWS, 1], places[mesh.BROWS, 0]] = 0.01
+    assert cost(base=mouth) > 0.002 and cost(base=brows) < 0.1 * cost(base=mouth)
+    assert cost(split=brows) > 0
 
 
 def test_light_is_free_only_where_it_does_nothing():

@@ -44,8 +44,8 @@ class PhotoWeights:
     """Adversarial loss of the mouth."""
     neutral: float = 0.5
     """The discriminators' neutral heads call the poker face neutral."""
-    recognised: float = 1.0
-    """The recognisers call it neutral."""
+    kept: float = 3.0
+    """Maps of the earlier model, if there is one to keep."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class TrainPhoto:
     encoder_lr: float = 0.5
     """Share of it for the encoder."""
     fit_emotion_subspace: float = 0.5
-    """Share of the adversarial phase after which the emotional component's subspace is set where the emotion shows
-    linearly (LEACE, arXiv 2306.03819); the encoder is held from then on, and each step is cheaper."""
-    recognisers: tuple[Path, ...] = ()
-    """Trained recognisers (run folders or .safetensors files, `shipped` for the one in the repository) that have to
-    call the poker faces neutral."""
+    """Share of the movement and adversarial phases after which the emotional component's subspace is set where the
+    emotion shows linearly (LEACE, arXiv 2306.03819); the encoder is held from then on, and each step is cheaper."""
+    keep: Path | None = None
+    """Run folder of an earlier photo model whose maps are kept on faces of colour sets, but around brows and lids: so
+    gray faces learn on, and a trained model gets another subspace or better brows, at no cost to what it does well."""
     discriminator_lr: float = 3.0e-4
     """Peak learning rate of the discriminators."""
     masked_lr: float = 1.2e-3

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pfvit.config import Architecture, Export
 from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
+from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
 from pfvit.export.compact import store_in_8_bits
 from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
@@ -103,7 +104,12 @@ def _export(export: Export) -> Path:
 def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> Path:
     """Write the photo model, and its drawing beside it, with their large weights stored in 8 bits."""
     free, weights = {0: torch.export.Dim.DYNAMIC}, checkpoint.part_of(tensors, "average")
-    model = PhotoPFViT(former=is_former(weights))
+    if is_former(weights):
+        raise InputError(
+            f"{export.run} is of an earlier photo model, whose residue was not free of the emotion: go on with "
+            "`pfvit train-photo --start` from it, then export that run"
+        )
+    model = PhotoPFViT()
     checkpoint.load_into(model, weights, "photo model", export.run)
     model.separator.prepare_export()
     about = {

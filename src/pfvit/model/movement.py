@@ -77,6 +77,7 @@ class MovementHead(nn.Module):
     def __init__(self, width: int, side: int, heads: int = 4, depth: int = 2):
         super().__init__()
         self.merge = nn.Linear(2 * width, width)
+        self.deep_merge = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
         self.register_buffer("pos_embed", positions(width, side)[:, 1:])
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPS)
@@ -95,7 +96,8 @@ class MovementHead(nn.Module):
         residue: Float[Tensor, "batch tokens width"],
     ) -> MovementMaps:
         """Return the maps for faces with pixels in [-1, 1] and their components."""
-        tokens = self.merge(torch.cat([residue, emotion], dim=2)) + self.pos_embed
+        both = torch.cat([residue, emotion], dim=2)
+        tokens = self.merge(both) + self.deep_merge(both) + self.pos_embed
         for block in self.blocks:
             tokens = block(tokens)
         coarse = self.up2(self.up1(to_grid(self.norm(tokens))))

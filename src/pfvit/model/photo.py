@@ -7,7 +7,7 @@ alone) and, ours, of a movement; a classifier that reads the emotion from the em
 are), and the discriminators are convolutional, one for the whole face and one for the mouth.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, cast
 
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pfvit.model.movement import MovementHead, MovementMaps, Upsample, to_grid
-from pfvit.model.separator import Separated, Separator, SubspaceSeparator
+from pfvit.model.separator import SUBSPACE_SHARE, Separated, SubspaceSeparator
 from pfvit.model.stems import PatchEmbed
 from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
 
@@ -105,35 +105,17 @@ class PhotoFaces(NamedTuple):
     maps: MovementMaps
 
 
-class FormerSeparator(Separator):
-    """The unconstrained separator of earlier photo models, whose runs can still be exported."""
-
-    def __init__(self, width: int):
-        super().__init__(width)
-        self.add_module("0", nn.Linear(width, width))
-        self.add_module("2", nn.Linear(width, width))
-
-    def emotion(self, tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch tokens width"]:
-        """Return W2 gelu(W1 z) of each token z."""
-        return cast(Tensor, self.get_submodule("2")(F.gelu(self.get_submodule("0")(tokens))))
-
-
-def is_former(names: Collection[str]) -> bool:
-    """Return whether weights by these names are of an earlier photo model, with an unconstrained separator."""
-    return "separator.0.weight" in names
-
-
 class PhotoPFViT(nn.Module):
     """Encoder, separator, generator (drawing and movement) and classifier for colour faces of 112 px.
 
     The emotional component is the part of each token in one subspace that all share, the residue what is orthogonal to
-    it. `former` has the unconstrained separator of earlier models.
+    it.
     """
 
-    def __init__(self, classes: int = 8, former: bool = False) -> None:
+    def __init__(self, classes: int = 8) -> None:
         super().__init__()
         self.encoder = PhotoEncoder()
-        self.separator = FormerSeparator(WIDTH) if former else SubspaceSeparator(WIDTH)
+        self.separator = SubspaceSeparator(WIDTH)
         self.drawing = PhotoDrawing()
         self.movement = MovementHead(WIDTH, SIDE, HEADS)
         self.classifier = nn.Linear(WIDTH, classes)
@@ -159,12 +141,39 @@ class PhotoPFViT(nn.Module):
 
         Both halves of what merges the components are set to what they did together to a whole token.
         """
-        basis = cast(SubspaceSeparator, self.separator).basis
-        old = torch.linalg.qr(basis).Q
-        residue, emotion = self.movement.merge.weight.chunk(2, dim=1)
-        whole = residue + (emotion - residue) @ old @ old.T
-        self.movement.merge.weight.copy_(torch.cat([whole, whole], dim=1))
-        basis.copy_(axes)
+        old = torch.linalg.qr(self.separator.basis).Q
+        for layer in (self.movement.merge, self.movement.deep_merge[0]):
+            residue, emotion = cast(Tensor, layer.weight).chunk(2, dim=1)
+            whole = residue + (emotion - residue) @ old @ old.T
+            cast(Tensor, layer.weight).copy_(torch.cat([whole, whole], dim=1))
+        self.separator.basis.copy_(axes)
+
+
+def is_former(names: Collection[str]) -> bool:
+    """Return whether weights by these names are of an earlier photo model, with an unconstrained separator."""
+    return "separator.0.weight" in names
+
+
+def of_former(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of today's model that move faces exactly as those of an earlier photo model.
+
+    Its separator, W2 gelu(W1 z + b1) + b2, becomes a part of what merges the components in the movement. The emotional
+    component is set anew by `set_emotion_axes`, so classifier and drawing of the residue have to learn anew.
+    """
+    new = {name: value.float() for name, value in weights.items()}
+    first, first_bias = new.pop("separator.0.weight"), new.pop("separator.0.bias")
+    last, last_bias = new.pop("separator.2.weight"), new.pop("separator.2.bias")
+    residue, emotion = new["movement.merge.weight"].chunk(2, dim=1)
+    change = emotion - residue
+    return new | {
+        "separator.basis": torch.eye(WIDTH)[:, : WIDTH // SUBSPACE_SHARE],
+        "movement.merge.weight": residue.repeat(1, 2),
+        "movement.merge.bias": new["movement.merge.bias"] + change @ last_bias,
+        "movement.deep_merge.0.weight": first.repeat(1, 2),
+        "movement.deep_merge.0.bias": first_bias,
+        "movement.deep_merge.2.weight": change @ last,
+        "movement.deep_merge.2.bias": torch.zeros(WIDTH),
+    }
 
 
 class Judgement(NamedTuple):

@@ -26,7 +26,7 @@ def _silent(_: str) -> None:
 def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
     """Make the autoencoder of stage one with the weights it starts from; a run to resume gets its own later."""
     torch.manual_seed(config.seed)
-    sizes, start = config.model, path_of(config.start)
+    sizes, start = config.model, _path_of(config.start)
     model = Autoencoder(build_encoder(sizes), build_decoder(sizes))
     if config.resume or start is None:
         return model
@@ -50,7 +50,7 @@ def both_sides(
     encoder; a run to resume gets its weights later.
     """
     torch.manual_seed(config.seed)
-    sizes, start = config.model, path_of(config.start)
+    sizes, start = config.model, _path_of(config.start)
     model = build_pfvit(sizes)
     discriminator_side = DiscriminatorSide(build_discriminator(sizes), Classifier(sizes.width, sizes.outputs))
     if config.resume or start is None:
@@ -85,7 +85,7 @@ def load_model(run: Path) -> tuple[PFViT, dict]:
     return model.eval(), record
 
 
-def path_of(start: Path | None) -> Path | None:
+def _path_of(start: Path | None) -> Path | None:
     """Return the path of the weights to start from; `shipped` is the checkpoint that the shipped files were made of."""
     if start != SHIPPED or SHIPPED.exists():
         return start

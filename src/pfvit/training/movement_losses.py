@@ -22,6 +22,10 @@ LIP_WEIGHT, EYE_WEIGHT = 4.0, 3.0
 FLOW_BETA, EYE_BETA = 0.02, 0.004
 #: The lip line's height is taught within so many shares of the side of it.
 LINE_REACH, LINE_BETA = 0.06, 0.01
+#: How far around brows and lids flows need not be another model's, in shares of the side.
+EYE_REACH = 0.05
+#: What maps of expressive faces typically hold: flows in halves of the side, heights near the lip line, light.
+TYPICAL_FLOW, TYPICAL_HEIGHT, TYPICAL_LIGHT = 0.01, 0.03, 0.03
 #: Radii, in face units: of the mouth's region down the face, and of the face around its middle.
 MOUTH_DOWN = 0.38
 FACE_ACROSS, FACE_DOWN, FACE_MIDDLE = 0.92, 1.12, 0.42
@@ -145,6 +149,29 @@ def movement_losses(
         "outside": (maps.base.abs() * (regions.face - 1.05).clamp(0, 0.5)).mean(),
         "still": ((maps.base.abs() + maps.split.abs()) * quiet).mean(),
     }
+
+
+def kept_losses(
+    maps: MovementMaps,
+    wanted: MovementMaps,
+    kept: Bool[Tensor, " batch"],
+    q: Float[Tensor, "batch points 2"],
+    regions: FaceRegions,
+) -> Float[Tensor, ""]:
+    """Return how far the maps of the `kept` faces are from `wanted` ones, in what is typical of each map.
+
+    Around brows and lids flows are free; the lip line's height counts near the line.
+    """
+    side, count = maps.base.shape[-1], kept.sum().clamp(min=1)
+    grid = identity_grid(side, q.device).reshape(1, -1, 2) / 2 + 0.5
+    away = torch.cdist(grid.expand(len(q), -1, -1), q[:, mesh.BROWS + mesh.LIDS]).amin(2).view(len(q), 1, side, side)
+    bound = 1 - torch.exp(-((away / EYE_REACH) ** 2))
+    near = torch.exp(-regions.line.abs() / LINE_REACH)
+    base, split, height, gate, light = ((one - other).abs() for one, other in zip(maps, wanted, strict=True))
+    flow = (base * bound + split).mean((1, 2, 3)) / TYPICAL_FLOW
+    line = (height * near).sum((1, 2, 3)) / near.sum((1, 2, 3)) / TYPICAL_HEIGHT
+    paint = light.mean((1, 2, 3)) / TYPICAL_LIGHT + gate.mean((1, 2, 3))
+    return ((flow + line + paint) * kept).sum() / count
 
 
 def light_losses(

@@ -67,6 +67,8 @@ class Views(NamedTuple):
     flip: Tensor
     """-1 for mirrored views, else 1."""
     shares: Tensor
+    gray: Tensor
+    """Whether the face is from a set of gray faces."""
 
 
 def points_of(path: Path) -> str | None:
@@ -179,7 +181,7 @@ class PhotoFaces:
             face = torch.where(draw(1, 1, 1) < 0.2, low, face)
             noise = _noise(face, generator)
             face = (face + noise * (draw(1, 1, 1) < 0.3) * 0.06 * draw(1, 1, 1)).clamp(-1, 1)
-        return Views(face, p, q, flip, shares)
+        return Views(face, p, q, flip, shares, gray)
 
     def _view(self, faces: FaceSet, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, ...]:
         batch = len(indices)

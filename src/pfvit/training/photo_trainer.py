@@ -1,6 +1,6 @@
 """Train the photo model in three phases: masked pre-training, movement from the teacher, adversarial.
 
-Some way into the adversarial phase the subspace of the emotional component is set where the emotion shows linearly
+Some way into the last two phases the subspace of the emotional component is set where the emotion shows linearly
 (`pfvit.model.leace_axes`), and the encoder is held from then on, so that the subspace stays right.
 
 The step number decides all random numbers, so a run that was stopped goes on as if it had not been.
@@ -19,18 +19,17 @@ from pfvit.config.photo import TrainPhoto
 from pfvit.data import augment
 from pfvit.errors import InputError
 from pfvit.model.leace_axes import leace_axes, logistic_regression
-from pfvit.model.movement import apply_movement, enlarge
-from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT, is_former
+from pfvit.model.movement import MovementMaps, apply_movement, enlarge
+from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT, is_former, of_former
 from pfvit.model.separator import SUBSPACE_SHARE
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
 from pfvit.training.finite import LossCheck
-from pfvit.training.movement_losses import face_regions, light_losses, movement_losses
+from pfvit.training.movement_losses import face_regions, kept_losses, light_losses, movement_losses
 from pfvit.training.optim import cosine, descend, set_lr
 from pfvit.training.photo_data import PhotoFaces, Views
 from pfvit.training.photo_discriminators import PhotoDiscriminators
-from pfvit.training.photo_recognisers import NeutralRecognisers
 from pfvit.training.run import Run
 
 PHASES = ("masked", "movement", "adversarial")
@@ -40,8 +39,6 @@ BETAS = (0.9, 0.99)
 WARMUP, END = 0.03, {"masked": 0.03, "movement": 0.3, "adversarial": 0.03}
 #: A part of each batch is drawn as well: drawing is not what the photo's poker face is made of.
 DRAWN = 6
-#: Terms that enter slowly, as the adversarial phase begins.
-OPINIONS = ("realism", "mouth_realism", "neutral", "recognised")
 SHEET_FACES = 24
 SUBSPACE_FACES = 8192  # that the emotion's subspace is fitted on
 
@@ -94,7 +91,7 @@ class PhotoTrainer:
         self.probe = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 8)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self._autocast)
-        self.recognisers = NeutralRecognisers(config.recognisers, device)
+        self.earlier = self._earlier(config.keep) if config.keep else None
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
         batch = config.batch + 2 * (config.batch // 4)
         self.lengths = (
@@ -103,7 +100,7 @@ class PhotoTrainer:
             config.adversarial_faces // batch,
         )
         self.steps = sum(self.lengths)
-        self.subspace_step = round(config.fit_emotion_subspace * self.lengths[2])
+        self.subspace_step = self.lengths[0] + round(config.fit_emotion_subspace * sum(self.lengths[1:]))
         masked = [*self.model.encoder.parameters(), *self.decoder.parameters()]
         encoder = [p for name, p in self.model.named_parameters() if name.startswith("encoder")]
         rest = [p for name, p in self.model.named_parameters() if not name.startswith("encoder")]
@@ -133,8 +130,8 @@ class PhotoTrainer:
             return self._masked(generator)
         if within == 0:
             self.average.load_state_dict(self.model.state_dict())
-        if name == "adversarial" and within >= self.subspace_step:
-            if within == self.subspace_step:
+        if number >= self.subspace_step:
+            if number == self.subspace_step:
                 self.fit_emotion_subspace(generator)
             for part in (self.model.encoder, self.model.separator):
                 part.requires_grad_(False)
@@ -175,10 +172,18 @@ class PhotoTrainer:
         moved = apply_movement(views.face, maps)
         poker = moved.poker_face
         terms |= movement_losses(
-            maps, views.p, views.q, torch.ones_like(still, dtype=torch.bool), still, regions, weights.smooth_lips
+            maps,
+            views.p,
+            views.q,
+            torch.ones_like(still, dtype=torch.bool),
+            still,
+            regions,
+            weights.smooth_lips,
         )
         terms["unchanged"] = ((poker - views.face).abs() * still[:, None, None, None]).mean()
         terms["light"] = light_losses(maps.light, still, regions)
+        if self.earlier is not None:
+            terms["kept"] = kept_losses(maps, self._earlier_maps(views.face), ~views.gray, views.q, regions)
         again, calm = terms.pop("again"), terms.pop("calm")
         some = slice(None, None, DRAWN)
         terms["reconstruction"] = (again - views.face[some]).abs().mean()
@@ -190,12 +195,9 @@ class PhotoTrainer:
             rate = config.discriminator_lr * cosine(within, length, round(0.02 * length), end=0.1)
             terms["discriminator"] = self.opponent.learn(real, views, poker[:count].detach(), rate, generator)
             terms |= self.opponent.judge(poker[:count], views.q[:count], generator)
-            if self.config.recognisers:
-                with self._autocast():
-                    terms["recognised"] = self.recognisers(
-                        poker[:count], views.q[:count], views.flip[:count], generator
-                    )
-            scale |= {name: getattr(weights, name) * min(1.0, done / 0.1) for name in OPINIONS if name in terms}
+            scale |= {
+                name: getattr(weights, name) * min(1.0, done / 0.1) for name in ("realism", "mouth_realism", "neutral")
+            }
         else:  # nothing to answer to: light must not drift
             scale["light"] *= 2
         loss = torch.stack([scale[name] * terms[name] for name in scale]).sum()
@@ -205,6 +207,19 @@ class PhotoTrainer:
             averaged: list[Tensor] = list(self.average.parameters())
             torch._foreach_lerp_(averaged, list[Tensor](self.model.parameters()), 1 - decay)
         return {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
+
+    def _earlier(self, path: Path) -> PhotoPFViT:
+        earlier = PhotoPFViT().to(self.device)
+        weights, _ = _photo_weights(path)
+        checkpoint.load_into(earlier, weights, "photo model", path)
+        return earlier.requires_grad_(False)
+
+    @torch.no_grad()
+    def _earlier_maps(self, face: Tensor) -> MovementMaps:
+        if self.earlier is None:
+            raise RuntimeError("there is no earlier model")
+        with self._autocast():
+            return self.earlier(face).maps
 
     @torch.no_grad()
     def fit_emotion_subspace(self, generator: torch.Generator) -> None:
@@ -280,22 +295,10 @@ class PhotoTrainer:
 
     def start_from(self, path: Path) -> None:
         """Load the weights of another run, or of a .safetensors file of the model alone."""
-        if path.is_dir():
-            tensors, record = checkpoint.load(path)
-            if record["stage"] != "photo":
-                raise InputError(f"{path} is a run of stage {record['stage']!r}, not of the photo model")
-            weights = checkpoint.part_of(tensors, "average")
-            checkpoint.load_into(
-                self.opponent.discriminators, checkpoint.part_of(tensors, "discriminators"), "discriminators", path
-            )
-        else:
-            weights = load_file(path)
-        if is_former(weights):
-            raise InputError(
-                f"{path} is of an earlier photo model, whose separator was unconstrained: it can be exported, but not "
-                "trained on"
-            )
-        checkpoint.load_into(self.model, {name: value.float() for name, value in weights.items()}, "photo model", path)
+        weights, discriminators = _photo_weights(path)
+        if discriminators:
+            checkpoint.load_into(self.opponent.discriminators, discriminators, "discriminators", path)
+        checkpoint.load_into(self.model, weights, "photo model", path)
         self.average.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
@@ -316,6 +319,20 @@ class PhotoTrainer:
         light = enlarge(maps.light, face.shape[-1]) * 2
         columns = [augment.to_bytes(one) for one in (face, moved.moved, moved.poker_face, again, calm, light)]
         save_sheet(path, columns, wide=3, zoom=1)
+
+
+def _photo_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return a run's averaged weights and its discriminators', or the weights in a .safetensors file of them alone."""
+    if not path.is_dir():
+        weights, discriminators = load_file(path), {}
+    else:
+        tensors, record = checkpoint.load(path)
+        if record["stage"] != "photo":
+            raise InputError(f"{path} is a run of stage {record['stage']!r}, not of the photo model")
+        weights, discriminators = (checkpoint.part_of(tensors, part) for part in ("average", "discriminators"))
+    if is_former(weights):
+        weights = of_former(weights)
+    return {name: value.float() for name, value in weights.items()}, discriminators
 
 
 def _rate(phase: str, step: int, length: int) -> float:
