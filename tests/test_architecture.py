@@ -34,7 +34,15 @@ TORCH_FREE = {
         f"data.{name}"
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
     ),
-    *("data.columns", "data.decode", "data.label_cells", "data.list_files", "data.lists", "data.locate"),
+    *(
+        "data.class_columns",
+        "data.columns",
+        "data.decode",
+        "data.label_cells",
+        "data.list_files",
+        "data.lists",
+        "data.locate",
+    ),
     *(
         "data.headers",
         "data.parquet",

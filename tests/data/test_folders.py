@@ -104,10 +104,10 @@ def test_archives_and_lists_without_labels_say_what_to_do(tmp_path):
         with pytest.raises(InputError, match=told):
             FaceDataset([path])
     pictures(tmp_path, "a.png")
-    (tmp_path / "list.csv").write_text("file,happy,sad\na.png,1,0\n")
+    (tmp_path / "list.csv").write_text("file,mood,sad\na.png,1,0\n")
     for reading in (lambda path: FaceDataset([path]), lambda path: list(Labelled([path], EIGHT, (), clean=True))):
         with pytest.raises(
-            InputError, match="has the columns file, happy, sad, and none with the labels: call that one"
+            InputError, match="has the columns file, mood, sad, and none with the labels: call that one"
         ):
             reading(tmp_path / "list.csv")
 
@@ -194,7 +194,7 @@ def test_votes_in_a_list(pixels, tmp_path):
 
 def test_a_list_without_all_ten_columns_has_no_votes(tmp_path):
     path = _voted(tmp_path, pixels=False, heading=(*FERPLUS_VOTES[:9], "nobody"))
-    with pytest.raises(InputError, match="none with the labels"):
+    with pytest.raises(UsageError, match="unknown add up to 10, not 1"):
         FaceDataset([path])
     (tmp_path / "names.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
     with pytest.raises(UsageError, match="--protocol majority needs the ten"):
@@ -284,6 +284,31 @@ def test_what_is_unclear_in_a_list_is_told(tmp_path):
         FaceDataset([path], order=("a", "b", "c"))
     told = " ".join(FaceDataset([path], order=tuple("abcd")).index.lines())
     assert told.endswith("1 are there more than once")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_that_are_also_in_another_part(kind, tmp_path):
+    """A column of lists as of Parquet files; marks of nothing are no part."""
+    also_in = ["test", None, "val+test", "", "False", "nan"]
+    pictures(tmp_path, *(f"{row}.png" for row in range(6)))
+    path = tmp_path / f"list.{kind}"
+    rows = [{"file": f"{row}.png", "label": ("happy", "sad")[row % 2], "also_in": it} for row, it in enumerate(also_in)]
+    if kind == "csv":
+        path.write_text(
+            "file,label,Also_in\n" + "".join(",".join(str(v or "") for v in r.values()) + "\n" for r in rows)
+        )
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        images = [flat_png(row) for row in range(6)]
+        pq.write_table(pa.table({"image": images, **{k: [r[k] for r in rows] for k in ("label", "also_in")}}), path)
+    faces = FaceDataset([path])
+    assert len(faces) == 4 and faces.index.left_out == {"that are in another part too": 2}
+    assert len(FaceDataset([path], clean=False)) == 6
+    for clean, count in ((True, 4), (False, 6)):
+        measured = Labelled([path], EIGHT, (), clean=clean)
+        read = {int(one.image.mean()) for one in measured}
+        assert len(read) == count and measured.leaked == 6 - count and (0 in read) != clean
 
 
 def test_a_list_beside_class_folders_is_told(tmp_path):

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pfvit.data import images
+from pfvit.data.class_columns import class_columns
 from pfvit.data.formats import is_address
 from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
-from pfvit.data.label_cells import Cells
+from pfvit.data.label_cells import NULLS, Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.text import parsed
@@ -24,6 +25,10 @@ LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_la
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
 ALSO_IN = "also_in"
+#: What `also_in` says of rows that are in no other part.
+NOWHERE = NULLS | {"0", "0.0", "false", "no", "none"}
+#: Another way to give labels, for messages.
+OR_CLASS_COLUMNS = "or give each class a column with 1 or 0, or its share, called after an emotion or as --order says"
 SHORT, LONGEST = 32, 200  # letters of a cell that are looked at, and shown
 
 
@@ -46,6 +51,8 @@ class Columns(NamedTuple):
     """What to say of other columns that may hold labels."""
     like: str = ""
     """fer2013 if it has the columns of Kaggle's table and does not say what its numbers mean."""
+    others: tuple[str, ...] = ()
+    """All columns but that of the pictures."""
 
     def cells(self, values: Any, place: str) -> Cells:
         """Return the label column, given its values and what to call the file in messages."""
@@ -70,16 +77,14 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     person = first(PEOPLE, others)
     also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
-    fer2013 = (image, label) == ("pixels", "emotion") and not class_names
-    return Columns(
-        image, label, votes, also_in, person, class_names, several, prepared, note, "fer2013" if fer2013 else ""
-    )
+    like = "fer2013" if (image, label) == ("pixels", "emotion") and not class_names else ""
+    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note, like, tuple(others))
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
     """Return what to say of a table whose labels are asked for, and are not there."""
     there = f"its columns are {', '.join(names)}: call the one with the labels label"
-    return f"{path} has neither the ten FER+ vote columns nor a label column; {there}"
+    return f"{path} has neither the ten FER+ vote columns nor a label column; {there}, {OR_CLASS_COLUMNS}"
 
 
 def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
@@ -91,9 +96,15 @@ def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
 def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     """Return what to say where several columns may hold the labels, of which `label` is taken; "" if no other may."""
     others = [name for name in names if name != label and name.strip().casefold() in LABELS]
+    others += [name for name in class_columns(names) if name != label]
     return (
         f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
     )
+
+
+def is_elsewhere(cell: object) -> bool:
+    """Return whether a cell of `also_in` names another part."""
+    return bool(cell) and cell == cell and str(cell).strip().casefold() not in NOWHERE  # NaN differs from itself
 
 
 def _prepared(said: bytes, place: Path) -> tuple[str, ...]:

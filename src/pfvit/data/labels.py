@@ -72,10 +72,12 @@ def moved(shares: Shares, names: Sequence[str], classes: Sequence[str]) -> Share
     return out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def votes_of(rows: Sequence[Sequence[Any]] | NDArray[Any], place: str) -> NDArray[np.float64]:
+def votes_of(
+    rows: Sequence[Sequence[Any]] | NDArray[Any], place: str, called: Sequence[str] = ()
+) -> NDArray[np.float64]:
     """Return the cells of FER+'s ten columns as counts, [rows, 10]: none is 0, and shares are those of ten annotators.
 
-    UsageError for what is no number, or less than 0.
+    `called` are the rows' names, for messages. UsageError for what is no number, or less than 0.
     """
     if not isinstance(rows, np.ndarray):
         rows = [[0 if cell is None else cell for cell in row] for row in rows]
@@ -86,7 +88,8 @@ def votes_of(rows: Sequence[Sequence[Any]] | NDArray[Any], place: str) -> NDArra
     votes = np.where(np.isnan(votes), 0, votes)
     if (wrong := (votes < 0) | np.isinf(votes)).any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])
-        raise UsageError(f"{place}#{row}: votes are 0 or more, not {votes[row][wrong[row]][0]:g}")
+        where = Cells((), place, rows=called).at(row)
+        raise UsageError(f"{where}: votes are 0 or more, not {votes[row][wrong[row]][0]:g}")
     shares = len(votes) > 0 and votes.sum(axis=1).max() < 1 + SHARE_EPS and (votes % 1 > 0).any()
     return votes * ANNOTATORS if shares else votes
 
@@ -137,7 +140,7 @@ def _all_canonical(names: Iterable[str]) -> dict[str, str]:
     """Return our name of each class; among emotions, "none", "unknown" and the like are no class."""
     canon = {name: canonical(name) for name in dict.fromkeys(names)}
     if len({*canon.values()} & {*EIGHT}) > 1:
-        canon = {name: NONE if _words(name) in NO_CLASS else ours for name, ours in canon.items()}
+        canon = {name: NONE if is_no_class(name) else ours for name, ours in canon.items()}
     return canon
 
 
@@ -261,7 +264,7 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         hint = "" if cells.names or order else f": {ORDER_HELP}"
         if cells.like:
             hint = f". If they mean something else, call their column label, and {ORDER_HELP}"
-        raise UsageError(f"{cells.place}#{row}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
+        raise UsageError(f"{cells.at(row)}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
     return _of_codes(names, numbers, note)
 
 
@@ -300,7 +303,7 @@ def _of_several(cells: Cells, rows: Sequence[Sequence[Any] | None], names: tuple
         for one in row or ():
             if one is None or not -1 <= one < len(names):
                 said = f"labels of the names in the file are 0 to {len(names) - 1}, not {one}"
-                raise UsageError(f"{cells.place}#{place}: {said}")
+                raise UsageError(f"{cells.at(place)}: {said}")
     return _of_tables(cells, [{names[int(one)]: 1.0 for one in row or () if one >= 0} for row in rows], names)
 
 
@@ -319,13 +322,18 @@ def _of_shares(cells: Cells, names: tuple[str, ...], full: NDArray[np.float64], 
     full = np.where(np.isnan(full), 0.0, full)
     if (wrong := (full < 0) | np.isinf(full)).any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])
-        raise UsageError(f"{cells.place}#{row}: shares are 0 or more, not {full[row][wrong[row]][0]:g}")
+        raise UsageError(f"{cells.at(row)}: shares are 0 or more, not {full[row][wrong[row]][0]:g}")
     total = full.sum(axis=1, keepdims=True)
     shares = (full / np.where(total > 0, total, 1)).astype(np.float32)
     codes = np.where(total[:, 0] > 0, full.argmax(axis=1), -1)
     labels = _of_codes(names, codes, note)
     labels.shares = shares * (labels.codes >= 0)[:, None].astype(np.float32)
     return labels
+
+
+def is_no_class(name: str) -> bool:
+    """Return whether a name among emotions stands for none of them."""
+    return _words(name) in NO_CLASS
 
 
 def _words(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data import columns, images
+from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells, votes_of
@@ -128,14 +129,35 @@ def _is_picture(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in PICTURES
 
 
-def labels_of(listing: Listing, path: Path) -> Cells | NDArray[np.float64]:
-    """Return the labels of a listing's rows, or the votes [rows, 10]."""
-    cells = [row.label for row in listing.rows]
+def labels_of(listing: Listing, path: Path, order: Sequence[str] = ()) -> Cells | NDArray[np.float64] | None:
+    """Return the labels of a listing's rows, or the votes [rows, 10]; None if it has none.
+
+    `order` are the names of classes that may have a column each (`class_columns`).
+    """
+    cells, called = [row.label for row in listing.rows], [row.name for row in listing.rows]
     if listing.votes:
-        return votes_of(cells, path.name)
+        return votes_of(cells, path.name, called)
+    if not listing.labelled:
+        classes = class_columns(listing.heading, order)
+        shares = list(zip(*(column_of(listing, name) for name in classes), strict=True))
+        further = {name: column_of(listing, name) for name in listing.heading if name not in classes}
+        return class_cells(classes, shares, str(path), lambda: further, called) if classes else None
     label = columns.first(columns.LABELS, listing.heading)
     note = columns.other_labels(label, listing.heading, path.name)
-    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note)
+    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note, rows=called)
+
+
+def column_of(listing: Listing, name: str) -> list[Any]:
+    """Return a column of a list, one cell for each row; None for those that are empty or lack."""
+    place = listing.heading.index(name)
+    cells = [row.cells[place] if place < len(row.cells) else None for row in listing.rows]
+    return [(cell.strip() or None) if isinstance(cell, str) else cell for cell in cells]
+
+
+def elsewhere(listing: Listing) -> list[bool] | None:
+    """Return which rows a column `also_in` says to be in another part too; None if there is none."""
+    name = columns.first((columns.ALSO_IN,), listing.heading)
+    return None if name is None else [columns.is_elsewhere(cell) for cell in column_of(listing, name)]
 
 
 def without_labels(path: Path, listing: Listing) -> str:
@@ -143,7 +165,7 @@ def without_labels(path: Path, listing: Listing) -> str:
     if listing.heading:
         return (
             f"{path} has the columns {', '.join(listing.heading)}, and none with the labels: call that one label, with "
-            "a class in each line"
+            f"a class in each line, {columns.OR_CLASS_COLUMNS}"
         )
     return (
         f"{path} holds pictures without labels: put them in one folder for each class, or name a CSV list of files and "
