@@ -38,6 +38,7 @@ TORCH_FREE = {
         "data.class_columns",
         "data.columns",
         "data.decode",
+        "data.folders",
         "data.label_cells",
         "data.list_files",
         "data.lists",

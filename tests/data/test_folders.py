@@ -352,3 +352,60 @@ def test_fer2013_as_parquet(tmp_path):
     assert "has the columns of fer2013: its labels are taken as its (0 anger" in " ".join(faces.index.lines())
     ours = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, ("ferplus",), clean=True)}
     assert tuple(ours[row] for row in range(7)) == SEVEN
+
+
+@pytest.mark.parametrize("outer", ["", "faces", "faces/faces", "data", "train_and_test"])
+def test_parts_below_other_folders(outer, tmp_path):
+    """`faces` may be a part, but not where it holds parts: its train and test were taken for classes."""
+    for first, part in enumerate(("train", "test")):
+        classes(tmp_path / "set" / outer / part, 10 * first)
+    assert max(brightness([tmp_path / "set"], TRAIN)) < 10 <= min(brightness([tmp_path / "set"], HELD_OUT))
+    assert not {"train", "test"} & {*FaceDataset([tmp_path / "set"]).classes}
+
+
+def test_parts_that_were_unpacked_twice(tmp_path):
+    for first, part in enumerate(("train", "test")):
+        classes(tmp_path / part / part, 10 * first)
+    assert max(brightness([tmp_path], TRAIN)) < 10 <= min(brightness([tmp_path], HELD_OUT))
+    assert not {"train", "test"} & {*FaceDataset([tmp_path]).classes}
+
+
+def test_folders_that_differ_by_a_number_are_no_classes(tmp_path):
+    """Folds or people with classes of one's own below them; the folders of people below classes are no classes."""
+    pictures(tmp_path / "folds", *(f"fold_{fold}/{name}/a.png" for fold in (1, 2) for name in ("calm", "tired")))
+    with pytest.raises(InputError, match=r"holds fold_1, fold_2, \.\.\. and these the folders of classes \(calm, "):
+        FaceDataset([tmp_path / "folds"])
+    pictures(tmp_path / "people", *(f"class{name}/p{one}/a.png" for name in "12" for one in (1, 2)))
+    assert FaceDataset([tmp_path / "people"]).classes == ("class1", "class2")
+    pictures(tmp_path / "own", *(f"class{name}/{one}/a.png" for name, one in (("1", "ann"), ("2", "ben"))))
+    assert FaceDataset([tmp_path / "own"]).classes == ("class1", "class2")
+
+
+def test_a_list_with_labels_beside_folders_of_no_emotion_is_asked_about(tmp_path):
+    """Folders may be there to hold a thousand pictures each."""
+    pictures(tmp_path, "images/aa/0.png", "images/ab/1.png")
+    (tmp_path / "labels.csv").write_text("file,label\nimages/aa/0.png,happy\nimages/ab/1.png,sad\n")
+    with pytest.raises(UsageError, match=r"holds folders of pictures \(aa, ab, \.\.\.\) and, with labels, labels\.csv"):
+        FaceDataset([tmp_path])
+    assert len(FaceDataset([tmp_path], labelled=False)) == 2
+    assert FaceDataset([tmp_path / "labels.csv"]).classes == ("happiness", "sadness")
+    for text in ("epoch,loss\n1,2\n", "file,label\nelsewhere/0.png,happy\n"):
+        (tmp_path / "labels.csv").write_text(text)
+        assert FaceDataset([tmp_path]).classes == ("aa", "ab")
+
+
+def test_a_list_that_is_none_beside_another(tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
+    (tmp_path / "results.csv").write_text("epoch,loss\n1,2\n")
+    with pytest.raises(InputError, match="results.csv has the columns epoch, loss: .* or name the list to read, in"):
+        FaceDataset([tmp_path])
+
+
+@pytest.mark.parametrize(("column", "told"), [([0, 1, 0], True), (["A", "B", None], True), (["A"] * 3, False)])
+def test_a_column_of_parts_that_names_none_is_told(column, told, tmp_path):
+    table = pa.table({"image": [flat_png(row) for row in range(3)], "label": ["happy", "sad", "sad"], "set": column})
+    pq.write_table(table, tmp_path / "faces.parquet")
+    faces = FaceDataset([tmp_path / "faces.parquet"])
+    assert len(faces) == 3
+    assert ("its column set (" in " ".join(faces.index.notes)) == told

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pfvit.data import columns
+from pfvit.data.class_columns import class_columns
 from pfvit.data.lists import PARTS, Listing, Row, part_of
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
+from pfvit.utils.text import shortened
 
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
@@ -39,17 +41,59 @@ def read_list(path: Path) -> Listing:
         text = _text(path.read_bytes())
         head = text.lstrip().partition("\n")[0]
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
-        lines = [line for line in reader if any(cell.strip() for cell in line)]
+        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except (OSError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
     if not lines:
         raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
-    heading = lines[0]
+    heading = lines[0][1]
     if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
-        heading, lines = [*AFFECTNET_COLUMNS], [[], *lines]  # AffectNet's validation.csv has no heading
+        heading = [*AFFECTNET_COLUMNS]  # AffectNet's validation.csv has no heading
     elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
-        heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
-    return _own(path, heading, lines[1:])
+        heading = _heading_of(path, [line for _, line in lines])
+    else:
+        del lines[0]
+    for number, line in lines:
+        if any(cell.strip() for cell in line[len(heading) :]):
+            raise InputError(
+                f"{path}, line {number}, has {len(line)} columns, and its first line {len(heading)}: begin with the "
+                "heading, and put quotation marks around cells with a separator in them"
+            )
+    return _own(path, heading, [line for _, line in lines])
+
+
+def _heading_of(path: Path, lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return what the columns of a list without a heading are: file, label, person, part, or file, label, part.
+
+    InputError if they may be anything else.
+    """
+    count = max(place for line in lines for place, cell in enumerate(line, 1) if cell.strip())
+    held = [{line[place].strip().casefold() for line in lines if place < len(line)} - {""} for place in range(count)]
+    parts = [place for place in range(1, count) if held[place] and held[place] <= {*PARTS}]
+    heading = ["file", "label", "part"] if count == 3 and parts == [2] else ["file", "label", "person", "part"][:count]
+    flags = count > 2 and all(words <= {"0", "1", "0.0", "1.0"} for words in held[1:])
+    if count > len(heading) or flags or {*parts} - {place for place, name in enumerate(heading) if name == "part"}:
+        raise InputError(
+            f"{path} has no heading, and its {count} columns may mean several things: write one above them, as in "
+            "file,label,person,part"
+        )
+    return heading
+
+
+def is_affectnet(path: Path) -> bool:
+    """Return whether a list has AffectNet's columns."""
+    with path.open("rb") as file:
+        return AFFECTNET_COLUMNS[0].encode() in file.readline()
+
+
+def labels_pictures(path: Path) -> bool:
+    """Return whether a list gives labels to pictures that are there."""
+    try:
+        listing = read_list(path)
+    except InputError:
+        return False
+    there = listing.labelled or class_columns(listing.heading)
+    return bool(there) and any(isinstance(row.picture, tuple) or row.picture.is_file() for row in listing.rows)
 
 
 def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
@@ -90,14 +134,18 @@ def _vote_columns(heading: Sequence[str]) -> list[int]:
 def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:
     picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
     if picture is None:
+        separated = "" if len(heading) > 1 else "; commas, semicolons, tabs or | stand between columns"
         raise InputError(
-            f"{path} has the columns {', '.join(heading)}: give the pictures' files in one called file, and their "
-            "labels in one called label; person and part may be there too"
+            f"{path} has the columns {shortened(heading)}: give the pictures' files in one called file, and their "
+            f"labels in one called label; person and part may be there too{separated}"
         )
     if picture.strip().casefold() == PIXELS:
         raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
     place = {name: heading.index(name) for name in heading}
     person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
+    for name in filter(None, (picture, label, person, part)):
+        if [one.strip().casefold() for one in heading].count(name.strip().casefold()) > 1:
+            raise InputError(f"{path} has two columns called {name}: call them differently")
     box = tuple(columns.first((name,), heading) for name in BOX)
     affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
     votes = _vote_columns(heading)
@@ -117,7 +165,7 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
         rows.append(
             Row(
                 named or f"row {number}",
-                (_file(named, path.parent) or path.parent / named) if named else (0, 0),
+                (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
                 own_part or part_of(path.name),
                 text(line, person),

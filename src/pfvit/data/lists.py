@@ -16,6 +16,7 @@ from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells, votes_of
 from pfvit.errors import PictureError
+from pfvit.utils.text import shortened
 
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
@@ -164,7 +165,7 @@ def without_labels(path: Path, listing: Listing) -> str:
     """Return what to say of pictures whose labels are asked for, and are not there."""
     if listing.heading:
         return (
-            f"{path} has the columns {', '.join(listing.heading)}, and none with the labels: call that one label, with "
+            f"{path} has the columns {shortened(listing.heading)}, and none with the labels: call that one label, with "
             f"a class in each line, {columns.OR_CLASS_COLUMNS}"
         )
     return (
@@ -189,7 +190,8 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None
-        raise PictureError(f"{name} is listed but absent: {row.picture}") from None
+        where = " (looked for beside the list, and in the folder above)" if row.cells else ""
+        raise PictureError(f"{name} is listed but absent: {row.picture}{where}") from None
     except OSError as problem:
         raise PictureError(f"{name}: {row.picture} cannot be opened: {problem.strerror}") from problem
     return content if row.box is None else _cropped(images.decode(content, name), row.box, name)
