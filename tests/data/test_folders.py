@@ -402,10 +402,60 @@ def test_a_list_that_is_none_beside_another(tmp_path):
         FaceDataset([tmp_path])
 
 
-@pytest.mark.parametrize(("column", "told"), [([0, 1, 0], True), (["A", "B", None], True), (["A"] * 3, False)])
-def test_a_column_of_parts_that_names_none_is_told(column, told, tmp_path):
-    table = pa.table({"image": [flat_png(row) for row in range(3)], "label": ["happy", "sad", "sad"], "set": column})
+@pytest.mark.parametrize("column", [[0, 1, 0], ["A", "B", None]])
+@pytest.mark.parametrize("name", ["set", "is_train"])
+def test_a_column_of_parts_that_names_none_is_told(name, column, tmp_path):
+    table = pa.table({"image": [flat_png(row) for row in range(3)], "label": ["happy", "sad", "sad"], name: column})
     pq.write_table(table, tmp_path / "faces.parquet")
     faces = FaceDataset([tmp_path / "faces.parquet"])
     assert len(faces) == 3
-    assert ("its column set (" in " ".join(faces.index.notes)) == told
+    assert f"faces.parquet: not looked at: {name}; a column called part gives each row's part" in faces.index.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["dataset", "group", "Subset", "my_column"])
+def test_columns_of_other_names_that_hold_parts(name, kind, tmp_path):
+    """Everything was trained on. `group` is a column of people, too."""
+    pictures(tmp_path, *(f"{row}.png" for row in range(6)))
+    rows = [{"file": f"{row}.png", "label": ("happy", "sad")[row % 2]} for row in range(6)]
+    rows = [row | {name: ("Training", "train_set", "PrivateTest")[place // 2]} for place, row in enumerate(rows)]
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join(",".join(row) for row in [[*rows[0]], *(row.values() for row in rows)]))
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        columns = {key: [row[key] for row in rows] for key in ("label", name)}
+        pq.write_table(pa.table({"image": [flat_png(row) for row in range(6)], **columns}), path)
+    if (kind, name) == ("parquet", "my_column"):  # too many columns of a table would have to be read
+        assert len(choose([path], TRAIN).found) == 1
+        return
+    (found,) = choose([path], HELD_OUT).found
+    assert found.part == "test" and {int(one.image.mean()) for one in Labelled([found], EIGHT, (), True)} == {4, 5}
+    if kind != "parquet":
+        faces = FaceDataset([path])
+        assert len(faces) == 4 and faces.index.tables[0].column("person") is None
+        assert len(FaceDataset([path], parts=HELD_OUT)) == 2
+
+
+def test_two_columns_of_parts_are_told(tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "list.csv").write_text(
+        "file,label,split,Usage,is_test\n0.png,happy,train,test,1\n1.png,sad,train,test,1\n"
+    )
+    told = " ".join(FaceDataset([tmp_path / "list.csv"]).index.notes)
+    assert "parts are taken from its column split, not from Usage, is_test" in told
+    (tmp_path / "list.csv").write_text("file,label,is_train\n0.png,happy,1\n1.png,sad,0\n")
+    told = " ".join(FaceDataset([tmp_path / "list.csv"]).index.notes)
+    assert "not looked at: is_train; a column called part" in told
+
+
+def test_which_of_several_columns_names_the_pictures(tmp_path):
+    """The one whose files are there; paths that Windows wrote are found in tables, too."""
+    pictures(tmp_path, "img/0.png", "img/1.png")
+    (tmp_path / "list.csv").write_text("image,face,path,label\n1,0,img/0.png,happy\n2,0,img\\1.png,sad\n")
+    assert len(FaceDataset([tmp_path / "list.csv"])) == 2
+    table = pa.table({"image": ["img\\0.png", "img\\1.png"], "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    assert len(FaceDataset([tmp_path / "list.parquet"])) == 2
+    assert len([*Labelled([tmp_path / "list.parquet"], EIGHT, (), True)]) == 2

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename",
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
+#: Columns that hold parts if all of their cells name one.
+MAYBE_PARTS = ("subset", "partition", "phase", "dataset", "data_split", "fold", "group")
+PART_FLAGS = re.compile(r"(is|in|for)?[ _-]*(train|training|test|testing|val|validation)([ _-]*(set|split|data|flag))?")
 ALSO_IN = "also_in"
 #: What `also_in` says of rows that are in no other part.
 NOWHERE = NULLS | {"0", "0.0", "false", "no", "none"}
@@ -100,6 +104,19 @@ def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     return (
         f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
     )
+
+
+def unread_parts(part: str | None, names: Sequence[str], place: str) -> str:
+    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may."""
+    others = [
+        name for name in names if name.strip().casefold() in PARTS or PART_FLAGS.fullmatch(name.strip().casefold())
+    ]
+    others = [name for name in others if name != part]
+    if not others:
+        return ""
+    if part is not None:
+        return f"{place}: parts are taken from its column {part}, not from {', '.join(others)}"
+    return f"{place}: not looked at: {', '.join(others)}; a column called part gives each row's part, train or test"
 
 
 def is_elsewhere(cell: object) -> bool:
@@ -181,7 +198,8 @@ def holds_picture(cell: object, beside: Path) -> bool:
         cell = path if content is None else content
     if isinstance(cell, str) and not _is_pixels(cell):
         # `isfile` is False for names that are too long: pictures as text.
-        return bool(cell) and any(os.path.isfile(folder / cell) for folder in (beside, beside.parent))  # noqa: PTH113
+        places = (folder / one for one in _spelled(cell) for folder in (beside, beside.parent))
+        return bool(cell) and any(os.path.isfile(place) for place in places)  # noqa: PTH113
     return isinstance(cell, Sequence | np.ndarray) and len(cell) > 0
 
 
@@ -195,11 +213,16 @@ def _numbers(text: str) -> list[int]:
     return [int(word) if word.isdecimal() else -1 for word in text.split()]
 
 
+def _spelled(path: str) -> tuple[str, ...]:
+    """Return a path as it is, and as it is meant if Windows wrote it."""
+    return (path, path.replace("\\", "/")) if "\\" in path else (path,)
+
+
 def file_beside(path: str, beside: Path, name: str) -> bytes:
     """Return the content of a file that a cell names; PictureError if it is not there."""
-    for folder in (beside, beside.parent):
+    for folder, there in ((folder, one) for one in _spelled(path) for folder in (beside, beside.parent)):
         try:
-            return (folder / path).read_bytes()
+            return (folder / there).read_bytes()
         except FileNotFoundError:
             continue
         except OSError as problem:

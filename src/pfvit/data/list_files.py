@@ -11,7 +11,7 @@ from typing import Any
 
 from pfvit.data import columns
 from pfvit.data.class_columns import class_columns
-from pfvit.data.lists import PARTS, Listing, Row, part_of
+from pfvit.data.lists import PARTS, Listing, Row, are_parts, part_of, part_said
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
 from pfvit.utils.text import shortened
@@ -21,6 +21,7 @@ AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
 BOX = ("face_x", "face_y", "face_width", "face_height")
 AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
 PIXELS = "pixels"
+LOOKED_AT = 50  # lines that tell which of several columns names pictures
 #: What others call the sides of a face's box, without `_`, and all of them in one column.
 WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
 BOXES = {
@@ -132,7 +133,7 @@ def _vote_columns(heading: Sequence[str]) -> list[int]:
 
 
 def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:
-    picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
+    picture, label = _picture_column(path, heading, lines), columns.first(columns.LABELS, heading)
     if picture is None:
         separated = "" if len(heading) > 1 else "; commas, semicolons, tabs or | stand between columns"
         raise InputError(
@@ -142,7 +143,11 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     if picture.strip().casefold() == PIXELS:
         raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
     place = {name: heading.index(name) for name in heading}
-    person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
+    part = columns.first(columns.PARTS, heading)
+    if part is None:
+        others = [(name, at) for name, at in place.items() if name not in (picture, label)]
+        part = next((name for name, at in others if are_parts(line[at] for line in lines if at < len(line))), None)
+    person = columns.first(columns.PEOPLE, [name for name in heading if name != part])
     for name in filter(None, (picture, label, person, part)):
         if [one.strip().casefold() for one in heading].count(name.strip().casefold()) > 1:
             raise InputError(f"{path} has two columns called {name}: call them differently")
@@ -161,13 +166,13 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     rows = []
     for number, line in enumerate(lines, 1):
         named = text(line, picture)
-        own_part = PARTS.get((text(line, part) or "").casefold(), text(line, part) or "")
+        said = text(line, part) or ""
         rows.append(
             Row(
                 named or f"row {number}",
                 (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
-                own_part or part_of(path.name),
+                part_said(said) or said or part_of(path.name),
                 text(line, person),
                 _box([text(line, name) for name in box]),
                 line,
@@ -175,8 +180,18 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
         )
     return Listing(
         rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
-        "AffectNet" if affectnet else "", bool(votes),
+        "AffectNet" if affectnet else "", bool(votes), columns.unread_parts(part, heading, str(path)),
     )  # fmt: skip
+
+
+def _picture_column(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> str | None:
+    """Return the column that names the pictures: the first of those called so whose files are there, or the first."""
+    called = [name for one in columns.PICTURES if (name := columns.first((one,), heading)) is not None]
+    for name in called if len(called) > 1 else ():
+        at = heading.index(name)
+        if any(_file(str(line[at]).strip(), path.parent) for line in lines[:LOOKED_AT] if at < len(line)):
+            return name
+    return called[0] if called else None
 
 
 def unread_box(path: Path, heading: Sequence[str]) -> str:
@@ -231,7 +246,7 @@ def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:
                         f"row {number}",
                         span,
                         [cells[one] or None for one in votes] or (None if label is None else cells[place[label]]),
-                        PARTS.get(said.casefold(), said) or part_of(path.name),
+                        part_said(said) or said or part_of(path.name),
                         None if person is None else cells[place[person]],
                         cells=cells,
                     )

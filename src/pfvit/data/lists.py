@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,8 @@ class Listing(NamedTuple):
     """The data set by whose columns `names` were known."""
     votes: bool = False
     """Whether labels are votes."""
+    note: str = ""
+    """What a person should know of its columns."""
 
 
 def part_of(name: str) -> str:
@@ -64,6 +66,22 @@ def part_of(name: str) -> str:
     found = {PARTS[word] for word in re.findall(r"[^\W\d_]+", stem) if word in PARTS}
     found = {*found} - {"faces"} or found
     return found.pop() if len(found) == 1 else ""
+
+
+def part_said(cell: object) -> str:
+    """Return the part that a cell names ("Train", "test_set"), or ""."""
+    text = "" if cell is None else str(cell).strip()
+    return PARTS.get(text.casefold(), "") or part_of(text)
+
+
+def are_parts(cells: Iterable[object]) -> bool:
+    """Return whether the cells of a column of any name are parts, of which one is for training; some may be empty."""
+    said: dict[str, str] = {}
+    for cell in cells:
+        text = "" if cell is None else str(cell).strip()
+        if text and not said.setdefault(text, said.get(text) or part_said(text)):
+            return False
+    return "train" in said.values() and len({*said.values()}) > 1
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:

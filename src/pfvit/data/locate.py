@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -217,22 +218,21 @@ def _tables(folder: Path) -> list[Found]:
 
 def _in_table(path: Path, part: str) -> list[Found]:
     """Return a Parquet file once for each part that a column of it names; `part` is what its name tells."""
-    column, said = None, []
-    try:
-        column = columns.first(columns.PARTS, parquet.column_names(path))
-        cells = [] if column is None else [row[column] for row in parquet.rows(path, [column])]
-        said = ["" if cell is None else str(cell).strip() for cell in cells]
-    except InputError:  # it is damaged, which is said when it is read
-        pass
-    parts = [lists.PARTS.get(one.casefold(), "") for one in said]
-    if not any(parts):  # the column means something else
-        others = shortened(dict.fromkeys(one for one in said if one)) if len({*said} - {""}) > 1 else ""
-        note = f"{path}: its column {column} ({others}) names none of train, val and test: it is not looked at"
-        return [Found(path, part, "parquet", note=note if others else "")]
-    return [
-        Found(path, one, "parquet", rows=tuple(row for row, its in enumerate(parts) if its == one))
-        for one in dict.fromkeys(parts)
-    ]
+    names: list[str] = []
+    with suppress(InputError):  # of a damaged one, which is said when it is read
+        names = parquet.column_names(path)
+        for known in (columns.PARTS, *((name,) for name in columns.MAYBE_PARTS)):
+            if (column := columns.first(known, names)) is None:
+                continue
+            cells = [row[column] for row in parquet.rows(path, [column])]
+            parts = list(map(lists.part_said, cells))
+            if any(parts) if known is columns.PARTS else lists.are_parts(cells):
+                note = columns.unread_parts(column, names, str(path))
+                return [
+                    Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
+                    for one in dict.fromkeys(parts)
+                ]
+    return [Found(path, part, "parquet", note=columns.unread_parts(None, names, str(path)))]
 
 
 def _is_visible(path: Path, folder: Path) -> bool:
@@ -256,6 +256,13 @@ def _in_list(path: Path) -> list[Found]:
         raise InputError(f"{path} names no pictures: give lines of file,label[,person[,part]] below its heading")
     parts = list(dict.fromkeys(row.part for row in listing.rows))
     return [
-        Found(path, part, "list", listing._replace(rows=[row for row in listing.rows if row.part == part]))
+        Found(
+            path,
+            part,
+            "list",
+            listing._replace(rows=[row for row in listing.rows if row.part == part]),
+            None,
+            listing.note,
+        )
         for part in parts
     ]
