@@ -53,6 +53,7 @@ TORCH_FREE = {
         "data.reader_process",
         "data.sources",
         "data.views",
+        "data.votes",
     ),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
     *(f"commands.{verb}" for verb in ("prepare", "report", "result_table", "serve", "video")),

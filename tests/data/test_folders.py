@@ -398,7 +398,7 @@ def test_a_list_that_is_none_beside_another(tmp_path):
     pictures(tmp_path, "0.png", "1.png")
     (tmp_path / "labels.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
     (tmp_path / "results.csv").write_text("epoch,loss\n1,2\n")
-    with pytest.raises(InputError, match="results.csv has the columns epoch, loss: .* or name the list to read, in"):
+    with pytest.raises(InputError, match=r"results\.csv has the columns epoch, loss: .* or name the list to read, in"):
         FaceDataset([tmp_path])
 
 

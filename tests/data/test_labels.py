@@ -243,8 +243,23 @@ def test_labels_of_each_data_set_are_put_in_our_order():
     assert classes([0, 6, 3], "fer2013") == ["anger", "neutral", "happiness"]
     assert classes([0, 6, 3], "rafdb") == ["surprise", "neutral", "happiness"]
     assert classes([1, 7, 4], "rafdb") == ["surprise", "neutral", "happiness"], "as RAF-DB's own list counts"
+    assert classes([1, 6, 4], "rafdb") == ["fear", "neutral", "sadness"], "as copies of it count, which is told"
     assert classes([7, 8, 10, 0], "affectnet8") == ["contempt", "", "", "neutral"]
     assert classes([7, 6], "affectnet7") == ["", "anger"]
+
+
+def test_numbers_that_may_be_rafdb_s_or_those_of_its_copies_are_told(tmp_path):
+    """Without 0 and 7 nobody knows from where they count."""
+    path = write(tmp_path / "f.parquet", pa.array([1, 4, 6]))
+    told = FaceDataset([path], order=("rafdb",)).index.notes[0]
+    advice = "--order none surprise fear disgust happiness sadness anger neutral"
+    assert "its labels 1 to 6 are taken as those of copies of RAF-DB that count from 0" in told and advice in told
+    faces = FaceDataset([path], order=tuple(advice.split()[1:]))
+    assert [faces.classes[k] for k in faces.groups[0].targets.argmax(1)] == ["surprise", "happiness", "anger"]
+    assert faces.classes == SEVEN and not faces.index.notes
+    assert [one.truth for one in Labelled([path], EIGHT, advice.split()[1:], clean=True)] == [
+        "surprise", "happiness", "anger"
+    ]  # fmt: skip
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path):

@@ -52,7 +52,7 @@ def test_a_list_without_heading_that_may_mean_several_things_is_asked_for_one(ro
         lambda: FaceDataset([path], order=("a", "b")),
         lambda: list(Labelled([choose([path], TRAIN).found[0]], None, ("a", "b"), clean=True)),
     ):
-        with pytest.raises(InputError, match="has no heading, and its . columns may mean several things: write one"):
+        with pytest.raises(InputError, match=r"has no heading, and its . columns may mean several things: write one"):
             reading()
 
 
@@ -119,10 +119,10 @@ def test_parts_that_only_the_names_of_pictures_tell(tmp_path):
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines]))
     told = "the names of its pictures begin with parts (train 2, test 2), which are not looked at, and all are taken"
     for name in ("set", "flat"):
-        faces = FaceDataset([tmp_path / name], order=("rafdb",))
+        faces = FaceDataset([tmp_path / name], order=("fer2013",))
         assert len(faces) == 4 and faces.index.notes[0].partition(": ")[2].startswith(told)
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines[:2]]))
-    assert FaceDataset([tmp_path / "flat"], order=("rafdb",)).index.notes == []
+    assert FaceDataset([tmp_path / "flat"], order=("fer2013",)).index.notes == []
 
 
 def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):

@@ -21,7 +21,8 @@ from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
-            "image_name", "image name", "subdirectory_filepath", "pixels")  # fmt: skip
+            "image_name", "image name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
+            "image_file", "pth", "pixels")  # fmt: skip
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")

@@ -14,8 +14,9 @@ from pfvit.data.columns import is_elsewhere
 from pfvit.data.decode import JPEG, PNG
 from pfvit.data.images import Pixels
 from pfvit.data.label_schemes import scheme_targets
-from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares, vote_targets
+from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares
 from pfvit.data.tables import Table, open_table
+from pfvit.data.votes import vote_targets
 from pfvit.emotions import EIGHT
 from pfvit.errors import InputError, PictureError, UsageError
 

@@ -12,8 +12,9 @@ from pfvit.data import images, labels, lists, locate, parquet
 from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.columns import columns_of, first, is_elsewhere, picture_in, unlabelled
 from pfvit.data.images import Pixels
-from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels, agreed
+from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels
 from pfvit.data.locate import Found
+from pfvit.data.votes import agreed, votes_of
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.console import say
@@ -30,7 +31,7 @@ class Sample:
     votes: np.ndarray | None
     """float64 [8]: the annotators' distribution over EIGHT, or None."""
     agreed: bool = True
-    """Whether the papers' protocol, `majority`, keeps the face (`labels.agreed`)."""
+    """Whether the papers' protocol, `majority`, keeps the face (`votes.agreed`)."""
     place: str = ""
     """Where it stands: file#row."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +85,7 @@ class Labelled:
         columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
         if columns.votes:
             rows = parquet.rows(path, columns.votes)
-            votes = labels.votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
+            votes = votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
             read = self._voted(votes, columns.distinct or EIGHT)
         elif columns.label is None:
             read = self._read(self._class_cells(columns.others, path), path)

@@ -14,7 +14,8 @@ from pfvit.data import columns, images
 from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
-from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.data.labels import NEVER, Cells
+from pfvit.data.votes import votes_of
 from pfvit.errors import PictureError
 from pfvit.utils.text import shortened
 

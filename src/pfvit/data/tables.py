@@ -19,8 +19,9 @@ from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.columns import columns_of, first, holds_picture, picture_in, unlabelled
 from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
-from pfvit.data.labels import Cells, votes_of
+from pfvit.data.labels import Cells
 from pfvit.data.locate import Found
+from pfvit.data.votes import votes_of
 from pfvit.errors import InputError
 
 #: Row groups whose rows are mixed with one another; more mix better and take more memory.
