@@ -459,3 +459,16 @@ def test_which_of_several_columns_names_the_pictures(tmp_path):
     pq.write_table(table, tmp_path / "list.parquet")
     assert len(FaceDataset([tmp_path / "list.parquet"])) == 2
     assert len([*Labelled([tmp_path / "list.parquet"], EIGHT, (), True)]) == 2
+
+
+def test_classes_beside_parts(tmp_path):
+    """They were passed over without a word; a part without classes was taken for one."""
+    pictures(tmp_path / "mixed", "train/happy/0.png", "train/sad/1.png", "happy/2.png", "loose/3.png")
+    faces = FaceDataset([tmp_path / "mixed"])
+    assert len(faces) == 2 and f"{tmp_path / 'mixed'}: left out, beside its parts: happy, loose" in faces.index.notes
+    for part, own in (("test", ("happy", "sad")), ("Val", ("happy", "sad")), ("train", ("calm", "tired"))):
+        pictures(tmp_path / part, f"{own[0]}/0.png", f"{own[1]}/1.png", f"{part}/2.png")
+        with pytest.raises(InputError, match=f"holds the folders of classes and, beside them, {part}, called like a"):
+            FaceDataset([tmp_path / part])
+    pictures(tmp_path / "own", "valid/0.png", "invalid/1.png")
+    assert FaceDataset([tmp_path / "own"]).classes == ("invalid", "valid")

@@ -162,3 +162,24 @@ def test_orders_are_those_of_the_numbers(path):
     assert [read[row] for row in range(3)] == [ORDERS["rafdb"][place] for place in (0, 3, 6)]
     with pytest.raises(UsageError, match="RAF-DB counts so"):
         FaceDataset([path])
+
+
+def test_the_folders_of_ferplus_itself(tmp_path):
+    """As its own script makes them: label.csv in each part has the face's box and ten votes, and no heading."""
+    for first, part in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
+        pictures(tmp_path / part, "fer0000000.png", "fer0000001.png", "fer0000002.png", first=10 * first)
+        votes = ("0,8,2,0,0,0,0,0,0,0", "6,0,0,4,0,0,0,0,0,0", "0,0,0,0,0,0,0,0,0,10")
+        lines = [f'fer000000{row}.png,"(0, 0, 48, 48)",{ten}' for row, ten in enumerate(votes)]
+        (tmp_path / part / "label.csv").write_text("\n".join(lines))
+    for parts, first in ((TRAIN, 0), (HELD_OUT, 10)):
+        faces = FaceDataset([tmp_path], 8, parts=parts)
+        assert len(faces) == 2 and faces.index.left_out == {"whose label is no emotion": 1}
+        found = Labelled(choose([tmp_path], parts).found, EIGHT, (), clean=True)
+        read = {int(one.image.mean()): (one.truth, one.votes[:4].tolist()) for one in found}
+        assert read == {first: ("happiness", [0, 8, 2, 0]), first + 1: ("neutral", [6, 0, 0, 4])}
+
+
+@pytest.mark.parametrize("heading", ["File Name , Emotion ", "FILE-NAME,EMOTION", "filepath,label"])
+def test_names_of_columns_may_have_spaces(heading, path):
+    write(path, heading, "happy", "sad")
+    assert FaceDataset([path]).classes == ("happiness", "sadness")

@@ -21,7 +21,7 @@ from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
-            "image_name", "image name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
+            "image_name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
             "image_file", "pth", "pixels")  # fmt: skip
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
@@ -93,9 +93,13 @@ def unlabelled(path: Path, names: Sequence[str]) -> str:
 
 
 def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the first of the wanted names that is there, in any case and with any space around it."""
-    there = {name.strip().casefold(): name for name in reversed(names)}
-    return next((there[name] for name in wanted if name in there), None)
+    """Return the first of the wanted names that is there, in any case, with any space around it and for `_`."""
+    there = {_folded(name): name for name in reversed(names)}
+    return next((there[_folded(name)] for name in wanted if _folded(name) in there), None)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[ _-]+", "_", name.strip().casefold())
 
 
 def other_labels(label: str | None, names: Sequence[str], place: str) -> str:

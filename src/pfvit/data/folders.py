@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pfvit.data.lists import Listing, folders_in, listing_of, part_of, pictures_below
+from pfvit.data.lists import PARTS, Listing, folders_in, listing_of, part_of, pictures_below
 from pfvit.emotions import named
 from pfvit.errors import InputError
 
@@ -33,8 +33,10 @@ def class_folders(folder: Path) -> list[Found]:
     parts = [path for path in inner if part_of(path.name)]
     if any(holds_classes(path) for path in parts) or (len(parts) > 1 and len(parts) == len(inner)):
         others = [path for path in inner if path not in parts and holds_classes(path)]
+        passed = [path.name for path in inner if path not in parts and path not in others]
+        note = f"{folder}: left out, beside its parts: {', '.join(passed)}" if passed else ""
         named_so = [(_unpacked(path), part_of(path.name) or path.name) for path in (*parts, *others)]
-        return [Found(path, part, _kind(path)) for path, part in named_so]
+        return [Found(path, part, _kind(path), note=note) for path, part in named_so]
     if len(inner) == 1 and not holds_classes(folder):  # a folder that an archive was unpacked to
         return class_folders(inner[0])
     if len(inner) < 2:
@@ -48,6 +50,12 @@ def class_folders(folder: Path) -> list[Found]:
             f"{folder} holds {inner[0].name}, {inner[1].name}, ... and these the folders of classes "
             f"({within[0].name}, ...): name one of them as {folder / inner[0].name}; call them train, val and test; or "
             "give a CSV list of file,label,person"
+        )
+    bare = {path.name: PARTS[path.name.casefold()] for path in parts if path.name.casefold() in PARTS}
+    if {"train", "test"} & {*bare.values()} or (bare and any(named(path.name) for path in inner)):
+        raise InputError(
+            f"{folder} holds the folders of classes and, beside them, {', '.join(bare)}, called like a part: move that "
+            "away, or put the classes into folders called train, val and test"
         )
     return [Found(folder, part_of(folder.name), "folders")]
 

@@ -20,6 +20,7 @@ from pfvit.utils.text import shortened
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
 BOX = ("face_x", "face_y", "face_width", "face_height")
 AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
+FERPLUS_COLUMNS = ("file", "frame", *FERPLUS_VOTES)
 PIXELS = "pixels"
 LOOKED_AT = 50  # lines that tell which of several columns names pictures
 #: What others call the sides of a face's box, without `_`, and all of them in one column.
@@ -50,6 +51,8 @@ def read_list(path: Path) -> Listing:
     heading = lines[0][1]
     if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
         heading = [*AFFECTNET_COLUMNS]  # AffectNet's validation.csv has no heading
+    elif len(heading) == len(FERPLUS_COLUMNS) and re.fullmatch(r"\(\d+, \d+, \d+, \d+\)", heading[1]):
+        heading = [*FERPLUS_COLUMNS]  # nor has FER+'s FER2013Train/label.csv
     elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
         heading = _heading_of(path, [line for _, line in lines])
     else:
