@@ -119,7 +119,12 @@ REFUSED = {
     "percent and shares": (("happy", "sad"), [[50, 50], [0.5, 0.5]], {}, "add up to 100, not 1"),
     "scores": (("happy", "sad"), [[0.9, 0.4]], {}, "add up to 1.3, not 1"),
     "below zero": (("happy", "sad"), [[1.5, -0.5]], {}, "its column sad holds"),
-    "one class in two columns": (("happy", "happiness", "sad"), [[1, 0, 0]], {}, "columns happy and happiness mean"),
+    "one class in two columns": (
+        ("happy", "happiness", "sad"),
+        [[1, 0, 0]],
+        {},
+        "columns happy and happiness mean one class",
+    ),
     "a class more": (("happy", "sad"), [[1, 0], [0, 0]], {"bored": [0, 1]}, "have 1 in bored: if that is a class too"),
 }
 
@@ -147,6 +152,17 @@ def test_a_label_column_comes_first_and_that_is_told(kind, tmp_path):
     targets, faces = trained(path)
     assert targets == {0: [1, 0], 20: [0, 1]}
     assert "labels are taken from its column label, not from happy, sad" in " ".join(faces.index.lines())
+
+
+@KINDS
+def test_order_decides_whether_a_column_is_a_class(kind, tmp_path):
+    path = write(tmp_path, kind, ("happy", "sad"), [[1, 0], [0, 1], [0, 0]], {"bored": [0, 0, 1]})
+    with pytest.raises(UsageError, match="name the classes' columns with --order"):
+        trained(path)
+    assert trained(path, order=("happy", "sad"))[1].index.left_out == {"without a label": 1}
+    faces = trained(path, order=("happy", "sad", "bored"))[1]
+    assert faces.classes == ("happiness", "sadness", "bored") and not faces.index.left_out
+    assert measured(path, None, ("sad", "happy", "bored"))[0] == {0: "happiness", 20: "sadness", 40: "bored"}
 
 
 def test_which_columns_are_classes():

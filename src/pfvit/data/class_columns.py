@@ -27,7 +27,7 @@ def class_columns(names: Sequence[str], order: Sequence[str] = ()) -> tuple[str,
     wanted = {canonical(name).casefold() for name in order} if len(order) > 1 else set()
     if not wanted <= {*ours.values()}:
         wanted = set()
-    classes = [name for name in names if ours[name] in wanted or ours[name] in EIGHT]
+    classes = {name for name in names if ours[name] in wanted or ours[name] in EIGHT}
     if len({ours[name] for name in classes}) < 2:
         return ()
     return tuple(name for name in names if name in classes or is_no_class(name))
@@ -38,18 +38,21 @@ def class_cells(
     rows: Sequence[Sequence[Any]],
     place: str,
     further: Callable[[], Mapping[str, Sequence[Any]]],
+    order: Sequence[str] = (),
     called: Sequence[str] = (),
 ) -> Cells:
     """Return the cells of class columns, [rows][columns], as one column of shares; rows of zeros have no label.
 
-    UsageError if a row does not add up to 1 (or, all of them, to 100), and if one of the `further` columns holds the
-    class of the rows that have none here. `called` are the rows' names, for messages.
+    UsageError if a row does not add up to 1 (or, all of them, to 100), and if one of the `further` columns may hold the
+    class of the rows that have none here, unless `--order` names the classes. `called` are the rows' names, for
+    messages.
     """
     cells = Cells((), place, tuple(columns), rows=called)
     known: dict[str, str] = {}
     for name in columns:
-        if (other := known.setdefault(canonical(name).casefold(), name)) is not name:
-            raise UsageError(f"{place}: its columns {other} and {name} mean the same class: leave one of them out")
+        if (ours := canonical(name).casefold()) in known:
+            raise UsageError(f"{place}: its columns {known[ours]} and {name} mean one class: leave one of them out")
+        known[ours] = name
     shares = np.zeros((len(rows), len(columns)))
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
@@ -63,7 +66,8 @@ def class_cells(
         number = int(np.flatnonzero(labelled & ~within[0])[0])
         shown = ", ".join(columns)
         raise UsageError(f"{cells.at(number)}: its columns {shown} add up to {total[number]:g}, not 1: {GIVEN}")
-    if not labelled.all() and (other := _class_besides(labelled, further())):
+    chosen = len(order) > 1 and {canonical(name).casefold() for name in order} <= {*known}
+    if not labelled.all() and not chosen and (other := _class_besides(labelled, further())):
         raise UsageError(
             f"{place}: rows with 0 in all of its columns {', '.join(columns)} have 1 in {other}: if that is a class "
             "too, name the classes' columns with --order; else leave it out, or empty the cells of rows without a label"

@@ -104,11 +104,11 @@ def _folded(name: str) -> str:
 
 def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     """Return what to say where several columns may hold the labels, of which `label` is taken; "" if no other may."""
+    if label is None:
+        return ""
     others = [name for name in names if name != label and name.strip().casefold() in LABELS]
     others += [name for name in class_columns(names) if name != label]
-    return (
-        f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
-    )
+    return f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if others else ""
 
 
 def unread_parts(part: str | None, names: Sequence[str], place: str) -> str:

@@ -146,7 +146,7 @@ class Labelled:
 
         shares = list(zip(*lists_of(classes).values(), strict=True))
         further = [name for name in names if name not in classes]
-        return class_cells(classes, shares, path.name, lambda: lists_of(further))
+        return class_cells(classes, shares, path.name, lambda: lists_of(further), self.order)
 
     def _voted(self, votes: Votes, distinct: Sequence[str]) -> Votes:
         self.classes |= set(distinct)

@@ -161,7 +161,7 @@ def labels_of(listing: Listing, path: Path, order: Sequence[str] = ()) -> Cells 
         classes = class_columns(listing.heading, order)
         shares = list(zip(*(column_of(listing, name) for name in classes), strict=True))
         further = {name: column_of(listing, name) for name in listing.heading if name not in classes}
-        return class_cells(classes, shares, str(path), lambda: further, called) if classes else None
+        return class_cells(classes, shares, str(path), lambda: further, order, called) if classes else None
     label = columns.first(columns.LABELS, listing.heading)
     note = columns.other_labels(label, listing.heading, path.name)
     return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note, rows=called)

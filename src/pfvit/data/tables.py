@@ -121,7 +121,7 @@ class ParquetTable(Table):
                 raise InputError(unlabelled(self.path, self.file.schema_arrow.names))
             shares = list(zip(*self._lists(classes).values(), strict=True))
             further = [name for name in columns.others if name not in classes]
-            return class_cells(classes, shares, self.path.name, lambda: self._lists(further))
+            return class_cells(classes, shares, self.path.name, lambda: self._lists(further), order)
         cells = self._read([columns.label])[columns.label]
         plain = pa.types.is_integer(cells.type) and not cells.null_count
         values = cells.to_numpy() if plain else cells.to_pylist()
