@@ -394,6 +394,15 @@ def test_a_list_with_labels_beside_folders_of_no_emotion_is_asked_about(tmp_path
         assert FaceDataset([tmp_path]).classes == ("aa", "ab")
 
 
+def test_what_lies_beside_parquet_files_is_told(tmp_path):
+    table(tmp_path / "faces.parquet")
+    assert choose([tmp_path], TRAIN).notes == []
+    pictures(tmp_path, "happy/0.png", "sad/1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    told = f"{tmp_path}: its Parquet files are read; not read: happy, sad, labels.csv"
+    assert choose([tmp_path], TRAIN).notes == [told] and len(FaceDataset([tmp_path])) == 3
+
+
 def test_a_list_that_is_none_beside_another(tmp_path):
     pictures(tmp_path, "0.png", "1.png")
     (tmp_path / "labels.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")

@@ -183,3 +183,14 @@ def test_the_folders_of_ferplus_itself(tmp_path):
 def test_names_of_columns_may_have_spaces(heading, path):
     write(path, heading, "happy", "sad")
     assert FaceDataset([path]).classes == ("happiness", "sadness")
+
+
+def test_marks_of_missing_values_are_no_people(path):
+    write(path, "file,label,subject", "happy,A", "sad,nan", "happy,", "sad,?", "happy,A")
+    assert sorted(map(str, FaceDataset([path]).index.tables[0].column("person"))) == ["A", "A", "None", "None", "None"]
+
+
+def test_lists_with_tabs_may_hold_more_commas(path):
+    path = path.with_suffix(".tsv")
+    write(path, "file\tlabel\tseen by, on, at", "happy\tx", "sad\ty", sep="\t")
+    assert FaceDataset([path]).classes == ("happiness", "sadness")

@@ -206,7 +206,7 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         if high < len(EIGHT):
             used = _counted(EIGHT[: high + 1], 0)
             note = f"{cells.place}: what its labels {low} to {high} mean is not said; taken as FER+'s ({used})"
-    if high == len(names) and low == 1 and order and not cells.names:
+    if high == len([name for name in names if name]) and low == 1 and order and not cells.names and names[0]:
         raise UsageError(
             f"{cells.place}: the labels are numbers from 1 to {high}, and {what} counts from 0: subtract 1 from the "
             "labels, or write the classes' names in their place"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pfvit.data import columns
 from pfvit.data.class_columns import class_columns
+from pfvit.data.label_cells import NULLS
 from pfvit.data.lists import PARTS, Listing, Row, are_parts, part_of, part_said
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
@@ -42,7 +43,8 @@ def read_list(path: Path) -> Listing:
             return _with_pixels(path, heading)
         text = _text(path.read_bytes())
         head = text.lstrip().partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
+        separator = "\t" if path.suffix.lower() == ".tsv" and "\t" in head else max(",;\t|", key=head.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except (OSError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
@@ -176,7 +178,7 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
                 (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
                 part_said(said) or said or part_of(path.name),
-                text(line, person),
+                _person(text(line, person)),
                 _box([text(line, name) for name in box]),
                 line,
             )
@@ -221,6 +223,10 @@ def _file(name: str, folder: Path) -> Path | None:
     return None
 
 
+def _person(name: str | None) -> str | None:
+    return None if name is None or name.strip().casefold() in NULLS else name
+
+
 def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | None:
     try:
         left, top, width, height = (float(side or "") for side in sides)
@@ -250,7 +256,7 @@ def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:
                         span,
                         [cells[one] or None for one in votes] or (None if label is None else cells[place[label]]),
                         part_said(said) or said or part_of(path.name),
-                        None if person is None else cells[place[person]],
+                        None if person is None else _person(cells[place[person]]),
                         cells=cells,
                     )
                 )

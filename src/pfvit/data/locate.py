@@ -48,6 +48,7 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
                 _check_lists_beside(path, found, unread)
             names = ", ".join(one.name for one in unread)
             notes.append(f"{path}: labels are the names of its folders; not read: {names}")
+        notes += filter(None, [_beside_tables(path, found)])
         alone = len(found) == 1 and found[0].kind == "parquet" and path.is_file()  # whatever its column of parts says
         if alone or {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
             taken += found
@@ -97,6 +98,14 @@ def _check_lists_beside(path: Path, found: Sequence[Found], unread: Sequence[Pat
             f"{path} holds folders of pictures ({shortened(folders[:SHOWN])}, ...) and, with labels, "
             f"{', '.join(labelled)}: name the list to read, or move it away if the folders are the classes"
         )
+
+
+def _beside_tables(path: Path, found: Sequence[Found]) -> str:
+    """Return what to say of pictures and lists beside the Parquet files of a folder; "" if there are none."""
+    if not path.is_dir() or (path / MANIFEST).is_file() or any(one.kind != "parquet" for one in found):
+        return ""
+    others = [one.name for one in (*filter(holds_pictures, folders_in(path)), *_lists(path))]
+    return f"{path}: its Parquet files are read; not read: {shortened(others)}" if others else ""
 
 
 def _parts_in_names(found: Found) -> str:
