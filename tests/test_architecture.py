@@ -34,7 +34,16 @@ TORCH_FREE = {
         f"data.{name}"
         for name in ("filesystem", "formats", "images", "pictures", "labelled", "labels", "label_schemes")
     ),
-    *("data.columns", "data.decode", "data.label_cells", "data.list_files", "data.lists", "data.locate"),
+    *(
+        "data.class_columns",
+        "data.columns",
+        "data.decode",
+        "data.folders",
+        "data.label_cells",
+        "data.list_files",
+        "data.lists",
+        "data.locate",
+    ),
     *(
         "data.headers",
         "data.parquet",
@@ -44,6 +53,7 @@ TORCH_FREE = {
         "data.reader_process",
         "data.sources",
         "data.views",
+        "data.votes",
     ),
     *(f"commands.{verb}" for verb in ("batch", "evaluate", "image_inputs", "output_files", "poker", "predict")),
     *(f"commands.{verb}" for verb in ("prepare", "report", "result_table", "serve", "video")),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pfvit.data.dataset import FaceDataset, Stream, loader, read_all, resampled
 from pfvit.data.decode import decode_square
-from pfvit.data.labels import vote_targets
+from pfvit.data.votes import vote_targets
 from pfvit.emotions import FERPLUS_VOTES
 from pfvit.errors import InputError
 

@@ -104,10 +104,10 @@ def test_archives_and_lists_without_labels_say_what_to_do(tmp_path):
         with pytest.raises(InputError, match=told):
             FaceDataset([path])
     pictures(tmp_path, "a.png")
-    (tmp_path / "list.csv").write_text("file,happy,sad\na.png,1,0\n")
+    (tmp_path / "list.csv").write_text("file,mood,sad\na.png,1,0\n")
     for reading in (lambda path: FaceDataset([path]), lambda path: list(Labelled([path], EIGHT, (), clean=True))):
         with pytest.raises(
-            InputError, match="has the columns file, happy, sad, and none with the labels: call that one"
+            InputError, match="has the columns file, mood, sad, and none with the labels: call that one"
         ):
             reading(tmp_path / "list.csv")
 
@@ -194,7 +194,7 @@ def test_votes_in_a_list(pixels, tmp_path):
 
 def test_a_list_without_all_ten_columns_has_no_votes(tmp_path):
     path = _voted(tmp_path, pixels=False, heading=(*FERPLUS_VOTES[:9], "nobody"))
-    with pytest.raises(InputError, match="none with the labels"):
+    with pytest.raises(UsageError, match="unknown add up to 10, not 1"):
         FaceDataset([path])
     (tmp_path / "names.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
     with pytest.raises(UsageError, match="--protocol majority needs the ten"):
@@ -286,6 +286,31 @@ def test_what_is_unclear_in_a_list_is_told(tmp_path):
     assert told.endswith("1 are there more than once")
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_rows_that_are_also_in_another_part(kind, tmp_path):
+    """A column of lists as of Parquet files; marks of nothing are no part."""
+    also_in = ["test", None, "val+test", "", "False", "nan"]
+    pictures(tmp_path, *(f"{row}.png" for row in range(6)))
+    path = tmp_path / f"list.{kind}"
+    rows = [{"file": f"{row}.png", "label": ("happy", "sad")[row % 2], "also_in": it} for row, it in enumerate(also_in)]
+    if kind == "csv":
+        path.write_text(
+            "file,label,Also_in\n" + "".join(",".join(str(v or "") for v in r.values()) + "\n" for r in rows)
+        )
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        images = [flat_png(row) for row in range(6)]
+        pq.write_table(pa.table({"image": images, **{k: [r[k] for r in rows] for k in ("label", "also_in")}}), path)
+    faces = FaceDataset([path])
+    assert len(faces) == 4 and faces.index.left_out == {"that are in another part too": 2}
+    assert len(FaceDataset([path], clean=False)) == 6
+    for clean, count in ((True, 4), (False, 6)):
+        measured = Labelled([path], EIGHT, (), clean=clean)
+        read = {int(one.image.mean()) for one in measured}
+        assert len(read) == count and measured.leaked == 6 - count and (0 in read) != clean
+
+
 def test_a_list_beside_class_folders_is_told(tmp_path):
     pictures(tmp_path, "train/happy/0.png", "train/sad/1.png", "test/happy/2.png", "test/sad/3.png")
     (tmp_path / "train_labels.csv").write_text("file,label\n0.png,sad\n1.png,happy\n")
@@ -327,3 +352,132 @@ def test_fer2013_as_parquet(tmp_path):
     assert "has the columns of fer2013: its labels are taken as its (0 anger" in " ".join(faces.index.lines())
     ours = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, ("ferplus",), clean=True)}
     assert tuple(ours[row] for row in range(7)) == SEVEN
+
+
+@pytest.mark.parametrize("outer", ["", "faces", "faces/faces", "data", "train_and_test"])
+def test_parts_below_other_folders(outer, tmp_path):
+    """`faces` may be a part, but not where it holds parts: its train and test were taken for classes."""
+    for first, part in enumerate(("train", "test")):
+        classes(tmp_path / "set" / outer / part, 10 * first)
+    assert max(brightness([tmp_path / "set"], TRAIN)) < 10 <= min(brightness([tmp_path / "set"], HELD_OUT))
+    assert not {"train", "test"} & {*FaceDataset([tmp_path / "set"]).classes}
+
+
+def test_parts_that_were_unpacked_twice(tmp_path):
+    for first, part in enumerate(("train", "test")):
+        classes(tmp_path / part / part, 10 * first)
+    assert max(brightness([tmp_path], TRAIN)) < 10 <= min(brightness([tmp_path], HELD_OUT))
+    assert not {"train", "test"} & {*FaceDataset([tmp_path]).classes}
+
+
+def test_folders_that_differ_by_a_number_are_no_classes(tmp_path):
+    """Folds or people with classes of one's own below them; the folders of people below classes are no classes."""
+    pictures(tmp_path / "folds", *(f"fold_{fold}/{name}/a.png" for fold in (1, 2) for name in ("calm", "tired")))
+    with pytest.raises(InputError, match=r"holds fold_1, fold_2, \.\.\. and these the folders of classes \(calm, "):
+        FaceDataset([tmp_path / "folds"])
+    pictures(tmp_path / "people", *(f"class{name}/p{one}/a.png" for name in "12" for one in (1, 2)))
+    assert FaceDataset([tmp_path / "people"]).classes == ("class1", "class2")
+    pictures(tmp_path / "own", *(f"class{name}/{one}/a.png" for name, one in (("1", "ann"), ("2", "ben"))))
+    assert FaceDataset([tmp_path / "own"]).classes == ("class1", "class2")
+
+
+def test_a_list_with_labels_beside_folders_of_no_emotion_is_asked_about(tmp_path):
+    """Folders may be there to hold a thousand pictures each."""
+    pictures(tmp_path, "images/aa/0.png", "images/ab/1.png")
+    (tmp_path / "labels.csv").write_text("file,label\nimages/aa/0.png,happy\nimages/ab/1.png,sad\n")
+    with pytest.raises(UsageError, match=r"holds folders of pictures \(aa, ab, \.\.\.\) and, with labels, labels\.csv"):
+        FaceDataset([tmp_path])
+    assert len(FaceDataset([tmp_path], labelled=False)) == 2
+    assert FaceDataset([tmp_path / "labels.csv"]).classes == ("happiness", "sadness")
+    for text in ("epoch,loss\n1,2\n", "file,label\nelsewhere/0.png,happy\n"):
+        (tmp_path / "labels.csv").write_text(text)
+        assert FaceDataset([tmp_path]).classes == ("aa", "ab")
+
+
+def test_what_lies_beside_parquet_files_is_told(tmp_path):
+    table(tmp_path / "faces.parquet")
+    assert choose([tmp_path], TRAIN).notes == []
+    pictures(tmp_path, "happy/0.png", "sad/1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    told = f"{tmp_path}: its Parquet files are read; not read: happy, sad, labels.csv"
+    assert choose([tmp_path], TRAIN).notes == [told] and len(FaceDataset([tmp_path])) == 3
+
+
+def test_a_list_that_is_none_beside_another(tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,happy\n1.png,sad\n")
+    (tmp_path / "results.csv").write_text("epoch,loss\n1,2\n")
+    with pytest.raises(InputError, match=r"results\.csv has the columns epoch, loss: .* or name the list to read, in"):
+        FaceDataset([tmp_path])
+
+
+@pytest.mark.parametrize("column", [[0, 1, 0], ["A", "B", None]])
+@pytest.mark.parametrize("name", ["set", "is_train"])
+def test_a_column_of_parts_that_names_none_is_told(name, column, tmp_path):
+    table = pa.table({"image": [flat_png(row) for row in range(3)], "label": ["happy", "sad", "sad"], name: column})
+    pq.write_table(table, tmp_path / "faces.parquet")
+    faces = FaceDataset([tmp_path / "faces.parquet"])
+    assert len(faces) == 3
+    assert f"faces.parquet: not looked at: {name}; a column called part gives each row's part" in faces.index.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["dataset", "group", "Subset", "my_column"])
+def test_columns_of_other_names_that_hold_parts(name, kind, tmp_path):
+    """Everything was trained on. `group` is a column of people, too."""
+    pictures(tmp_path, *(f"{row}.png" for row in range(6)))
+    rows = [{"file": f"{row}.png", "label": ("happy", "sad")[row % 2]} for row in range(6)]
+    rows = [row | {name: ("Training", "train_set", "PrivateTest")[place // 2]} for place, row in enumerate(rows)]
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join(",".join(row) for row in [[*rows[0]], *(row.values() for row in rows)]))
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        columns = {key: [row[key] for row in rows] for key in ("label", name)}
+        pq.write_table(pa.table({"image": [flat_png(row) for row in range(6)], **columns}), path)
+    if (kind, name) == ("parquet", "my_column"):  # too many columns of a table would have to be read
+        assert len(choose([path], TRAIN).found) == 1
+        return
+    (found,) = choose([path], HELD_OUT).found
+    assert found.part == "test" and {int(one.image.mean()) for one in Labelled([found], EIGHT, (), True)} == {4, 5}
+    if kind != "parquet":
+        faces = FaceDataset([path])
+        assert len(faces) == 4 and faces.index.tables[0].column("person") is None
+        assert len(FaceDataset([path], parts=HELD_OUT)) == 2
+
+
+def test_two_columns_of_parts_are_told(tmp_path):
+    pictures(tmp_path, "0.png", "1.png")
+    (tmp_path / "list.csv").write_text(
+        "file,label,split,Usage,is_test\n0.png,happy,train,test,1\n1.png,sad,train,test,1\n"
+    )
+    told = " ".join(FaceDataset([tmp_path / "list.csv"]).index.notes)
+    assert "parts are taken from its column split, not from Usage, is_test" in told
+    (tmp_path / "list.csv").write_text("file,label,is_train\n0.png,happy,1\n1.png,sad,0\n")
+    told = " ".join(FaceDataset([tmp_path / "list.csv"]).index.notes)
+    assert "not looked at: is_train; a column called part" in told
+
+
+def test_which_of_several_columns_names_the_pictures(tmp_path):
+    """The one whose files are there; paths that Windows wrote are found in tables, too."""
+    pictures(tmp_path, "img/0.png", "img/1.png")
+    (tmp_path / "list.csv").write_text("image,face,path,label\n1,0,img/0.png,happy\n2,0,img\\1.png,sad\n")
+    assert len(FaceDataset([tmp_path / "list.csv"])) == 2
+    table = pa.table({"image": ["img\\0.png", "img\\1.png"], "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "list.parquet")
+    assert len(FaceDataset([tmp_path / "list.parquet"])) == 2
+    assert len([*Labelled([tmp_path / "list.parquet"], EIGHT, (), True)]) == 2
+
+
+def test_classes_beside_parts(tmp_path):
+    """They were passed over without a word; a part without classes was taken for one."""
+    pictures(tmp_path / "mixed", "train/happy/0.png", "train/sad/1.png", "happy/2.png", "loose/3.png")
+    faces = FaceDataset([tmp_path / "mixed"])
+    assert len(faces) == 2 and f"{tmp_path / 'mixed'}: left out, beside its parts: happy, loose" in faces.index.notes
+    for part, own in (("test", ("happy", "sad")), ("Val", ("happy", "sad")), ("train", ("calm", "tired"))):
+        pictures(tmp_path / part, f"{own[0]}/0.png", f"{own[1]}/1.png", f"{part}/2.png")
+        with pytest.raises(InputError, match=f"holds the folders of classes and, beside them, {part}, called like a"):
+            FaceDataset([tmp_path / part])
+    pictures(tmp_path / "own", "valid/0.png", "invalid/1.png")
+    assert FaceDataset([tmp_path / "own"]).classes == ("invalid", "valid")

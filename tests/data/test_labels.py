@@ -129,6 +129,8 @@ def test_numbers_without_a_word_are_ferplus_s_and_that_is_told(tmp_path):
         (pa.array([1, 7, 3]), (), "RAF-DB counts so (--order rafdb: 1 surprise"),
         (pa.array([0, 8]), (), "#1: labels of ferplus are 0 to 7, not 8: say with --order"),
         (pa.array([0, 7]), ("rafdb",), "labels of rafdb are 0 to 6, not 7"),
+        (pa.array([1, 8]), ("affectnet8",), "numbers from 1 to 8, and affectnet8 counts from 0: subtract 1"),
+        (pa.array([1, 7]), ("affectnet7",), "numbers from 1 to 7, and affectnet7 counts from 0: subtract 1"),
         (pa.array([0, 11]), ("affectnet7",), "labels of affectnet7 are 0 to 10, not 11"),
         (pa.array([0, 2]), ("sad", "glad"), "labels of sad glad are 0 to 1, not 2"),
         (pa.array([0.5, 1.0]), (), "a label of 0.5 is no class"),
@@ -243,8 +245,23 @@ def test_labels_of_each_data_set_are_put_in_our_order():
     assert classes([0, 6, 3], "fer2013") == ["anger", "neutral", "happiness"]
     assert classes([0, 6, 3], "rafdb") == ["surprise", "neutral", "happiness"]
     assert classes([1, 7, 4], "rafdb") == ["surprise", "neutral", "happiness"], "as RAF-DB's own list counts"
+    assert classes([1, 6, 4], "rafdb") == ["fear", "neutral", "sadness"], "as copies of it count, which is told"
     assert classes([7, 8, 10, 0], "affectnet8") == ["contempt", "", "", "neutral"]
     assert classes([7, 6], "affectnet7") == ["", "anger"]
+
+
+def test_numbers_that_may_be_rafdb_s_or_those_of_its_copies_are_told(tmp_path):
+    """Without 0 and 7 nobody knows from where they count."""
+    path = write(tmp_path / "f.parquet", pa.array([1, 4, 6]))
+    told = FaceDataset([path], order=("rafdb",)).index.notes[0]
+    advice = "--order none surprise fear disgust happiness sadness anger neutral"
+    assert "its labels 1 to 6 are taken as those of copies of RAF-DB that count from 0" in told and advice in told
+    faces = FaceDataset([path], order=tuple(advice.split()[1:]))
+    assert [faces.classes[k] for k in faces.groups[0].targets.argmax(1)] == ["surprise", "happiness", "anger"]
+    assert faces.classes == SEVEN and not faces.index.notes
+    assert [one.truth for one in Labelled([path], EIGHT, advice.split()[1:], clean=True)] == [
+        "surprise", "happiness", "anger"
+    ]  # fmt: skip
 
 
 def test_rows_without_a_label_are_left_out_and_counted(tmp_path):

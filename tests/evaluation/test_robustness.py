@@ -10,7 +10,7 @@ import pytest
 from helpers import flat_png, voted
 
 from pfvit.__main__ import main
-from pfvit.data.labels import agreed
+from pfvit.data.votes import agreed
 from pfvit.emotions import EIGHT
 from pfvit.evaluation import robustness
 from pfvit.evaluation.figures import selective_curve

@@ -251,6 +251,25 @@ def test_groups_of_any_name_and_of_nothing(tmp_path, weights, capsys):
     assert "<b>" not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_groups_of_a_list(tmp_path, weights, capsys):
+    for row in range(12):
+        (tmp_path / f"{row}.png").write_bytes(flat_png(16 + row))
+    lines = [f"{row}.png;neutral;{'ab'[row // 8]}{'' if row else 'x'}" for row in range(12)]
+    (tmp_path / "list.csv").write_text("\n".join(["file;label; Gender", *lines]))
+    words = ("--data", tmp_path / "list.csv", "--weights", weights, "--sample", 4)
+    for place, more in enumerate(((), ("--groups", "Gender"))):
+        status, told, _ = report(capsys, tmp_path / f"{place}", *words, *more)
+        found = [(row["group"], row["faces"]) for row in cells(told, "groups", "groups")]
+        assert status == 0 and sorted(found) == [("a", 7), ("ax", 1), ("b", 4)]
+    (tmp_path / "folders" / "happy").mkdir(parents=True)
+    (tmp_path / "folders" / "sad").mkdir()
+    for name in ("happy", "sad"):
+        (tmp_path / "folders" / name / "a.png").write_bytes(flat_png(16))
+    words = ("--data", tmp_path / "folders", "--weights", weights, "--groups", "age")
+    status, _, said = report(capsys, tmp_path / "out", *words)
+    assert status == 2 and "--groups age: not all of the data has this column" in said and "folders has not" in said
+
+
 def test_a_damaged_row_is_named_and_the_rest_is_reported(tmp_path, weights, capsys):
     data = voted(tmp_path / "d.parquet", [(flat_png(16), {"neutral": 9}, ""), (b"none", {"neutral": 9}, "")] * 2)
     status, told, said = report(capsys, tmp_path / "out", "--data", data, "--weights", weights)

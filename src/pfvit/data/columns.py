@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,21 +10,30 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pfvit.data import images
+from pfvit.data.class_columns import class_columns
 from pfvit.data.formats import is_address
 from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
-from pfvit.data.label_cells import Cells
+from pfvit.data.label_cells import NULLS, Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
-            "image_name", "image name", "subdirectory_filepath", "pixels")  # fmt: skip
+            "image_name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
+            "image_file", "pth", "pixels")  # fmt: skip
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
+#: Columns that hold parts if all of their cells name one.
+MAYBE_PARTS = ("subset", "partition", "phase", "dataset", "data_split", "fold", "group")
+PART_FLAGS = re.compile(r"(is|in|for)?[ _-]*(train|training|test|testing|val|validation)([ _-]*(set|split|data|flag))?")
 ALSO_IN = "also_in"
+#: What `also_in` says of rows that are in no other part.
+NOWHERE = NULLS | {"0", "0.0", "false", "no", "none"}
+#: Another way to give labels, for messages.
+OR_CLASS_COLUMNS = "or give each class a column with 1 or 0, or its share, called after an emotion or as --order says"
 SHORT, LONGEST = 32, 200  # letters of a cell that are looked at, and shown
 
 
@@ -46,6 +56,8 @@ class Columns(NamedTuple):
     """What to say of other columns that may hold labels."""
     like: str = ""
     """fer2013 if it has the columns of Kaggle's table and does not say what its numbers mean."""
+    others: tuple[str, ...] = ()
+    """All columns but that of the pictures."""
 
     def cells(self, values: Any, place: str) -> Cells:
         """Return the label column, given its values and what to call the file in messages."""
@@ -70,30 +82,51 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     person = first(PEOPLE, others)
     also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
-    fer2013 = (image, label) == ("pixels", "emotion") and not class_names
-    return Columns(
-        image, label, votes, also_in, person, class_names, several, prepared, note, "fer2013" if fer2013 else ""
-    )
+    like = "fer2013" if (image, label) == ("pixels", "emotion") and not class_names else ""
+    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note, like, tuple(others))
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
     """Return what to say of a table whose labels are asked for, and are not there."""
     there = f"its columns are {', '.join(names)}: call the one with the labels label"
-    return f"{path} has neither the ten FER+ vote columns nor a label column; {there}"
+    return f"{path} has neither the ten FER+ vote columns nor a label column; {there}, {OR_CLASS_COLUMNS}"
 
 
 def first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the first of the wanted names that is there, in any case and with any space around it."""
-    there = {name.strip().casefold(): name for name in reversed(names)}
-    return next((there[name] for name in wanted if name in there), None)
+    """Return the first of the wanted names that is there, in any case, with any space around it and for `_`."""
+    there = {_folded(name): name for name in reversed(names)}
+    return next((there[_folded(name)] for name in wanted if _folded(name) in there), None)
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[ _-]+", "_", name.strip().casefold())
 
 
 def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     """Return what to say where several columns may hold the labels, of which `label` is taken; "" if no other may."""
+    if label is None:
+        return ""
     others = [name for name in names if name != label and name.strip().casefold() in LABELS]
-    return (
-        f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if label and others else ""
-    )
+    others += [name for name in class_columns(names) if name != label]
+    return f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if others else ""
+
+
+def unread_parts(part: str | None, names: Sequence[str], place: str) -> str:
+    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may."""
+    others = [
+        name for name in names if name.strip().casefold() in PARTS or PART_FLAGS.fullmatch(name.strip().casefold())
+    ]
+    others = [name for name in others if name != part]
+    if not others:
+        return ""
+    if part is not None:
+        return f"{place}: parts are taken from its column {part}, not from {', '.join(others)}"
+    return f"{place}: not looked at: {', '.join(others)}; a column called part gives each row's part, train or test"
+
+
+def is_elsewhere(cell: object) -> bool:
+    """Return whether a cell of `also_in` names another part."""
+    return bool(cell) and cell == cell and str(cell).strip().casefold() not in NOWHERE  # NaN differs from itself
 
 
 def _prepared(said: bytes, place: Path) -> tuple[str, ...]:
@@ -170,7 +203,8 @@ def holds_picture(cell: object, beside: Path) -> bool:
         cell = path if content is None else content
     if isinstance(cell, str) and not _is_pixels(cell):
         # `isfile` is False for names that are too long: pictures as text.
-        return bool(cell) and any(os.path.isfile(folder / cell) for folder in (beside, beside.parent))  # noqa: PTH113
+        places = (folder / one for one in _spelled(cell) for folder in (beside, beside.parent))
+        return bool(cell) and any(os.path.isfile(place) for place in places)  # noqa: PTH113
     return isinstance(cell, Sequence | np.ndarray) and len(cell) > 0
 
 
@@ -184,11 +218,16 @@ def _numbers(text: str) -> list[int]:
     return [int(word) if word.isdecimal() else -1 for word in text.split()]
 
 
+def _spelled(path: str) -> tuple[str, ...]:
+    """Return a path as it is, and as it is meant if Windows wrote it."""
+    return (path, path.replace("\\", "/")) if "\\" in path else (path,)
+
+
 def file_beside(path: str, beside: Path, name: str) -> bytes:
     """Return the content of a file that a cell names; PictureError if it is not there."""
-    for folder in (beside, beside.parent):
+    for folder, there in ((folder, one) for one in _spelled(path) for folder in (beside, beside.parent)):
         try:
-            return (folder / path).read_bytes()
+            return (folder / there).read_bytes()
         except FileNotFoundError:
             continue
         except OSError as problem:

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data import images, labels, locate
+from pfvit.data.columns import is_elsewhere
 from pfvit.data.decode import JPEG, PNG
 from pfvit.data.images import Pixels
 from pfvit.data.label_schemes import scheme_targets
-from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares, vote_targets
+from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares
 from pfvit.data.tables import Table, open_table
+from pfvit.data.votes import vote_targets
 from pfvit.emotions import EIGHT
 from pfvit.errors import InputError, PictureError, UsageError
 
@@ -93,7 +95,7 @@ class FaceIndex:
         self, table: Table, order: Sequence[str], bare_from: int
     ) -> tuple[Labels | NDArray[np.number], Sequence[str]]:
         """Return a table's labels or votes, and the classes that it tells apart."""
-        column = table.labels()
+        column = table.labels(order)
         if not isinstance(column, Cells):
             return column, EIGHT
         read = labels.read(replace(column, bare_from=max(bare_from, column.bare_from)), order)
@@ -132,7 +134,7 @@ class FaceIndex:
             keep &= targets.sum(axis=1) > 0
         also_in = table.column("also_in") if clean else None
         if also_in is not None:
-            self._leave_out(keep, np.array([bool(other) for other in also_in], dtype=bool), ALSO_IN)
+            self._leave_out(keep, np.array([is_elsewhere(other) for other in also_in], dtype=bool), ALSO_IN)
         self._leave_out(keep, table.without_picture(), NO_PICTURE)
         if count and NO_PICTURE in self.left_out and not keep.any():
             try:

@@ -47,6 +47,12 @@ class Cells:
     does where there is no `--order`."""
     note: str = ""
     """What to say of the column, whatever is in it."""
+    rows: Sequence[str] = ()
+    """What each row is called in messages, if not by its number."""
+
+    def at(self, row: int) -> str:
+        """Return where a row stands, for messages."""
+        return f"{self.place}, {self.rows[row]}" if self.rows else f"{self.place}#{row}"
 
 
 def plain(cells: Cells) -> tuple[Sequence[Any], str]:
@@ -71,13 +77,15 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
         if kind in first and set(first) <= {"number", "fraction", "other"}:
             _refuse(cells, *first[kind])
     if len(first) > 1:
-        shown = " and ".join(f"{cell!r} (row {row})" for row, cell in first.values())
+        shown = " and ".join(
+            f"{cell!r} ({cells.rows[row] if cells.rows else f'row {row}'})" for row, cell in first.values()
+        )
         raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
     return values, next(iter(first), "number")
 
 
 def _refuse(cells: Cells, row: int, cell: object) -> None:
-    raise UsageError(f"{cells.place}#{row}: a label of {cell!r} is no class: {ACCEPTED}")
+    raise UsageError(f"{cells.at(row)}: a label of {cell!r} is no class: {ACCEPTED}")
 
 
 def _one(cell: object) -> tuple[Any, str]:

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data import images, labels, lists, locate, parquet
-from pfvit.data.columns import columns_of, picture_in, unlabelled
+from pfvit.data.class_columns import class_cells, class_columns
+from pfvit.data.columns import columns_of, first, is_elsewhere, picture_in, unlabelled
 from pfvit.data.images import Pixels
-from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels, agreed
+from pfvit.data.labels import ALL_EMOTIONS, NEVER, Cells, Labels
 from pfvit.data.locate import Found
+from pfvit.data.votes import agreed, votes_of
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.console import say
@@ -29,7 +31,7 @@ class Sample:
     votes: np.ndarray | None
     """float64 [8]: the annotators' distribution over EIGHT, or None."""
     agreed: bool = True
-    """Whether the papers' protocol, `majority`, keeps the face (`labels.agreed`)."""
+    """Whether the papers' protocol, `majority`, keeps the face (`votes.agreed`)."""
     place: str = ""
     """Where it stands: file#row."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -83,10 +85,10 @@ class Labelled:
         columns = columns_of(parquet.column_names(path), parquet.metadata_of(path), path)
         if columns.votes:
             rows = parquet.rows(path, columns.votes)
-            votes = labels.votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
+            votes = votes_of([[row[name] for name in FERPLUS_VOTES] for row in rows], path.name)
             read = self._voted(votes, columns.distinct or EIGHT)
         elif columns.label is None:
-            raise UsageError(unlabelled(path, parquet.column_names(path)))
+            read = self._read(self._class_cells(columns.others, path), path)
         else:
             values = [row[columns.label] for row in parquet.rows(path, [columns.label])]
             read = self._read(columns.cells(values, path.name), path)
@@ -95,7 +97,7 @@ class Labelled:
         for number, row in enumerate(parquet.rows(path, wanted)):
             if mine is not None and number not in mine:
                 continue
-            if self.clean and columns.also_in and row[columns.also_in]:
+            if self.clean and columns.also_in and is_elsewhere(row[columns.also_in]):
                 self.leaked += 1
                 continue
             if (truth := self._truth(read, number)) is None:
@@ -106,16 +108,22 @@ class Labelled:
             except InputError as problem:
                 self._fail(problem)
                 continue
-            others = {name: "" if row[name] is None else str(row[name]) for name in self.columns}
+            others = {name: _text(row[name]) for name in self.columns}
             yield Sample(image, *truth, f"{path.name}#{number}", others)
 
     def _in_list(self, found: Found) -> Iterator[Sample]:
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
-        if not listing.labelled:
+        column = lists.labels_of(listing, found.path, self.order)
+        if column is None:
             raise UsageError(lists.without_labels(found.path, listing))
-        column = lists.labels_of(listing, found.path)
         read = self._read(column, found.path) if isinstance(column, Cells) else self._voted(column, EIGHT)
+        leaked = lists.elsewhere(listing) if self.clean else None
+        there = {name: first((name.casefold(),), listing.heading) for name in self.columns}
+        others = {name: lists.column_of(listing, at) for name, at in there.items() if at is not None}
         for number, row in enumerate(listing.rows):
+            if leaked is not None and leaked[number]:
+                self.leaked += 1
+                continue
             if (truth := self._truth(read, number)) is None:
                 continue
             try:
@@ -123,7 +131,22 @@ class Labelled:
             except InputError as problem:
                 self._fail(problem)
                 continue
-            yield Sample(image, *truth, row.name, dict.fromkeys(self.columns, ""))
+            said = {name: others[name][number] if name in others else None for name in self.columns}
+            yield Sample(image, *truth, row.name, {name: _text(cell) for name, cell in said.items()})
+
+    def _class_cells(self, names: Sequence[str], path: Path) -> Cells:
+        """Return the columns of classes of a table without a label column; UsageError if there are none."""
+        classes = class_columns(names, self.order)
+        if not classes:
+            raise UsageError(unlabelled(path, parquet.column_names(path)))
+
+        def lists_of(wanted: Sequence[str]) -> dict[str, list[object]]:
+            rows = list(parquet.rows(path, wanted)) if wanted else []
+            return {name: [row[name] for row in rows] for name in wanted}
+
+        shares = list(zip(*lists_of(classes).values(), strict=True))
+        further = [name for name in names if name not in classes]
+        return class_cells(classes, shares, path.name, lambda: lists_of(further), self.order)
 
     def _voted(self, votes: Votes, distinct: Sequence[str]) -> Votes:
         self.classes |= set(distinct)
@@ -184,6 +207,10 @@ class Labelled:
     def _fail(self, problem: InputError) -> None:
         self.unreadable += 1
         say(str(problem))
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell)
 
 
 def _pixels(picture: bytes | Pixels, name: str) -> Pixels:

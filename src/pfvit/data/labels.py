@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.label_cells import Cells, plain
-from pfvit.emotions import EIGHT, FERPLUS_VOTES, NONE, ORDERS, in_our_order, label_set, named
+from pfvit.emotions import EIGHT, NONE, ORDERS, in_our_order, label_set, named
 from pfvit.errors import UsageError
 
 #: For `Cells.bare_from`: bare numbers that end before those of the seven emotions may be anybody's; all of them are.
 ALL_EMOTIONS, NEVER = 6, len(EIGHT)
-ANNOTATORS, SHARE_EPS = 10, 1e-3  # of FER+; how far from 1 shares may add up to
-SINGLE_VOTE = 1  # FER+'s own code drops an emotion that one annotator alone saw
 YES_NO = ("no", "yes")
 NO_LABEL = "without a label"
 NO_EMOTION = "whose label is no emotion"
@@ -72,60 +70,12 @@ def moved(shares: Shares, names: Sequence[str], classes: Sequence[str]) -> Share
     return out / np.maximum(out.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def votes_of(rows: Sequence[Sequence[Any]] | NDArray[Any], place: str) -> NDArray[np.float64]:
-    """Return the cells of FER+'s ten columns as counts, [rows, 10]: none is 0, and shares are those of ten annotators.
-
-    UsageError for what is no number, or less than 0.
-    """
-    if not isinstance(rows, np.ndarray):
-        rows = [[0 if cell is None else cell for cell in row] for row in rows]
-    try:
-        votes = np.asarray(rows, dtype=np.float64).reshape(-1, len(FERPLUS_VOTES))  # of no rows, too
-    except (TypeError, ValueError) as problem:
-        raise UsageError(f"{place}: its ten vote columns hold something else than numbers") from problem
-    votes = np.where(np.isnan(votes), 0, votes)
-    if (wrong := (votes < 0) | np.isinf(votes)).any():
-        row = int(np.flatnonzero(wrong.any(axis=1))[0])
-        raise UsageError(f"{place}#{row}: votes are 0 or more, not {votes[row][wrong[row]][0]:g}")
-    shares = len(votes) > 0 and votes.sum(axis=1).max() < 1 + SHARE_EPS and (votes % 1 > 0).any()
-    return votes * ANNOTATORS if shares else votes
-
-
-def vote_targets(votes: NDArray[Any], classes: int, hard: bool) -> Shares:
-    """Turn votes [rows, 10] in FER+'s columns into target distributions over the first 7 or 8, [rows, classes].
-
-    Rows whose majority is `unknown`, `NF` or an emotion outside the label set get all zeros. Ties go to the first
-    column. Soft targets leave out single votes, as FER+'s own preparation does.
-    """
-    winner = votes.argmax(axis=1)
-    emotions = votes[:, :classes].astype(np.float32)
-    if hard:
-        targets = np.eye(votes.shape[1], dtype=np.float32)[winner][:, :classes]
-        targets[votes.sum(axis=1) == 0] = 0
-    else:
-        targets = np.where(emotions > SINGLE_VOTE, emotions, 0)
-        bare = targets.sum(axis=1) == 0
-        targets[bare] = emotions[bare]
-        targets /= np.maximum(targets.sum(axis=1, keepdims=True), 1)
-    targets[winner >= classes] = 0
-    return targets
-
-
-def agreed(votes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which faces the papers' protocol keeps, bool [rows], of votes [rows, 10] in FER+'s columns.
-
-    As FER+'s own code, mode `majority` (Barsoum et al., arXiv 1608.01041): single votes are dropped, and then one
-    emotion must have more than half of the votes that remain.
-    """
-    counted = np.where(votes > SINGLE_VOTE, votes, 0)
-    return (counted.max(axis=1) > counted.sum(axis=1) / 2) & (counted.argmax(axis=1) < len(EIGHT))
-
-
 def meaning(order: Sequence[str]) -> tuple[str, ...]:
     """Return the names that `--order` gives to 0, 1, 2, ...; none if it says nothing."""
     if len(order) == 1:
         return ORDERS[order[0]]
-    return tuple(canonical(name) for name in order)
+    canon = _all_canonical(order)
+    return tuple(canon[name] for name in order)
 
 
 def canonical(name: str) -> str:
@@ -137,7 +87,7 @@ def _all_canonical(names: Iterable[str]) -> dict[str, str]:
     """Return our name of each class; among emotions, "none", "unknown" and the like are no class."""
     canon = {name: canonical(name) for name in dict.fromkeys(names)}
     if len({*canon.values()} & {*EIGHT}) > 1:
-        canon = {name: NONE if _words(name) in NO_CLASS else ours for name, ours in canon.items()}
+        canon = {name: NONE if is_no_class(name) else ours for name, ours in canon.items()}
     return canon
 
 
@@ -235,6 +185,11 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         names, what = meaning(order), " ".join(order)
         if order == ("rafdb",) and high == len(names) and low >= 1:  # as RAF-DB's own list counts
             names = (NONE, *names)
+        elif order == ("rafdb",) and low >= 1:
+            note = (
+                f"{cells.place}: its labels {low} to {high} are taken as those of copies of RAF-DB that count from 0 "
+                f"({_counted(names, 0)}); if they count from 1, as its own do: --order none {' '.join(names)}"
+            )
         elif order[0].startswith("affectnet"):  # none, uncertain, no face
             names = (*names, *(NONE,) * (11 - len(names)))
     else:
@@ -251,7 +206,7 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         if high < len(EIGHT):
             used = _counted(EIGHT[: high + 1], 0)
             note = f"{cells.place}: what its labels {low} to {high} mean is not said; taken as FER+'s ({used})"
-    if high == len(names) and low == 1 and order and not cells.names:
+    if high == len([name for name in names if name]) and low == 1 and order and not cells.names and names[0]:
         raise UsageError(
             f"{cells.place}: the labels are numbers from 1 to {high}, and {what} counts from 0: subtract 1 from the "
             "labels, or write the classes' names in their place"
@@ -261,7 +216,7 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
         hint = "" if cells.names or order else f": {ORDER_HELP}"
         if cells.like:
             hint = f". If they mean something else, call their column label, and {ORDER_HELP}"
-        raise UsageError(f"{cells.place}#{row}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
+        raise UsageError(f"{cells.at(row)}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")
     return _of_codes(names, numbers, note)
 
 
@@ -300,7 +255,7 @@ def _of_several(cells: Cells, rows: Sequence[Sequence[Any] | None], names: tuple
         for one in row or ():
             if one is None or not -1 <= one < len(names):
                 said = f"labels of the names in the file are 0 to {len(names) - 1}, not {one}"
-                raise UsageError(f"{cells.place}#{place}: {said}")
+                raise UsageError(f"{cells.at(place)}: {said}")
     return _of_tables(cells, [{names[int(one)]: 1.0 for one in row or () if one >= 0} for row in rows], names)
 
 
@@ -319,13 +274,18 @@ def _of_shares(cells: Cells, names: tuple[str, ...], full: NDArray[np.float64], 
     full = np.where(np.isnan(full), 0.0, full)
     if (wrong := (full < 0) | np.isinf(full)).any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])
-        raise UsageError(f"{cells.place}#{row}: shares are 0 or more, not {full[row][wrong[row]][0]:g}")
+        raise UsageError(f"{cells.at(row)}: shares are 0 or more, not {full[row][wrong[row]][0]:g}")
     total = full.sum(axis=1, keepdims=True)
     shares = (full / np.where(total > 0, total, 1)).astype(np.float32)
     codes = np.where(total[:, 0] > 0, full.argmax(axis=1), -1)
     labels = _of_codes(names, codes, note)
     labels.shares = shares * (labels.codes >= 0)[:, None].astype(np.float32)
     return labels
+
+
+def is_no_class(name: str) -> bool:
+    """Return whether a name among emotions stands for none of them."""
+    return _words(name) in NO_CLASS
 
 
 def _words(name: str) -> str:

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from pfvit.data import columns
-from pfvit.data.lists import PARTS, Listing, Row, part_of
+from pfvit.data.class_columns import class_columns
+from pfvit.data.label_cells import NULLS
+from pfvit.data.lists import PARTS, Listing, Row, are_parts, part_of, part_said
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
+from pfvit.utils.text import shortened
 
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
 BOX = ("face_x", "face_y", "face_width", "face_height")
 AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "expression", "valence", "arousal")
+FERPLUS_COLUMNS = ("file", "frame", *FERPLUS_VOTES)
 PIXELS = "pixels"
+LOOKED_AT = 50  # lines that tell which of several columns names pictures
 #: What others call the sides of a face's box, without `_`, and all of them in one column.
 WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
 BOXES = {
@@ -38,18 +43,63 @@ def read_list(path: Path) -> Listing:
             return _with_pixels(path, heading)
         text = _text(path.read_bytes())
         head = text.lstrip().partition("\n")[0]
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count))
-        lines = [line for line in reader if any(cell.strip() for cell in line)]
+        separator = "\t" if path.suffix.lower() == ".tsv" and "\t" in head else max(",;\t|", key=head.count)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
     except (OSError, csv.Error) as problem:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
     if not lines:
         raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
-    heading = lines[0]
+    heading = lines[0][1]
     if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
-        heading, lines = [*AFFECTNET_COLUMNS], [[], *lines]  # AffectNet's validation.csv has no heading
+        heading = [*AFFECTNET_COLUMNS]  # AffectNet's validation.csv has no heading
+    elif len(heading) == len(FERPLUS_COLUMNS) and re.fullmatch(r"\(\d+, \d+, \d+, \d+\)", heading[1]):
+        heading = [*FERPLUS_COLUMNS]  # nor has FER+'s FER2013Train/label.csv
     elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
-        heading, lines = ["file", "label", "person", "part"][: len(heading)], [[], *lines]
-    return _own(path, heading, lines[1:])
+        heading = _heading_of(path, [line for _, line in lines])
+    else:
+        del lines[0]
+    for number, line in lines:
+        if any(cell.strip() for cell in line[len(heading) :]):
+            raise InputError(
+                f"{path}, line {number}, has {len(line)} columns, and its first line {len(heading)}: begin with the "
+                "heading, and put quotation marks around cells with a separator in them"
+            )
+    return _own(path, heading, [line for _, line in lines])
+
+
+def _heading_of(path: Path, lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return what the columns of a list without a heading are: file, label, person, part, or file, label, part.
+
+    InputError if they may be anything else.
+    """
+    count = max(place for line in lines for place, cell in enumerate(line, 1) if cell.strip())
+    held = [{line[place].strip().casefold() for line in lines if place < len(line)} - {""} for place in range(count)]
+    parts = [place for place in range(1, count) if held[place] and held[place] <= {*PARTS}]
+    heading = ["file", "label", "part"] if count == 3 and parts == [2] else ["file", "label", "person", "part"][:count]
+    flags = count > 2 and all(words <= {"0", "1", "0.0", "1.0"} for words in held[1:])
+    if count > len(heading) or flags or {*parts} - {place for place, name in enumerate(heading) if name == "part"}:
+        raise InputError(
+            f"{path} has no heading, and its {count} columns may mean several things: write one above them, as in "
+            "file,label,person,part"
+        )
+    return heading
+
+
+def is_affectnet(path: Path) -> bool:
+    """Return whether a list has AffectNet's columns."""
+    with path.open("rb") as file:
+        return AFFECTNET_COLUMNS[0].encode() in file.readline()
+
+
+def labels_pictures(path: Path) -> bool:
+    """Return whether a list gives labels to pictures that are there."""
+    try:
+        listing = read_list(path)
+    except InputError:
+        return False
+    there = listing.labelled or class_columns(listing.heading)
+    return bool(there) and any(isinstance(row.picture, tuple) or row.picture.is_file() for row in listing.rows)
 
 
 def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
@@ -88,16 +138,24 @@ def _vote_columns(heading: Sequence[str]) -> list[int]:
 
 
 def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:
-    picture, label = columns.first(columns.PICTURES, heading), columns.first(columns.LABELS, heading)
+    picture, label = _picture_column(path, heading, lines), columns.first(columns.LABELS, heading)
     if picture is None:
+        separated = "" if len(heading) > 1 else "; commas, semicolons, tabs or | stand between columns"
         raise InputError(
-            f"{path} has the columns {', '.join(heading)}: give the pictures' files in one called file, and their "
-            "labels in one called label; person and part may be there too"
+            f"{path} has the columns {shortened(heading)}: give the pictures' files in one called file, and their "
+            f"labels in one called label; person and part may be there too{separated}"
         )
     if picture.strip().casefold() == PIXELS:
         raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
     place = {name: heading.index(name) for name in heading}
-    person, part = columns.first(columns.PEOPLE, heading), columns.first(columns.PARTS, heading)
+    part = columns.first(columns.PARTS, heading)
+    if part is None:
+        others = [(name, at) for name, at in place.items() if name not in (picture, label)]
+        part = next((name for name, at in others if are_parts(line[at] for line in lines if at < len(line))), None)
+    person = columns.first(columns.PEOPLE, [name for name in heading if name != part])
+    for name in filter(None, (picture, label, person, part)):
+        if [one.strip().casefold() for one in heading].count(name.strip().casefold()) > 1:
+            raise InputError(f"{path} has two columns called {name}: call them differently")
     box = tuple(columns.first((name,), heading) for name in BOX)
     affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
     votes = _vote_columns(heading)
@@ -113,22 +171,32 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     rows = []
     for number, line in enumerate(lines, 1):
         named = text(line, picture)
-        own_part = PARTS.get((text(line, part) or "").casefold(), text(line, part) or "")
+        said = text(line, part) or ""
         rows.append(
             Row(
                 named or f"row {number}",
-                (_file(named, path.parent) or path.parent / named) if named else (0, 0),
+                (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
-                own_part or part_of(path.name),
-                text(line, person),
+                part_said(said) or said or part_of(path.name),
+                _person(text(line, person)),
                 _box([text(line, name) for name in box]),
                 line,
             )
         )
     return Listing(
         rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
-        "AffectNet" if affectnet else "", bool(votes),
+        "AffectNet" if affectnet else "", bool(votes), columns.unread_parts(part, heading, str(path)),
     )  # fmt: skip
+
+
+def _picture_column(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> str | None:
+    """Return the column that names the pictures: the first of those called so whose files are there, or the first."""
+    called = [name for one in columns.PICTURES if (name := columns.first((one,), heading)) is not None]
+    for name in called if len(called) > 1 else ():
+        at = heading.index(name)
+        if any(_file(str(line[at]).strip(), path.parent) for line in lines[:LOOKED_AT] if at < len(line)):
+            return name
+    return called[0] if called else None
 
 
 def unread_box(path: Path, heading: Sequence[str]) -> str:
@@ -153,6 +221,10 @@ def _file(name: str, folder: Path) -> Path | None:
         except (OSError, ValueError):
             return None
     return None
+
+
+def _person(name: str | None) -> str | None:
+    return None if name is None or name.strip().casefold() in NULLS else name
 
 
 def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | None:
@@ -183,8 +255,8 @@ def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:
                         f"row {number}",
                         span,
                         [cells[one] or None for one in votes] or (None if label is None else cells[place[label]]),
-                        PARTS.get(said.casefold(), said) or part_of(path.name),
-                        None if person is None else cells[place[person]],
+                        part_said(said) or said or part_of(path.name),
+                        None if person is None else _person(cells[place[person]]),
                         cells=cells,
                     )
                 )

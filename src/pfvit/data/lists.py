@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data import columns, images
+from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
-from pfvit.data.labels import NEVER, Cells, votes_of
+from pfvit.data.labels import NEVER, Cells
+from pfvit.data.votes import votes_of
 from pfvit.errors import PictureError
+from pfvit.utils.text import shortened
 
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
@@ -53,6 +56,8 @@ class Listing(NamedTuple):
     """The data set by whose columns `names` were known."""
     votes: bool = False
     """Whether labels are votes."""
+    note: str = ""
+    """What a person should know of its columns."""
 
 
 def part_of(name: str) -> str:
@@ -62,6 +67,22 @@ def part_of(name: str) -> str:
     found = {PARTS[word] for word in re.findall(r"[^\W\d_]+", stem) if word in PARTS}
     found = {*found} - {"faces"} or found
     return found.pop() if len(found) == 1 else ""
+
+
+def part_said(cell: object) -> str:
+    """Return the part that a cell names ("Train", "test_set"), or ""."""
+    text = "" if cell is None else str(cell).strip()
+    return PARTS.get(text.casefold(), "") or part_of(text)
+
+
+def are_parts(cells: Iterable[object]) -> bool:
+    """Return whether the cells of a column of any name are parts, of which one is for training; some may be empty."""
+    said: dict[str, str] = {}
+    for cell in cells:
+        text = "" if cell is None else str(cell).strip()
+        if text and not said.setdefault(text, said.get(text) or part_said(text)):
+            return False
+    return "train" in said.values() and len({*said.values()}) > 1
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
@@ -128,22 +149,43 @@ def _is_picture(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in PICTURES
 
 
-def labels_of(listing: Listing, path: Path) -> Cells | NDArray[np.float64]:
-    """Return the labels of a listing's rows, or the votes [rows, 10]."""
-    cells = [row.label for row in listing.rows]
+def labels_of(listing: Listing, path: Path, order: Sequence[str] = ()) -> Cells | NDArray[np.float64] | None:
+    """Return the labels of a listing's rows, or the votes [rows, 10]; None if it has none.
+
+    `order` are the names of classes that may have a column each (`class_columns`).
+    """
+    cells, called = [row.label for row in listing.rows], [row.name for row in listing.rows]
     if listing.votes:
-        return votes_of(cells, path.name)
+        return votes_of(cells, path.name, called)
+    if not listing.labelled:
+        classes = class_columns(listing.heading, order)
+        shares = list(zip(*(column_of(listing, name) for name in classes), strict=True))
+        further = {name: column_of(listing, name) for name in listing.heading if name not in classes}
+        return class_cells(classes, shares, str(path), lambda: further, order, called) if classes else None
     label = columns.first(columns.LABELS, listing.heading)
     note = columns.other_labels(label, listing.heading, path.name)
-    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note)
+    return Cells(cells, str(path), listing.names, bare_from=NEVER, like=listing.like, note=note, rows=called)
+
+
+def column_of(listing: Listing, name: str) -> list[Any]:
+    """Return a column of a list, one cell for each row; None for those that are empty or lack."""
+    place = listing.heading.index(name)
+    cells = [row.cells[place] if place < len(row.cells) else None for row in listing.rows]
+    return [(cell.strip() or None) if isinstance(cell, str) else cell for cell in cells]
+
+
+def elsewhere(listing: Listing) -> list[bool] | None:
+    """Return which rows a column `also_in` says to be in another part too; None if there is none."""
+    name = columns.first((columns.ALSO_IN,), listing.heading)
+    return None if name is None else [columns.is_elsewhere(cell) for cell in column_of(listing, name)]
 
 
 def without_labels(path: Path, listing: Listing) -> str:
     """Return what to say of pictures whose labels are asked for, and are not there."""
     if listing.heading:
         return (
-            f"{path} has the columns {', '.join(listing.heading)}, and none with the labels: call that one label, with "
-            "a class in each line"
+            f"{path} has the columns {shortened(listing.heading)}, and none with the labels: call that one label, with "
+            f"a class in each line, {columns.OR_CLASS_COLUMNS}"
         )
     return (
         f"{path} holds pictures without labels: put them in one folder for each class, or name a CSV list of files and "
@@ -167,7 +209,8 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None
-        raise PictureError(f"{name} is listed but absent: {row.picture}") from None
+        where = " (looked for beside the list, and in the folder above)" if row.cells else ""
+        raise PictureError(f"{name} is listed but absent: {row.picture}{where}") from None
     except OSError as problem:
         raise PictureError(f"{name}: {row.picture} cannot be opened: {problem.strerror}") from problem
     return content if row.box is None else _cropped(images.decode(content, name), row.box, name)

@@ -1,35 +1,28 @@
 """What `--data` names: Parquet files and folders of them, folders of class folders, CSV lists; by part."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pfvit.data import columns, list_files, lists, parquet
+from pfvit.data.folders import Found, class_folders, holds_classes, holds_pictures
 from pfvit.data.formats import is_address
-from pfvit.data.lists import LISTS, Listing, folders_in, is_foreign, part_of, pictures_below
+from pfvit.data.lists import LISTS, folders_in, is_foreign, part_of, pictures_below
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
-from pfvit.utils.text import parsed
+from pfvit.utils.text import parsed, shortened
 
 MANIFEST = "manifest.json"
+RAFDB_LIST = "list_patition_label.txt"  # its own spelling
+SHOWN = 3  # folders that are named
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 #: Parts that each use takes, first choice first; "" is data that do not say which part they are.
 TRAIN, UNLABELLED, HELD_OUT = ("train", "", "faces"), ("train", "faces", ""), ("val", "test", "")
 TESTED = ("test", "val", "")
 PARTS_IN_ORDER = ("train", "val", "test", "faces")
-
-
-class Found(NamedTuple):
-    """One file, or one folder of class folders."""
-
-    path: Path
-    part: str
-    """train, val, test or faces; "" if nothing says it."""
-    kind: Literal["parquet", "folders", "pictures", "list"]
-    listing: Listing | None = None
-    """What a list says, with the rows of `part` alone."""
-    rows: tuple[int, ...] | None = None
-    """The rows of a Parquet file that are in `part`, if a column says it; None: all."""
 
 
 class Chosen(NamedTuple):
@@ -51,16 +44,20 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     for path in map(Path, paths):
         found = locate(path)
         if any(one.kind == "folders" for one in found) and (unread := _lists(path)):
+            if wanted != UNLABELLED:
+                _check_lists_beside(path, found, unread)
             names = ", ".join(one.name for one in unread)
             notes.append(f"{path}: labels are the names of its folders; not read: {names}")
+        notes += filter(None, [_beside_tables(path, found)])
         alone = len(found) == 1 and found[0].kind == "parquet" and path.is_file()  # whatever its column of parts says
         if alone or {one.part for one in found} in ({""}, {part_of(path.name)}):  # it has no parts, or is one itself
             taken += found
             continue
         part = next((part for part in wanted if any(one.part == part for one in found)), None)
-        parts = ", ".join(dict.fromkeys(one.part or "(none)" for one in found))
+        parts = shortened(dict.fromkeys(one.part or "(none)" for one in found))
         if part is None:
-            raise InputError(f"{path} holds the parts {parts}, and none of {_either(wanted)}: name the files to take")
+            advice = "name the files to take" if path.is_dir() else "call them so"
+            raise InputError(f"{path} holds the parts {parts}, and none of {_either(wanted)}: {advice}")
         taken += [one for one in found if one.part == part]
         left = [other for other in PARTS_IN_ORDER if other != part and any(one.part == other for one in found)]
         left += dict.fromkeys(one.part for one in found if one.part not in (part, "", *PARTS_IN_ORDER))
@@ -74,6 +71,7 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
     headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
     notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
+    notes += dict.fromkeys(filter(None, (note for one in taken for note in (one.note, _parts_in_names(one)))))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 
@@ -92,6 +90,42 @@ def _together(taken: Sequence[Found], wanted: Sequence[str], what: str) -> list[
     return [f"{what} takes validation files together with training files: {', '.join(validated)}"] if validated else []
 
 
+def _check_lists_beside(path: Path, found: Sequence[Found], unread: Sequence[Path]) -> None:
+    """Refuse class folders of no emotion beside lists with labels: either may be meant."""
+    folders = [inner.name for one in found if one.kind == "folders" for inner in folders_in(one.path)]
+    if not any(map(named, folders)) and (labelled := [one.name for one in unread if list_files.labels_pictures(one)]):
+        raise UsageError(
+            f"{path} holds folders of pictures ({shortened(folders[:SHOWN])}, ...) and, with labels, "
+            f"{', '.join(labelled)}: name the list to read, or move it away if the folders are the classes"
+        )
+
+
+def _beside_tables(path: Path, found: Sequence[Found]) -> str:
+    """Return what to say of pictures and lists beside the Parquet files of a folder; "" if there are none."""
+    if not path.is_dir() or (path / MANIFEST).is_file() or any(one.kind != "parquet" for one in found):
+        return ""
+    others = [one.name for one in (*filter(holds_pictures, folders_in(path)), *_lists(path))]
+    return f"{path}: its Parquet files are read; not read: {shortened(others)}" if others else ""
+
+
+def _parts_in_names(found: Found) -> str:
+    """Return what to say of pictures whose names alone tell parts, as in train_1.jpg, test_1.jpg; "" if they do not."""
+    if found.part or found.kind == "parquet":
+        return ""
+    if found.listing is None:
+        names = [path.name for path in pictures_below(found.path)]
+    else:
+        names = [re.split(r"[/\\]", row.name)[-1] for row in found.listing.rows]
+    parts = Counter(lists.PARTS.get(re.split(r"[\W\d_]", name.casefold())[0], "") for name in names)
+    if "" in parts or len(parts) < 2:
+        return ""
+    counted = ", ".join(f"{part} {parts[part]:,}" for part in PARTS_IN_ORDER if parts[part])
+    return (
+        f"{found.path}: the names of its pictures begin with parts ({counted}), which are not looked at, and all are "
+        "taken: put the parts into folders, or give a list with a column part"
+    )
+
+
 def _either(parts: Sequence[str]) -> str:
     return " or ".join(part for part in parts if part)
 
@@ -107,6 +141,8 @@ def locate(path: Path) -> list[Found]:
         raise InputError(f"{path} is an archive: unpack it first, and name the folder")
     if path.suffix.lower() in LISTS:
         return _in_list(path)
+    if path.name == RAFDB_LIST:
+        raise InputError(f"{path} is RAF-DB's: {_prepare_rafdb(path.parent.parent)}")
     if not parquet.is_table(path):
         raise InputError(f"{path} is neither Parquet nor a list that ends in .csv or .jsonl; {ACCEPTED}")
     return _in_table(path, part_of(path.name))
@@ -121,15 +157,26 @@ ACCEPTED = (
 def _in_folder(folder: Path) -> list[Found]:
     if (manifest := _manifest(folder)) is not None:
         return manifest
-    if found := _tables(folder) or _lists_of_parts(folder) or _class_folders(folder):
+    if found := _tables(folder) or _lists_of_parts(folder):
         return found
-    if listed := _lists(folder):
-        return [found for path in listed for found in _in_list(path)]
-    if _holds_pictures(folder):
+    listed = _lists(folder)
+    # The folders of these two downloads are no classes.
+    for rafdb in (folder, folder / "basic", *([folder.parent] if folder.name == "Image" else ())):
+        if (rafdb / "EmoLabel" / RAFDB_LIST).is_file():
+            raise InputError(f"{folder} is of RAF-DB's download: {_prepare_rafdb(rafdb)}")
+    if not any(map(list_files.is_affectnet, listed)) and (found := class_folders(folder)):
+        return found
+    if listed:
+        return _in_lists(listed)
+    if holds_pictures(folder):
         return [Found(folder, part_of(folder.name), "pictures")]
     if archives := [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in ARCHIVES]:
         raise InputError(f"{folder} holds an archive, {archives[0]}: unpack it first")
     raise InputError(f"{folder} holds neither Parquet files nor pictures; {ACCEPTED}")
+
+
+def _prepare_rafdb(source: Path) -> str:
+    return f"pfvit prepare rafdb {source} OUT makes Parquet files of it, with its parts; name OUT then"
 
 
 def _lists(folder: Path) -> list[Path]:
@@ -140,7 +187,7 @@ def _lists(folder: Path) -> list[Path]:
 
 def _lists_of_parts(folder: Path) -> list[Found]:
     """Return the lists that lie beside the pictures of each part, as Hugging Face's train/metadata.csv."""
-    parts = [path for path in folders_in(folder) if part_of(path.name) and not _holds_classes(path)]
+    parts = [path for path in folders_in(folder) if part_of(path.name) and not holds_classes(path)]
     return [
         found._replace(part=found.part or part_of(path.name))
         for path in parts
@@ -180,71 +227,35 @@ def _tables(folder: Path) -> list[Found]:
 
 def _in_table(path: Path, part: str) -> list[Found]:
     """Return a Parquet file once for each part that a column of it names; `part` is what its name tells."""
-    try:
-        column = columns.first(columns.PARTS, parquet.column_names(path))
-        said = [] if column is None else [str(row[column] or "").strip() for row in parquet.rows(path, [column])]
-    except InputError:  # it is damaged, which is said when it is read
-        said = []
-    parts = [lists.PARTS.get(one.casefold(), "") for one in said]
-    if not any(parts):  # the column means something else
-        return [Found(path, part, "parquet")]
-    return [
-        Found(path, one, "parquet", rows=tuple(row for row, its in enumerate(parts) if its == one))
-        for one in dict.fromkeys(parts)
-    ]
+    names: list[str] = []
+    with suppress(InputError):  # of a damaged one, which is said when it is read
+        names = parquet.column_names(path)
+        for known in (columns.PARTS, *((name,) for name in columns.MAYBE_PARTS)):
+            if (column := columns.first(known, names)) is None:
+                continue
+            cells = [row[column] for row in parquet.rows(path, [column])]
+            parts = list(map(lists.part_said, cells))
+            if any(parts) if known is columns.PARTS else lists.are_parts(cells):
+                note = columns.unread_parts(column, names, str(path))
+                return [
+                    Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
+                    for one in dict.fromkeys(parts)
+                ]
+    return [Found(path, part, "parquet", note=columns.unread_parts(None, names, str(path)))]
 
 
 def _is_visible(path: Path, folder: Path) -> bool:
     return path.is_file() and not any(map(is_foreign, path.relative_to(folder).parts))
 
 
-def _class_folders(folder: Path) -> list[Found]:
-    """Return the folders that hold class folders: `folder` itself, or those of its parts."""
-    inner = [path for path in folders_in(folder) if _holds_pictures(path)]
-    parts = [path for path in inner if part_of(path.name)]
-    if any(_holds_classes(path) for path in parts) or (len(parts) > 1 and len(parts) == len(inner)):
-        others = [path for path in inner if path not in parts and _holds_classes(path)]
-        return [Found(path, part_of(path.name) or path.name, _kind(path)) for path in (*parts, *others)]
-    if len(inner) == 1 and not _holds_classes(folder):  # a folder that an archive was unpacked to
-        return _class_folders(inner[0])
-    if len(inner) < 2:
-        return []
-    within = [path for path in inner for path in folders_in(path) if _holds_pictures(path)]
-    if any(part_of(path.name) for path in within):
-        return _parts_within(folder)
-    emotions = {name for path in within if (name := named(path.name))}
-    if len(emotions) > 1 and not any(named(path.name) for path in inner):
-        raise InputError(
-            f"{folder} holds {inner[0].name}, {inner[1].name}, ... and these the folders of classes "
-            f"({within[0].name}, ...): name one of them as {folder / inner[0].name}; call them train, val and test; or "
-            "give a CSV list of file,label,person"
-        )
-    return [Found(folder, part_of(folder.name), "folders")]
-
-
-def _parts_within(folder: Path) -> list[Found]:
-    """Return class folders whose pictures lie in folders of their parts, once for each part."""
-    rows = []
-    for row in lists.listing_of(folder, "folders", "").rows:
-        beside = Path(row.name).parts[2:-1]  # below the folder and the class
-        rows.append(row._replace(part=part_of(beside[0]) if beside else ""))
-    return [
-        Found(folder, part, "folders", Listing([row for row in rows if row.part == part]))
-        for part in dict.fromkeys(row.part for row in rows)
-    ]
-
-
-def _kind(folder: Path) -> Literal["folders", "pictures"]:
-    return "folders" if any(_holds_pictures(path) for path in folders_in(folder)) else "pictures"
-
-
-def _holds_pictures(folder: Path) -> bool:
-    return next(pictures_below(folder), None) is not None
-
-
-def _holds_classes(folder: Path) -> bool:
-    """Return whether there are pictures in two or more folders of a folder."""
-    return sum(map(_holds_pictures, folders_in(folder))) > 1
+def _in_lists(paths: Sequence[Path]) -> list[Found]:
+    """Return the lists of a folder."""
+    try:
+        return [found for path in paths for found in _in_list(path)]
+    except InputError as problem:
+        if len(paths) == 1:
+            raise
+        raise InputError(f"{problem}; or name the list to read, in place of the folder") from problem
 
 
 def _in_list(path: Path) -> list[Found]:
@@ -254,6 +265,13 @@ def _in_list(path: Path) -> list[Found]:
         raise InputError(f"{path} names no pictures: give lines of file,label[,person[,part]] below its heading")
     parts = list(dict.fromkeys(row.part for row in listing.rows))
     return [
-        Found(path, part, "list", listing._replace(rows=[row for row in listing.rows if row.part == part]))
+        Found(
+            path,
+            part,
+            "list",
+            listing._replace(rows=[row for row in listing.rows if row.part == part]),
+            None,
+            listing.note,
+        )
         for part in parts
     ]

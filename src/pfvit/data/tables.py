@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pfvit.data import lists
+from pfvit.data.class_columns import class_cells, class_columns
 from pfvit.data.columns import columns_of, first, holds_picture, picture_in, unlabelled
 from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
-from pfvit.data.labels import Cells, votes_of
+from pfvit.data.labels import Cells
 from pfvit.data.locate import Found
+from pfvit.data.votes import votes_of
 from pfvit.errors import InputError
 
 #: Row groups whose rows are mixed with one another; more mix better and take more memory.
@@ -37,8 +39,11 @@ class Table(ABC):
     """Rows of each group."""
 
     @abstractmethod
-    def labels(self) -> Cells | NDArray[Any]:
-        """Return the label column, or the ten votes [rows, 10]; InputError if there are none."""
+    def labels(self, order: Sequence[str] = ()) -> Cells | NDArray[Any]:
+        """Return the label column, or the ten votes [rows, 10]; InputError if there are none.
+
+        `order` are the names of classes that may have a column each (`class_columns`).
+        """
 
     @abstractmethod
     def column(self, kind: str) -> Sequence[Any] | None:
@@ -101,8 +106,8 @@ class ParquetTable(Table):
         """The file, opened: it is not kept, as workers that decode would share it."""
         return pq.ParquetFile(self.path)
 
-    def labels(self) -> Cells | NDArray[Any]:
-        """Return the votes if the file has them, else its label column."""
+    def labels(self, order: Sequence[str] = ()) -> Cells | NDArray[Any]:
+        """Return the votes if the file has them, else its label column, or its columns of classes."""
         columns = self.columns
         if columns.votes:
             table = self._read(columns.votes)
@@ -111,7 +116,12 @@ class ParquetTable(Table):
                 return votes_of(np.stack([column.fill_null(0).to_numpy() for column in cells], axis=1), self.path.name)
             return votes_of(list(zip(*(column.to_pylist() for column in cells), strict=True)), self.path.name)
         if columns.label is None:
-            raise InputError(unlabelled(self.path, self.file.schema_arrow.names))
+            classes = class_columns(columns.others, order)
+            if not classes:
+                raise InputError(unlabelled(self.path, self.file.schema_arrow.names))
+            shares = list(zip(*self._lists(classes).values(), strict=True))
+            further = [name for name in columns.others if name not in classes]
+            return class_cells(classes, shares, self.path.name, lambda: self._lists(further), order)
         cells = self._read([columns.label])[columns.label]
         plain = pa.types.is_integer(cells.type) and not cells.null_count
         values = cells.to_numpy() if plain else cells.to_pylist()
@@ -122,6 +132,10 @@ class ParquetTable(Table):
         known = {"also_in": self.columns.also_in, "person": self.columns.person}
         name = known.get(kind, kind if kind in self.file.schema_arrow.names else None)
         return None if name is None else self._read([name])[name].to_pylist()
+
+    def _lists(self, names: Sequence[str]) -> dict[str, list[Any]]:
+        table = self._read(names)
+        return {name: table[name].to_pylist() for name in names}
 
     def of_part(self) -> NDArray[np.bool_]:
         """Return which rows a column of parts says to be in `part`."""
@@ -231,27 +245,27 @@ class ListTable(Table):
     def __init__(self, found: Found):
         self.path, self.part = found.path, found.part
         listing = lists.listing_of(found.path, found.kind, found.part) if found.listing is None else found.listing
-        self.rows, self.listing = list(listing.rows), listing
+        self.rows = list(listing.rows)
         # Training mixes rows that lie near each other: class by class would be a poor order.
         random.Random(0).shuffle(self.rows)
+        self.listing = listing._replace(rows=self.rows)
         full, rest = divmod(len(self.rows), ROWS_PER_GROUP)
         self.sizes = [ROWS_PER_GROUP] * full + ([rest] if rest else [])
 
-    def labels(self) -> Cells | NDArray[Any]:
-        """Return the names of the folders, or the list's labels or votes."""
-        if not self.listing.labelled:
+    def labels(self, order: Sequence[str] = ()) -> Cells | NDArray[Any]:
+        """Return the names of the folders, or the list's labels, votes or columns of classes."""
+        found = lists.labels_of(self.listing, self.path, order)
+        if found is None:
             raise InputError(f"{lists.without_labels(self.path, self.listing)} (pfvit pretrain needs no labels)")
-        return lists.labels_of(self.listing._replace(rows=self.rows), self.path)
+        return found
 
     def column(self, kind: str) -> Sequence[Any] | None:
-        """Return the people that a list names, or another of its columns; nothing of other parts."""
+        """Return the people that a list names, or another of its columns."""
         if kind == "person":
             people = [row.person for row in self.rows]
             return people if any(people) else None
-        if kind == "also_in" or (name := first((kind.casefold(),), self.listing.heading)) is None:
-            return None
-        place = self.listing.heading.index(name)
-        return [_cell(row.cells, place) for row in self.rows]
+        name = first((kind.casefold(),), self.listing.heading)
+        return None if name is None else lists.column_of(self.listing, name)
 
     @cached_property
     def bytes_of(self) -> list[int]:
@@ -286,12 +300,6 @@ class ListTable(Table):
     def size_in_bytes(self) -> int:
         """Return the size of all pictures."""
         return sum(max(0, size) for size in self.bytes_of)
-
-
-def _cell(cells: Sequence[Any], place: int) -> Any:
-    """Return one of a line's cells; None if it is empty, or the line too short."""
-    cell = cells[place] if place < len(cells) else None
-    return (cell.strip() or None) if isinstance(cell, str) else cell
 
 
 def _size(picture: Path | tuple[int, int]) -> int:

@@ -176,12 +176,19 @@ def encodes(generator: FaceGenerator) -> bool:
 
 def group_columns(files: Sequence[Path | Found], wanted: Sequence[str]) -> list[str]:
     """Return the columns of groups: those asked for, or those of GROUPS that all files have."""
-    paths = [file if isinstance(file, Path) else file.path for file in files]
-    there = [set(parquet.column_names(path)) if path.suffix == ".parquet" else set() for path in paths if path.exists()]
+    there = {file.path: _columns_of(file) for file in files if isinstance(file, Found)}
     for name in wanted:
-        if not all(name in names for names in there):
-            raise UsageError(f"--groups {name}: not all of the data has this column")
-    return list(wanted) or [name for name in GROUPS if there and all(name in names for names in there)]
+        if lacking := [path for path, names in there.items() if name not in names]:
+            raise UsageError(f"--groups {name}: not all of the data has this column: {lacking[0]} has not")
+    return list(wanted) or [name for name in GROUPS if there and all(name in names for names in there.values())]
+
+
+def _columns_of(found: Found) -> set[str]:
+    """Return the columns of a table or a list; those of a list are found in any case. Folders have none."""
+    if found.kind == "parquet":
+        return {*parquet.column_names(found.path)}
+    heading = [name.strip() for name in (found.listing.heading if found.listing else ())]
+    return {*heading, *(name.casefold() for name in heading)}
 
 
 class _Keeper:

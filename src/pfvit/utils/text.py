@@ -1,10 +1,12 @@
 """Text that terminals, tables and other programs take, and JSON that others wrote."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 #: Characters of an error message; more are a file's content.
 LONGEST_MESSAGE = 4000
+LONGEST_NAME, MOST_NAMES = 60, 30  # of names in a message
 
 
 def utf8(text: str) -> str:
@@ -24,6 +26,12 @@ def utf8(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # surrogates that stand for no byte
         return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shortened(words: Iterable[str]) -> str:
+    """Return names of columns, parts or folders, for a message: a few, with the ends of long ones left out."""
+    shown = [word if len(word) <= LONGEST_NAME else f"{word[:LONGEST_NAME]}..." for word in words]
+    return ", ".join([*shown[:MOST_NAMES], *(["..."] if len(shown) > MOST_NAMES else [])])
 
 
 def parsed(text: str | bytes) -> Any:

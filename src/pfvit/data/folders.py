@@ -1,0 +1,109 @@
+"""Folders of class folders, as people lay them out: with parts outside or inside, unpacked twice, of people."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pfvit.data.lists import PARTS, Listing, folders_in, listing_of, part_of, pictures_below
+from pfvit.emotions import named
+from pfvit.errors import InputError
+
+
+class Found(NamedTuple):
+    """One file, or one folder of class folders."""
+
+    path: Path
+    part: str
+    """train, val, test or faces; "" if nothing says it."""
+    kind: Literal["parquet", "folders", "pictures", "list"]
+    listing: Listing | None = None
+    """What a list says, with the rows of `part` alone."""
+    rows: tuple[int, ...] | None = None
+    """The rows of a Parquet file that are in `part`, if a column says it; None: all."""
+    note: str = ""
+    """What a person should know of it."""
+
+
+def class_folders(folder: Path) -> list[Found]:
+    """Return the folders that hold class folders: `folder` itself, or those of its parts."""
+    inner = [path for path in folders_in(folder) if holds_pictures(path)]
+    if len(inner) == 1 and _holds_parts_alone(inner[0]):
+        return class_folders(inner[0])
+    parts = [path for path in inner if part_of(path.name)]
+    if any(holds_classes(path) for path in parts) or (len(parts) > 1 and len(parts) == len(inner)):
+        others = [path for path in inner if path not in parts and holds_classes(path)]
+        passed = [path.name for path in inner if path not in parts and path not in others]
+        note = f"{folder}: left out, beside its parts: {', '.join(passed)}" if passed else ""
+        named_so = [(_unpacked(path), part_of(path.name) or path.name) for path in (*parts, *others)]
+        return [Found(path, part, _kind(path), note=note) for path, part in named_so]
+    if len(inner) == 1 and not holds_classes(folder):  # a folder that an archive was unpacked to
+        return class_folders(inner[0])
+    if len(inner) < 2:
+        return []
+    within = [path for path in inner for path in folders_in(path) if holds_pictures(path)]
+    if any(part_of(path.name) for path in within):
+        return _parts_within(folder)
+    emotions = {name for path in within if (name := named(path.name))}
+    if (len(emotions) > 1 and not any(named(path.name) for path in inner)) or _are_numbered(inner, within):
+        raise InputError(
+            f"{folder} holds {inner[0].name}, {inner[1].name}, ... and these the folders of classes "
+            f"({within[0].name}, ...): name one of them as {folder / inner[0].name}; call them train, val and test; or "
+            "give a CSV list of file,label,person"
+        )
+    bare = {path.name: PARTS[path.name.casefold()] for path in parts if path.name.casefold() in PARTS}
+    if {"train", "test"} & {*bare.values()} or (bare and any(named(path.name) for path in inner)):
+        raise InputError(
+            f"{folder} holds the folders of classes and, beside them, {', '.join(bare)}, called like a part: move that "
+            "away, or put the classes into folders called train, val and test"
+        )
+    return [Found(folder, part_of(folder.name), "folders")]
+
+
+def _holds_parts_alone(folder: Path) -> bool:
+    """Return whether the folders with pictures in a folder are two parts or more."""
+    names = [part_of(path.name) for path in folders_in(folder) if holds_pictures(path)]
+    return len({*names}) > 1 and all(names)
+
+
+def _unpacked(part: Path) -> Path:
+    """Return a part's folder; where an archive was unpacked into it, as in train/train, the inner one."""
+    inner = [path for path in folders_in(part) if holds_pictures(path)]
+    again = len(inner) == 1 and part_of(inner[0].name) == part_of(part.name) != "" and _kind(inner[0]) == "folders"
+    return inner[0] if again else part
+
+
+def _are_numbered(outer: Sequence[Path], within: Sequence[Path]) -> bool:
+    """Return whether folders differ by a number alone, as fold_1 and fold_2, and hold folders of the same names.
+
+    The inner ones are the classes then, or nobody can tell.
+    """
+    bare, inner = ({re.sub(r"\d+", "", path.name) for path in paths} for paths in (outer, within))
+    names = [path.name for path in within]
+    return len(bare) == 1 and len(inner) > 1 and all(names.count(name) > 1 for name in names)
+
+
+def _parts_within(folder: Path) -> list[Found]:
+    """Return class folders whose pictures lie in folders of their parts, once for each part."""
+    rows = []
+    for row in listing_of(folder, "folders", "").rows:
+        beside = Path(row.name).parts[2:-1]  # below the folder and the class
+        rows.append(row._replace(part=part_of(beside[0]) if beside else ""))
+    return [
+        Found(folder, part, "folders", Listing([row for row in rows if row.part == part]))
+        for part in dict.fromkeys(row.part for row in rows)
+    ]
+
+
+def _kind(folder: Path) -> Literal["folders", "pictures"]:
+    return "folders" if any(holds_pictures(path) for path in folders_in(folder)) else "pictures"
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Return whether there is a picture in a folder, or below it."""
+    return next(pictures_below(folder), None) is not None
+
+
+def holds_classes(folder: Path) -> bool:
+    """Return whether there are pictures in two or more folders of a folder."""
+    return sum(map(holds_pictures, folders_in(folder))) > 1

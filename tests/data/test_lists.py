@@ -1,0 +1,196 @@
+"""Lists as people write them: what may mean several things is asked for, and no row changes its meaning unseen."""
+
+import pytest
+from helpers import flat_png
+from test_folders import pictures
+
+from pfvit.data.dataset import FaceDataset
+from pfvit.data.labelled import Labelled
+from pfvit.data.locate import HELD_OUT, TRAIN, choose
+from pfvit.emotions import EIGHT, ORDERS
+from pfvit.errors import InputError, UsageError
+
+
+@pytest.fixture
+def path(tmp_path):
+    pictures(tmp_path, *(f"img/{row}.png" for row in range(6)))
+    return tmp_path / "list.csv"
+
+
+def write(path, heading, *rows, sep=",", end="\n"):
+    """Lines that begin with img/0.png, img/1.png, ..."""
+    lines = [f"img/{place}.png{sep}{row}" for place, row in enumerate(rows)]
+    path.write_bytes(end.join([*([heading] if heading else []), *lines, ""]).encode())
+
+
+def test_a_list_without_heading_may_have_parts_in_its_third_column(path):
+    write(path, "", "happy,Train", "sad,Train", "happy,test", "sad,test", "sad,")
+    chosen = choose([path], TRAIN)
+    assert [row.part for row in chosen.found[0].listing.rows] == ["train"] * 2
+    assert f"{path}: --data takes its part train; left out: test, rows of no part (1)" in chosen.notes
+    assert len(FaceDataset([path])) == len(FaceDataset([path], parts=HELD_OUT)) == 2
+    write(path, "", "happy,ann", "sad,ann", "happy,ben,", "sad,ben,,")
+    assert sorted(FaceDataset([path]).index.tables[0].column("person")) == ["ann", "ann", "ben", "ben"]
+    write(path, "", "happy,ann,train", "sad,ann,train", "happy,ben,val")
+    assert len(FaceDataset([path])) == 2
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("train,happy", "test,sad"),  # the label last
+        ("happy,train,ann", "sad,test,ben"),
+        ("1,0", "0,1"),  # one-hot, or a label and a person
+        ("1,0,0,0", "0,1,0,0"),
+        ("happy,ann,train,x", "sad,ben,test,y"),
+        ("train", "test"),
+    ],
+)
+def test_a_list_without_heading_that_may_mean_several_things_is_asked_for_one(rows, path):
+    write(path, "", *rows)
+    for reading in (
+        lambda: FaceDataset([path], order=("a", "b")),
+        lambda: list(Labelled([choose([path], TRAIN).found[0]], None, ("a", "b"), clean=True)),
+    ):
+        with pytest.raises(InputError, match=r"has no heading, and its . columns may mean several things: write one"):
+            reading()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file,label\nimg/0.png,happy\nimg/my, x.png,sad\n", "line 3, has 3 columns, and its first line 2: begin"),
+        ("# mine\nfile,label\nimg/0.png,happy\n", "line 2, has 2 columns, and its first line 1: begin"),
+        ("file,label\n1,img/0.png,happy\n", "line 2, has 3 columns"),  # as R writes the numbers of its rows
+        ("file,label,Label \nimg/0.png,happy,1\nimg/1.png,sad,2\n", "has two columns called label"),
+        ("img/0.png happy\nimg/1.png sad\n", "; commas, semicolons, tabs or | stand between columns"),
+        ("0,1 2 3,Training\n", "has the columns 0, 1 2 3, Training: give the pictures' files in one called file"),
+        ("file,label,split\nimg/0.png,happy,A\nimg/1.png,sad,B\n", "the parts A, B, and none of train or faces: call"),
+        ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, and in the folder"),
+    ],
+)
+def test_lists_that_say_what_to_do(text, told, path):
+    path.write_text(text)
+    with pytest.raises(InputError) as said:
+        FaceDataset([path])
+    assert told in str(said.value)
+
+
+def test_messages_do_not_hold_whole_tables(path):
+    row = " ".join(str(place % 256) for place in range(2304))
+    path.write_text(f"0,{row},Training\n")
+    with pytest.raises(InputError) as said:
+        FaceDataset([path])
+    assert len(str(said.value)) < 500
+    path.write_text(f"emotion,Usage,pixels\n0,{row},Training\n")  # two columns in each other's place
+    with pytest.raises(InputError) as said:
+        FaceDataset([path])
+    assert len(str(said.value)) < 500
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
+def test_empty_cells_at_the_end_and_separators(sep, end, path):
+    write(path, sep.join(("file", "label")), f"happy{sep}{sep}", "sad", f"sad{sep} ", sep=sep, end=end)
+    faces = FaceDataset([path])
+    assert faces.index.counts().tolist() == [1, 2]
+
+
+def test_the_row_of_a_wrong_label_is_named(path):
+    """By what the list calls it: rows are mixed before they are read."""
+    write(path, "file,label", *"012340"[:5], "9")
+    for reading in (
+        lambda: FaceDataset([path], order=("fer2013",)),
+        lambda: list(Labelled([path], EIGHT, ("fer2013",), clean=True)),
+    ):
+        with pytest.raises(UsageError, match=r"list\.csv, img/5\.png: labels of fer2013 are 0 to 6, not 9"):
+            reading()
+    write(path, "file,label", "happy", "sad", "3")
+    with pytest.raises(UsageError, match=r"mixes kinds of labels, .*'3' \(img/2\.png\)"):
+        FaceDataset([path])
+
+
+def test_parts_that_only_the_names_of_pictures_tell(tmp_path):
+    """RAF-DB's pictures in folders or a list of one's own: everything is taken, and that is told."""
+    names = [f"{part}_0000{row}_aligned.png" for part in ("train", "test") for row in (1, 2)]
+    pictures(tmp_path, *(f"set/{row % 2 + 1}/{name}" for row, name in enumerate(names)))
+    pictures(tmp_path, *(f"flat/{name}" for name in names))
+    lines = [f"{name},{row % 2 + 1}" for row, name in enumerate(names)]
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    told = "the names of its pictures begin with parts (train 2, test 2), which are not looked at, and all are taken"
+    for name in ("set", "flat"):
+        faces = FaceDataset([tmp_path / name], order=("fer2013",))
+        assert len(faces) == 4 and faces.index.notes[0].partition(": ")[2].startswith(told)
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines[:2]]))
+    assert FaceDataset([tmp_path / "flat"], order=("fer2013",)).index.notes == []
+
+
+def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):
+    """Its pictures lie in folders with numbers, which are no classes."""
+    pictures(tmp_path, *(f"Manually_Annotated_Images/{row}/a.png" for row in (1, 10, 1000)))
+    heading = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+    lines = [f"{row}/a.png,0,0,12,12,1;2,{label},0,0" for row, label in ((1, 0), (10, 6), (1000, 9))]
+    (tmp_path / "training.csv").write_text("\n".join([heading, *lines]))
+    (tmp_path / "validation.csv").write_text(lines[0])
+    faces = FaceDataset([tmp_path])
+    assert len(faces) == 2 and faces.index.left_out == {"whose label is no emotion": 1}
+    assert {int(one.image.mean()): one.truth for one in Labelled(choose([tmp_path], TRAIN).found, EIGHT, (), True)} == {
+        0: "neutral", 1: "anger"
+    }  # fmt: skip
+    assert len(FaceDataset([tmp_path], parts=HELD_OUT)) == 1
+
+
+def test_a_download_of_rafdb_is_prepared(tmp_path):
+    pictures(tmp_path, "basic/Image/aligned/train_00001_aligned.png", "basic/Image/original/train_00001.png")
+    (tmp_path / "basic" / "EmoLabel").mkdir()
+    listed = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
+    listed.write_text("train_00001.jpg 5\n")
+    for path in (tmp_path, tmp_path / "basic", tmp_path / "basic" / "Image", listed):
+        with pytest.raises(InputError) as said:
+            FaceDataset([path])
+        assert f"pfvit prepare rafdb {tmp_path / 'basic'} OUT makes" in str(said.value)
+    (tmp_path / "basic" / "own" / "happy").mkdir(parents=True)
+    (tmp_path / "basic" / "own" / "happy" / "a.png").write_bytes(flat_png(1))
+    pictures(tmp_path / "basic" / "own", "sad/b.png")
+    assert len(FaceDataset([tmp_path / "basic" / "own"])) == 2
+
+
+def test_orders_are_those_of_the_numbers(path):
+    """Whole floats are numbers; RAF-DB's begin at 1."""
+    write(path, "file,label", *(f"{number}.0" for number in (1, 4, 7)))
+    read = {int(one.image.mean()): one.truth for one in Labelled([path], EIGHT, ("rafdb",), clean=True)}
+    assert [read[row] for row in range(3)] == [ORDERS["rafdb"][place] for place in (0, 3, 6)]
+    with pytest.raises(UsageError, match="RAF-DB counts so"):
+        FaceDataset([path])
+
+
+def test_the_folders_of_ferplus_itself(tmp_path):
+    """As its own script makes them: label.csv in each part has the face's box and ten votes, and no heading."""
+    for first, part in enumerate(("FER2013Train", "FER2013Valid", "FER2013Test")):
+        pictures(tmp_path / part, "fer0000000.png", "fer0000001.png", "fer0000002.png", first=10 * first)
+        votes = ("0,8,2,0,0,0,0,0,0,0", "6,0,0,4,0,0,0,0,0,0", "0,0,0,0,0,0,0,0,0,10")
+        lines = [f'fer000000{row}.png,"(0, 0, 48, 48)",{ten}' for row, ten in enumerate(votes)]
+        (tmp_path / part / "label.csv").write_text("\n".join(lines))
+    for parts, first in ((TRAIN, 0), (HELD_OUT, 10)):
+        faces = FaceDataset([tmp_path], 8, parts=parts)
+        assert len(faces) == 2 and faces.index.left_out == {"whose label is no emotion": 1}
+        found = Labelled(choose([tmp_path], parts).found, EIGHT, (), clean=True)
+        read = {int(one.image.mean()): (one.truth, one.votes[:4].tolist()) for one in found}
+        assert read == {first: ("happiness", [0, 8, 2, 0]), first + 1: ("neutral", [6, 0, 0, 4])}
+
+
+@pytest.mark.parametrize("heading", ["File Name , Emotion ", "FILE-NAME,EMOTION", "filepath,label"])
+def test_names_of_columns_may_have_spaces(heading, path):
+    write(path, heading, "happy", "sad")
+    assert FaceDataset([path]).classes == ("happiness", "sadness")
+
+
+def test_marks_of_missing_values_are_no_people(path):
+    write(path, "file,label,subject", "happy,A", "sad,nan", "happy,", "sad,?", "happy,A")
+    assert sorted(map(str, FaceDataset([path]).index.tables[0].column("person"))) == ["A", "A", "None", "None", "None"]
+
+
+def test_lists_with_tabs_may_hold_more_commas(path):
+    path = path.with_suffix(".tsv")
+    write(path, "file\tlabel\tseen by, on, at", "happy\tx", "sad\ty", sep="\t")
+    assert FaceDataset([path]).classes == ("happiness", "sadness")
