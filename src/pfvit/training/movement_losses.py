@@ -16,10 +16,10 @@ from pfvit.model.movement import MovementMaps, identity_grid
 
 MAP_SIDE = 56
 #: How much more a point's flow counts than that of the others.
-LIP_WEIGHT, EYE_WEIGHT = 4.0, 3.0
+LIP_WEIGHT, EYE_WEIGHT = 4.0, 8.0
 #: Differences of flow below this, in halves of the side, are punished less than in proportion. Brows and lids move by
 #: a tenth of what lips do.
-FLOW_BETA, EYE_BETA = 0.02, 0.004
+FLOW_BETA, EYE_BETA = 0.02, 0.001
 #: The lip line's height is taught within so many shares of the side of it.
 LINE_REACH, LINE_BETA = 0.06, 0.01
 #: How far around brows and lids flows need not be another model's, in shares of the side.
