@@ -37,6 +37,8 @@ LEAST_FLOW = 0.02
 CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
+#: Bytes for each point at which maps are read.
+PER_POINT = 150
 #: Large faces are changed in strips of about so many pixels, as some of their numbers take 12 bytes for each.
 STRIP = 500_000
 #: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
@@ -98,6 +100,13 @@ def paste_into(photo: Pixels, change: FaceChange, square: Frame | None) -> None:
     cosine, sine = math.cos(square.roll) * square.side, math.sin(square.roll) * square.side
     axes = np.array([[cosine, -sine], [sine, cosine]])  # the face's own right and down, as columns
     _apply(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2, fade=True)
+
+
+def drawing_memory(width: int, height: int) -> int:
+    """Return about how many bytes `paste_into` takes for a face of this size, without the photo."""
+    knots = _knots_over(np.diag([float(width), float(height)]), np.zeros(2))
+    points = width * height if width < 2 * KNOTS else knots.columns * knots.rows
+    return 4 * width * height + PER_POINT * points
 
 
 class _Knots(NamedTuple):

@@ -53,7 +53,7 @@ class Job:
     def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False, caller: Caller = NOBODY):
         self.source, self.content = upload
         self.caller = caller
-        self.whole, self.finish = whole, finish
+        self.whole, self.finish, self.draws = whole, finish, draws
         weight = 1 + (0 if whole else DETECTION) + (DRAWING if draws else 0) + len(self.content) // BYTES_PER_UNIT
         self.weight = min(weight, AT_ONCE)
         self.arrived = math.inf
@@ -221,7 +221,7 @@ class Engine:
         total = 0
         for job in jobs:
             try:
-                size = weigh(job.content, self.limits)
+                size = weigh(job.content, self.limits, job.draws)
             except Exception as error:
                 answers.append((job, as_problem(error)))
                 continue
