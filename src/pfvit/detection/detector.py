@@ -56,7 +56,6 @@ AROUND, AGAIN, UPRIGHT = 1.8, 160, 224
 DOUBTFUL = 0.5  # a face that is upright to within 45 degrees scores more in the second look
 TOGETHER = 6  # finds that are looked at again together, surest first: after such a group without a face, no more are
 FEW_PIXELS = 300_000  # that the network sees at once of a large picture, if one view has no more
-LEAST_VIEW = 32, 32
 #: Share of the smaller box that two boxes of one face share.
 SAME = 0.55
 FEW = 0.1  # of the faces: no direction to look in, as they may be none
@@ -85,7 +84,7 @@ class LibFaceDetection:
         search = _Search(Picture(image), self.network)
         {"quick": search.quick, "normal": search.normal, "thorough": search.thorough}[self.look]()
         if search.most > FEW_PIXELS:  # what it took is not kept, as the next picture may be large
-            self.network.find(np.zeros((1, *LEAST_VIEW, 3), np.uint8), 1.0, lean=True)
+            self.network.give_back()
         if search.picture.large:
             give_back()
         return sorted((sighting.face() for sighting in search.faces), key=lambda face: face.box[:2])
