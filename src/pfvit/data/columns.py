@@ -15,6 +15,7 @@ from pfvit.data.images import Pixels
 from pfvit.data.label_cells import Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
+from pfvit.utils.files import read_file
 from pfvit.utils.text import parsed
 
 #: Names of columns, first choice first; case does not matter.
@@ -188,15 +189,13 @@ def file_beside(path: str, beside: Path, name: str) -> bytes:
     """Return the content of a file that a cell names; PictureError if it is not there."""
     for folder in (beside, beside.parent):
         try:
-            return (folder / path).read_bytes()
+            return read_file(folder / path)
         except FileNotFoundError:
             continue
         except OSError as problem:
             if problem.errno == errno.ENAMETOOLONG:  # a picture as text, say
                 continue
-            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
-        except ValueError as problem:
-            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
+            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem.strerror}") from problem
     shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}..."
     if is_address(path):
         raise PictureError(f"{name} names {shown}, an address: download it first")

@@ -15,6 +15,7 @@ from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells, votes_of
 from pfvit.errors import PictureError
+from pfvit.utils.files import read_file
 
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
@@ -163,7 +164,7 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
             raise PictureError(f"{name}: its pixels are no numbers; download the table again")
         return columns.pixels_of([int(word) for word in words], name)
     try:
-        content = row.picture.read_bytes()
+        content = read_file(row.picture)
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None
