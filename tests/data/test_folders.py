@@ -212,6 +212,27 @@ def test_a_list_of_many_classes_takes_no_time(tmp_path):
     assert time.process_time() - start < 5  # 10 s where each class was looked for among all
 
 
+@pytest.mark.parametrize("word", ["9" * 5000, "9" * 400, "1e5", "-1"])
+def test_pixels_that_are_no_numbers_of_a_picture_are_named(word, tmp_path, capsys):
+    row = " ".join(["9"] * 143)
+    (tmp_path / "fer.csv").write_text(f"emotion,pixels\n3,{row} {word}\n4,{row} 9\n")
+    table = pa.table({"pixels": [f"{row} {word}", f"{row} 9"], "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "pixels.parquet")
+    for name in ("fer.csv", "pixels.parquet"):
+        assert [one.truth for one in Labelled([tmp_path / name], EIGHT, (), clean=True)] == ["sadness"]
+        assert "pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", ["9" * 400, "[" * 5000 + "]" * 5000, "{" * 5000 + "}" * 5000])
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_labels_that_no_class_can_be_are_told(label, name, tmp_path):
+    lines = {"list.csv": f"file,label\n0.png,{label}\n", "list.jsonl": f'{{"file": "0.png", "label": {label}}}\n'}
+    pictures(tmp_path, "0.png")
+    (tmp_path / name).write_text(lines[name])
+    with pytest.raises(InputError, match=rf"{name}|tell 1 classes apart"):  # brackets may be the name of a class
+        FaceDataset([tmp_path / name])
+
+
 def test_a_table_of_fer2013_with_quotation_marks(tmp_path):
     row = " ".join(["9"] * 144)
     lines = [

@@ -18,6 +18,8 @@ from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.files import read_file
 from pfvit.utils.text import parsed
 
+#: Digits of a pixel that is read as a number.
+LONGEST_PIXEL = 9
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
             "image_name", "image name", "subdirectory_filepath", "pixels")  # fmt: skip
@@ -182,7 +184,7 @@ def _is_pixels(text: str) -> bool:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(word) if word.isdecimal() else -1 for word in text.split()]
+    return [int(word) if word.isdecimal() and len(word) <= LONGEST_PIXEL else -1 for word in text.split()]
 
 
 def file_beside(path: str, beside: Path, name: str) -> bytes:
@@ -206,7 +208,7 @@ def pixels_of(values: object, name: str) -> Pixels:
     """Return pixels kept as numbers from 0 to 255: [height, width], [height, width, 3], or a square's in a row."""
     try:
         array = np.array(values.tolist() if isinstance(values, np.ndarray) else values, dtype=np.float64)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise PictureError(f"{name} holds neither a picture nor numbers of one") from problem
     side = round(array.size**0.5)
     if array.ndim == 1 and side * side == array.size:

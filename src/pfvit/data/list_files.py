@@ -3,7 +3,6 @@
 import codecs
 import csv
 import itertools
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pfvit.data import columns
 from pfvit.data.lists import PARTS, Listing, Row, part_of
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
+from pfvit.utils.text import parsed
 
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
@@ -100,8 +100,8 @@ def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
     for number, line in enumerate(_lines(path, "\n"), 1):
         if line.strip():
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as problem:
+                row = parsed(line)
+            except ValueError as problem:
                 raise InputError(f"{path}, line {number}, is no JSON: {problem}") from problem
             if not isinstance(row, dict):
                 raise InputError(f'{path}, line {number}, is no object like {{"file": "a.png", "label": "happy"}}')

@@ -160,7 +160,7 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
         with path.open("rb") as file:
             file.seek(row.picture[0])
             words = file.read(row.picture[1]).strip(b'" ').split()
-        if not all(word.isdigit() for word in words):
+        if not all(word.isdigit() and len(word) <= columns.LONGEST_PIXEL for word in words):
             raise PictureError(f"{name}: its pixels are no numbers; download the table again")
         return columns.pixels_of([int(word) for word in words], name)
     try:
