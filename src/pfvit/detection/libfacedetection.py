@@ -50,13 +50,13 @@ class FaceNetwork:
             filled = np.full(padded, GRAY, np.uint8)
             filled[:, :height, :width] = images
             images = filled
-        scores, shapes = self._open().run(["score", "shape"], {"image": images}, _lean() if lean else None)
+        scores, shapes = self._open().run(["score", "shape"], {"image": images}, lean_run() if lean else None)
         places = _places(padded[1], padded[2])
         return [_rows(score, shape, places, least) for score, shape in zip(scores, shapes, strict=True)]
 
     def give_back(self) -> None:
         """Give back what onnxruntime has kept, by looking at next to nothing."""
-        self._open().run(["score"], {"image": np.zeros((1, STRIDES[-1], STRIDES[-1], 3), np.uint8)}, _lean())
+        self._open().run(["score"], {"image": np.zeros((1, STRIDES[-1], STRIDES[-1], 3), np.uint8)}, lean_run())
 
     def _open(self) -> Any:
         if self._session is None:
@@ -76,7 +76,7 @@ class FaceNetwork:
         return self._session
 
 
-def _lean() -> Any:
+def lean_run() -> Any:
     """Return the options of a run after which onnxruntime keeps no memory."""
     import onnxruntime
 

@@ -235,6 +235,8 @@ class Engine:
     def _read(self, jobs: Sequence[Job], size: int) -> list[tuple[Job, Any]]:
         """Return jobs with their answers; their pictures take `size` bytes, for which other threads may have to end."""
         with self.memory.take(size):
+            if size > MOST_MEMORY // 2 and (photo := self.reader.generator.photo) is not None:
+                photo.give_back()  # what faces that were drawn before have left
             answers = self._read_now(jobs)  # a function, so that its pictures are gone when others have the memory
             if size > TOGETHER:
                 give_back()
