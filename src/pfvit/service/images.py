@@ -95,7 +95,7 @@ def drawing(view: View, which: Which, strength: float, media_type: str) -> Calla
 
     def finish(photo: Photo, faces: list[Reading]) -> bytes:
         chosen = _chosen(faces, which)
-        room = _room(photo, faces, chosen)
+        room = _room(photo, faces, chosen, changed=view in ("poker", "photo") and strength != 0)
         if view == "photo":
             for face in chosen:
                 face.paste_into(photo.pixels, strength)
@@ -135,14 +135,14 @@ def _glow(crop: Pixels, colours: Pixels) -> None:
         part[:] = np.asarray(under.convert("RGB"))
 
 
-def _room(photo: Photo, faces: list[Reading], chosen: list[Reading]) -> int:
-    """Return how many bytes there are beside a photo and the faces in it; Problem if those chosen cannot be drawn in
-    them."""
+def _room(photo: Photo, faces: list[Reading], chosen: list[Reading], changed: bool) -> int:
+    """Return how many bytes there are beside a photo and the faces in it; Problem if those chosen cannot be `changed`
+    in them."""
     if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
         raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
     held = photo.pixels.nbytes + sum(face.crop.nbytes for face in faces if face.frame is not None)
     room = MOST_DRAWN_MEMORY - held
-    if max(drawing_memory(*face.crop.shape[1::-1]) for face in chosen) > room:
+    if changed and max(drawing_memory(*face.crop.shape[1::-1]) for face in chosen) > room:
         raise Problem(
             "too-many-pixels", "to draw a face this large in its photo takes too much memory: send a smaller photo"
         )
