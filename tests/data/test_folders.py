@@ -1,6 +1,8 @@
 """Folders as people have them: parts inside classes, people above classes, archives, what other systems leave."""
 
 import json
+import os
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,9 @@ import pytest
 from helpers import flat_png
 from test_locate import brightness, classes, table
 
+from pfvit.data import labels, list_files
 from pfvit.data.dataset import FaceDataset, read_all
+from pfvit.data.label_cells import Cells
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose
 from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS, SEVEN
@@ -141,6 +145,94 @@ def test_lists_as_spreadsheets_write_them(text, encoding, tmp_path):
     assert {one.truth for one in Labelled([tmp_path / "list.csv"], EIGHT, (), clean=True)} == {"happiness", "sadness"}
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'file,label\n0.png,happy\n"1.png,sad\n2.png,sad\n', "line 3, has a quote that is not closed"),
+        (b'file,label\n0.png,"happy\n1.png,sad\n', "line 2, has a quote that is not closed"),
+        (b'file,label\n0.png,happy\n"' + b"1.png,sad\n" * 20_000, "line 3, cannot be read: .* is a quote not closed"),
+        (b"\xef\xbb\xbf\n" + b"a" * 4_000_001, "line 2, has more than 4,000,000 characters"),
+        (b"a" * 4_000_001, "line 1, has more than 4,000,000 characters"),
+        (b"\0" * 5000, "bytes that are no text: save it again as CSV in UTF-8"),
+        ("file,label\n0.png,happy\n".encode("utf-16-le"), "bytes that are no text"),
+        ("file,label\n0.png,happy\n".encode("utf-32"), "bytes that are no text"),
+    ],
+)
+def test_a_list_that_is_broken_is_told_with_its_line(content, why, tmp_path):
+    pictures(tmp_path, "0.png", "1.png", "2.png")
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(InputError, match=why):
+        list_files.read_list(tmp_path / "list.csv")
+
+
+def test_quotes_in_a_list_that_are_closed_or_stand_for_themselves(tmp_path):
+    text = 'file,label,note\n0.png,happy,"two\nlines, and a ""quote"""\n1.png,sad,5" wide\n2.png,sad,"last\nline"\n'
+    (tmp_path / "list.csv").write_text(text)
+    rows = list_files.read_list(tmp_path / "list.csv").rows
+    assert [row.cells[2] for row in rows] == ['two\nlines, and a "quote"', '5" wide', "last\nline"]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a\0b.png", "no file can have this name"),
+        ("pipe.png", "it is no file, but a device or a pipe"),
+        ("/dev/zero", "it is no file, but a device or a pipe"),
+        ("sparse.png", "too large, more than 200 MB"),
+        ("..", "cannot be opened"),
+    ],
+)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_listed_and_no_file_is_named_and_passed_over(name, why, tmp_path, capsys):
+    """A device or a pipe may never end, or never begin."""
+    pictures(tmp_path, "0.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(10**11)
+    (tmp_path / "list.csv").write_text(f"file,label\n{name},happy\n0.png,sad\n")
+    assert [one.truth for one in Labelled([tmp_path / "list.csv"], EIGHT, (), clean=True)] == ["sadness"]
+    assert why in capsys.readouterr().err
+    pq.write_table(pa.table({"image": [name, "0.png"], "label": ["happy", "sad"]}), tmp_path / "paths.parquet")
+    assert [one.truth for one in Labelled([tmp_path / "paths.parquet"], EIGHT, (), clean=True)] == ["sadness"]
+    assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", ["nan", "inf", "-inf", "1e999"])
+def test_boxes_of_no_numbers_leave_the_picture_whole(side, tmp_path):
+    pictures(tmp_path, "0.png")
+    lines = [f"0.png,happy,{','.join([side] * place + ['9'] * (4 - place))}" for place in range(1, 5)]
+    (tmp_path / "list.csv").write_text("\n".join([",".join(("file", "label", *list_files.BOX)), *lines]))
+    assert [row.box for row in list_files.read_list(tmp_path / "list.csv").rows] == [None] * 4
+
+
+def test_a_list_of_many_classes_takes_no_time(tmp_path):
+    cells = Cells([f"class {n}" for n in range(50_000)], "list.csv")
+    start = time.process_time()
+    assert len(set(labels.read(cells, None).codes.tolist())) == 50_000
+    assert time.process_time() - start < 5  # 10 s where each class was looked for among all
+
+
+@pytest.mark.parametrize("word", ["9" * 5000, "9" * 400, "1e5", "-1"])
+def test_pixels_that_are_no_numbers_of_a_picture_are_named(word, tmp_path, capsys):
+    row = " ".join(["9"] * 143)
+    (tmp_path / "fer.csv").write_text(f"emotion,pixels\n3,{row} {word}\n4,{row} 9\n")
+    table = pa.table({"pixels": [f"{row} {word}", f"{row} 9"], "label": ["happy", "sad"]})
+    pq.write_table(table, tmp_path / "pixels.parquet")
+    for name in ("fer.csv", "pixels.parquet"):
+        assert [one.truth for one in Labelled([tmp_path / name], EIGHT, (), clean=True)] == ["sadness"]
+        assert "pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("label", ["9" * 400, "[" * 5000 + "]" * 5000, "{" * 5000 + "}" * 5000])
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_labels_that_no_class_can_be_are_told(label, name, tmp_path):
+    lines = {"list.csv": f"file,label\n0.png,{label}\n", "list.jsonl": f'{{"file": "0.png", "label": {label}}}\n'}
+    pictures(tmp_path, "0.png")
+    (tmp_path / name).write_text(lines[name])
+    with pytest.raises(InputError, match=rf"{name}|tell 1 classes apart"):  # brackets may be the name of a class
+        FaceDataset([tmp_path / name])
+
+
 def test_a_table_of_fer2013_with_quotation_marks(tmp_path):
     row = " ".join(["9"] * 144)
     lines = [
@@ -223,6 +315,7 @@ def test_json_lines(labels, tmp_path):
         ('{"file": "0.png", "label": "sad"}\n[1]', "line 2, is no object like"),
         ('{"picture_id": 3}', "has the columns picture_id: give the pictures' files"),
         ("", "has no lines"),
+        ('{"file": ' + "[" * 100_000, "line 1, is no JSON"),
         ('{"pixels": "1 2 3", "label": "sad"}', "as CSV with commas"),
         ('{"file": "0.png", "label": "sad"}\n{"file": "0.png", "label": {"a": [1]}}', "mixes kinds of labels"),
     ],

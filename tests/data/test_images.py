@@ -23,6 +23,15 @@ def scene(height: int = 24, width: int = 32) -> np.ndarray:
     return np.stack([40 + 6 * x, 30 + 8 * y, np.full_like(x, 90)], axis=2).astype(np.uint8)
 
 
+@pytest.mark.parametrize("shape", [(3000, 1700), (40, 30_000), (2300, 112)])
+def test_large_crops_are_resampled_as_pillow_does_it_in_one_piece(shape):
+    crop = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    wanted = Image.fromarray(crop).resize((112, 112), Image.Resampling.BILINEAR)
+    assert np.array_equal(images.at_size(crop, 112), np.asarray(wanted))
+    mirrored = Image.fromarray(np.ascontiguousarray(crop[:, ::-1])).resize((112, 112), Image.Resampling.BILINEAR)
+    assert np.array_equal(images.at_size(crop[:, ::-1], 112), np.asarray(mirrored))
+
+
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **options)

@@ -7,17 +7,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pfvit.detection.alignment import Frame, cut
+from pfvit.inference import face_edit
 from pfvit.inference.drawn_change import TAKE_OVER, drawn_change, neutral_damping
 from pfvit.inference.face_edit import (
-    NEARLY,
     FaceChange,
     apply_change,
     movement_change,
     paste_back,
     paste_into,
-    squares_over,
 )
-from pfvit.inference.mesh import read_quads
+from pfvit.inference.mesh import NEARLY, read_quads, squares_over
 from pfvit.inference.optical_flow import bend, flow_between
 
 
@@ -235,3 +234,22 @@ def test_a_change_is_applied_in_place_too():
         assert np.array_equal(photo, before) and not np.array_equal(wanted, photo)
         paste_into(before, change, square)
         assert np.array_equal(before, wanted)
+
+
+@pytest.mark.parametrize("square", [None, Frame(300, 260, 420, 0.4), Frame(20, 480, 300, 0)])
+def test_strips_change_nothing(square, monkeypatch):
+    """Large faces are changed strip by strip, to the same pixels as in one piece."""
+    random = np.random.default_rng(2)
+    photo = np.asarray(Image.fromarray(random.integers(0, 256, (50, 60, 3), np.uint8)).resize((600, 500)))
+
+    def waves(channels: int, size: float) -> np.ndarray:
+        grid = Image.fromarray(random.normal(0, size, (6, 6 * channels)).astype(np.float32))
+        return np.asarray(grid.resize((56 * channels, 56))).reshape(56, 56, channels)
+
+    change = FaceChange(waves(2, 0.05), waves(2, 0.03), waves(1, 0.3)[..., 0], waves(3, 0.1))
+    monkeypatch.setattr(face_edit, "STRIP", 10**9)
+    whole, parted = photo.copy(), photo.copy()
+    paste_into(whole, change, square)
+    monkeypatch.setattr(face_edit, "STRIP", 1)
+    paste_into(parted, change, square)
+    assert not np.array_equal(whole, photo) and np.array_equal(whole, parted)

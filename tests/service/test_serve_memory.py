@@ -32,13 +32,23 @@ class Service:
     def __init__(self, process: subprocess.Popen, address: str):
         self.process, self.address = process, address
 
-    def read(self, content: bytes) -> tuple[int, dict]:
-        request = urllib.request.Request(f"{self.address}/v1/read", content, {"Content-Type": "image/jpeg"})
+    def post(self, path: str, content: bytes, accept: str = "*/*") -> tuple[int, bytes]:
+        headers = {"Content-Type": "image/jpeg", "Accept": accept}
         try:
-            with urllib.request.urlopen(request, timeout=200) as answer:
-                return answer.status, json.load(answer)
+            with urllib.request.urlopen(
+                urllib.request.Request(self.address + path, content, headers), None, 200
+            ) as answer:
+                return answer.status, answer.read()
         except urllib.error.HTTPError as problem:
-            return problem.code, json.load(problem)
+            return problem.code, problem.read()
+
+    def read(self, content: bytes) -> tuple[int, dict]:
+        status, answer = self.post("/v1/read", content)
+        return status, json.loads(answer)
+
+    def forget_the_most(self) -> None:
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def memory(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -58,10 +68,10 @@ def service() -> Iterator[Service]:
             process.terminate()
 
 
-def photo(faces: int, turn: int = 1, **options: object) -> bytes:
+def photo(faces: int, turn: int = 1, size: tuple[int, int] = LARGE, **options: object) -> bytes:
     """Return a JPEG with so many faces in a row; many of them are small."""
     pixels = np.tile(np.random.default_rng(0).integers(90, 166, (72, 108, 1), np.uint8), (1, 1, 3))
-    picture = Image.fromarray(pixels).resize(LARGE, Image.Resampling.BICUBIC)
+    picture = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     with Image.open(Path(__file__).parents[2] / "assets" / "astronaut.jpg") as astronaut:
         face = astronaut.convert("RGB").crop((120, 0, 340, 230))
     if faces == 1:
@@ -77,8 +87,7 @@ def photo(faces: int, turn: int = 1, **options: object) -> bytes:
 
 @pytest.mark.parametrize(("faces", "turn"), [(1, 1), (1, 6), (48, 1)])
 def test_a_photo_of_50_million_pixels_takes_less_than_400_mb(service, faces, turn):
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{service.process.pid}/clear_refs").write_text("5")  # the largest so far is forgotten
+    service.forget_the_most()
     status, answer = service.read(photo(faces, turn))
     assert status == 200 and len(answer["images"][0]["faces"]) == faces
     assert service.memory("VmHWM") < MOST
@@ -89,4 +98,53 @@ def test_what_would_take_more_is_refused(service):
     """A progressive one of this size needs its coefficients beside its pixels."""
     status, answer = service.read(photo(1, quality=95, progressive=True))
     assert status == 413 and "too large" in answer["detail"]
+    assert service.memory("VmHWM") < MOST
+
+
+def test_a_face_is_drawn_in_a_photo_of_50_million_pixels(service):
+    content = photo(1)
+    service.forget_the_most()
+    status, answer = service.post("/v1/poker?view=photo&face=all", content, "image/jpeg")
+    with Image.open(io.BytesIO(answer)) as made, Image.open(io.BytesIO(content)) as given:
+        assert status == 200 and made.size == given.size == LARGE
+        face, below = (0, 0, 2100, 2100), (0, 5000, 8000, 5700)
+        assert np.abs(np.asarray(made.crop(below)).astype(int) - np.asarray(given.crop(below))).max() < 12
+        assert np.abs(np.asarray(made.crop(face)).astype(int) - np.asarray(given.crop(face))).max() > 40
+    assert service.memory("VmHWM") < MOST
+    assert service.memory("VmRSS") < 230 * MEGA
+
+
+@pytest.mark.parametrize(
+    ("view", "size", "accept"),
+    [
+        ("photo", (4000, 3000), "image/webp"),
+        ("photo&whole=true", (4000, 3000), "image/webp"),
+        ("poker&whole=true", (4000, 4000), "image/png"),
+        ("map&whole=true", (4000, 4000), "image/jpeg"),
+        ("face&whole=true", (4000, 4000), "image/png"),
+    ],
+)
+def test_views_of_large_faces_take_less_than_400_mb(service, view, size, accept):
+    content = photo(1, size=size)
+    service.forget_the_most()
+    status, answer = service.post(f"/v1/poker?view={view}", content, accept)
+    with Image.open(io.BytesIO(answer)) as made:
+        assert status == 200 and made.size == size and made.get_format_mimetype() == accept
+    assert service.memory("VmHWM") < MOST
+    assert service.memory("VmRSS") < 230 * MEGA
+
+
+@pytest.mark.parametrize(
+    ("query", "size", "accept", "hint"),
+    [
+        ("view=photo", LARGE, "image/webp", "accept image/jpeg"),
+        ("view=photo&whole=true", (5000, 5000), "image/jpeg", "at most 16 million"),
+        ("view=poker&whole=true", (200, 60_000), "image/jpeg", "smaller photo"),
+    ],
+)
+def test_what_would_take_more_to_draw_is_refused_with_what_to_do(service, query, size, accept, hint):
+    content = photo(1, size=size)
+    service.forget_the_most()
+    status, answer = service.post(f"/v1/poker?{query}", content, accept)
+    assert status == 413 and hint in json.loads(answer)["detail"]
     assert service.memory("VmHWM") < MOST

@@ -212,7 +212,9 @@ def test_brows_count_where_lips_would_hardly():
     for points in (mesh.BROWS, mesh.LIPS):
         p = q.clone()
         p[:, points, 1] += 0.001
-        costs.append(float(movement_losses(maps(height=regions.line), p, q, known, moving, regions)["flow"]) / len(points))
+        costs.append(
+            float(movement_losses(maps(height=regions.line), p, q, known, moving, regions)["flow"]) / len(points)
+        )
     assert costs[0] > 3 * costs[1]  # though lips weigh more
 
 

@@ -17,8 +17,11 @@ from pfvit.data.images import Pixels
 from pfvit.data.label_cells import NULLS, Cells
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
+from pfvit.utils.files import read_file
 from pfvit.utils.text import parsed
 
+#: Digits of a pixel that is read as a number.
+LONGEST_PIXEL = 9
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
             "image_name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
@@ -215,7 +218,7 @@ def _is_pixels(text: str) -> bool:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(word) if word.isdecimal() else -1 for word in text.split()]
+    return [int(word) if word.isdecimal() and len(word) <= LONGEST_PIXEL else -1 for word in text.split()]
 
 
 def _spelled(path: str) -> tuple[str, ...]:
@@ -227,15 +230,13 @@ def file_beside(path: str, beside: Path, name: str) -> bytes:
     """Return the content of a file that a cell names; PictureError if it is not there."""
     for folder, there in ((folder, one) for one in _spelled(path) for folder in (beside, beside.parent)):
         try:
-            return (folder / there).read_bytes()
+            return read_file(folder / there)
         except FileNotFoundError:
             continue
         except OSError as problem:
             if problem.errno == errno.ENAMETOOLONG:  # a picture as text, say
                 continue
-            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
-        except ValueError as problem:
-            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem}") from problem
+            raise PictureError(f"{name}: {folder / path} cannot be opened: {problem.strerror}") from problem
     shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}..."
     if is_address(path):
         raise PictureError(f"{name} names {shown}, an address: download it first")
@@ -246,7 +247,7 @@ def pixels_of(values: object, name: str) -> Pixels:
     """Return pixels kept as numbers from 0 to 255: [height, width], [height, width, 3], or a square's in a row."""
     try:
         array = np.array(values.tolist() if isinstance(values, np.ndarray) else values, dtype=np.float64)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise PictureError(f"{name} holds neither a picture nor numbers of one") from problem
     side = round(array.size**0.5)
     if array.ndim == 1 and side * side == array.size:

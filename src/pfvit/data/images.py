@@ -328,7 +328,15 @@ def at_size(crop: Pixels, side: int) -> Pixels:
     """Return a crop at the model's size, as its file would resample it: faces of one size are read together."""
     if crop.shape[:2] == (side, side):
         return crop
-    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))
+    lines = max(1, BAND // (4 * crop.shape[1]))
+    if len(crop) > lines:  # Pillow copies what it resizes; it too resizes along the rows first
+        parts = [crop[top : top + lines] for top in range(0, len(crop), lines)]
+        crop = np.concatenate([_resized(part, side, len(part)) for part in parts])
+    return _resized(crop, side, side)
+
+
+def _resized(pixels: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def check_size(width: int, height: int, name: str, most: int = LIMIT.pixels) -> None:

@@ -1,6 +1,5 @@
 """The cells of a label column as plain values, all of one kind: whatever files and tables write for a label."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.errors import UsageError
+from pfvit.utils.text import parsed
 
 #: What tables write where there is no value, and whole numbers as text.
 NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "."}
@@ -102,7 +102,9 @@ def _one(cell: object) -> tuple[Any, str]:
         return None, ""
     if isinstance(cell, bool):
         return cell, "yes or no"
-    if isinstance(cell, int | float | Decimal):
+    if isinstance(cell, int):
+        return (cell, "number") if cell <= MOST else (cell, "fraction")
+    if isinstance(cell, float | Decimal):
         whole = math.isfinite(cell) and cell == int(cell) and cell <= MOST
         return (int(cell), "number") if whole else (cell, "fraction")
     if isinstance(cell, Mapping):
@@ -115,12 +117,12 @@ def _of_text(text: str) -> tuple[Any, str]:
     if text.casefold() in NULLS:
         return None, ""
     if NUMERAL.fullmatch(text):
-        number = int(float(text))
-        return (number, "number") if number <= MOST else (text, "fraction")
+        number = float(text)
+        return (int(number), "number") if number <= MOST else (text, "fraction")
     if NUMERALS.fullmatch(text):
         return _one([float(word) for word in re.split(r"[\s,;]+", text)])
     if text[0] + text[-1] in ("[]", "{}"):
-        for read in (json.loads, _python, _printed):
+        for read in (parsed, _python, _printed):
             with suppress(ValueError):
                 return _one(read(text))
     return text, "name"
@@ -128,7 +130,7 @@ def _of_text(text: str) -> tuple[Any, str]:
 
 def _python(text: str) -> Any:
     """Read what Python prints of a list or a table: other quotation marks than JSON's."""
-    return json.loads(text.replace("'", '"'))
+    return parsed(text.replace("'", '"'))
 
 
 def _printed(text: str) -> list[float]:

@@ -159,7 +159,8 @@ def _of_names(cells: Cells, values: Sequence[str | None]) -> Labels:
     canon = _all_canonical(value for value in values if value is not None)
     kept = {name.casefold(): name for name in reversed(canon.values())}  # names that differ in case alone are one
     names = in_our_order(kept[folded] for folded in sorted(kept))
-    place = {value: names.index(kept[name.casefold()]) for value, name in canon.items()}
+    places = {name: number for number, name in enumerate(names)}
+    place = {value: places[kept[name.casefold()]] for value, name in canon.items()}
     return _of_codes(names, np.array([-1 if value is None else place[value] for value in values], dtype=np.int64))
 
 

@@ -2,12 +2,13 @@
 
 import codecs
 import csv
-import io
-import json
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pfvit.data import columns
 from pfvit.data.class_columns import class_columns
@@ -15,7 +16,7 @@ from pfvit.data.label_cells import NULLS
 from pfvit.data.lists import PARTS, Listing, Row, are_parts, part_of, part_said
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
-from pfvit.utils.text import shortened
+from pfvit.utils.text import parsed, shortened
 
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
 AFFECTNET = (*ORDERS["affectnet8"], NONE, NONE, NONE)
@@ -24,6 +25,8 @@ AFFECTNET_COLUMNS = ("subDirectory_filePath", *BOX, "facial_landmarks", "express
 FERPLUS_COLUMNS = ("file", "frame", *FERPLUS_VOTES)
 PIXELS = "pixels"
 LOOKED_AT = 50  # lines that tell which of several columns names pictures
+#: Characters of a list's line, which is read whole, and bytes in which the encoding is looked for at a time.
+LONGEST_LINE, PART = 4_000_000, 1_000_000
 #: What others call the sides of a face's box, without `_`, and all of them in one column.
 WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
 BOXES = {
@@ -38,15 +41,11 @@ def read_list(path: Path) -> Listing:
         if path.suffix.lower() == ".jsonl":
             return _own(path, *_json_lines(path))
         with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
-            heading = [word.strip(' "') for word in file.readline().strip().split(",")]
+            heading = [word.strip(' "') for word in file.readline(LONGEST_LINE).strip().split(",")]
         if PIXELS in heading:
             return _with_pixels(path, heading)
-        text = _text(path.read_bytes())
-        head = text.lstrip().partition("\n")[0]
-        separator = "\t" if path.suffix.lower() == ".tsv" and "\t" in head else max(",;\t|", key=head.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
-    except (OSError, csv.Error) as problem:
+        lines = _rows_of(path)
+    except OSError as problem:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
     if not lines:
         raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
@@ -89,7 +88,7 @@ def _heading_of(path: Path, lines: Sequence[Sequence[str]]) -> list[str]:
 def is_affectnet(path: Path) -> bool:
     """Return whether a list has AffectNet's columns."""
     with path.open("rb") as file:
-        return AFFECTNET_COLUMNS[0].encode() in file.readline()
+        return AFFECTNET_COLUMNS[0].encode() in file.readline(LONGEST_LINE)
 
 
 def labels_pictures(path: Path) -> bool:
@@ -102,13 +101,58 @@ def labels_pictures(path: Path) -> bool:
     return bool(there) and any(isinstance(row.picture, tuple) or row.picture.is_file() for row in listing.rows)
 
 
+def _rows_of(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows of a CSV, but for empty ones, each with the number of its last line.
+
+    InputError for what is no CSV, with the line.
+    """
+    first = next((line for line in _lines(path, "") if line.strip()), "")
+    separator = "\t" if path.suffix.lower() == ".tsv" and "\t" in first else max(",;\t|", key=first.count)
+    rows: list[tuple[int, list[str]]] = []
+    taken: list[str] = []  # the lines of the row that is read: a cell in quotes may have several
+    begin, unclosed = 1, 0
+    try:
+        for row in csv.reader(_noted(_lines(path, ""), taken), delimiter=separator):
+            unclosed = begin if len(taken) > 1 and "".join(taken).count('"') % 2 else 0
+            begin += len(taken)
+            taken.clear()
+            if any(cell.strip() for cell in row):
+                rows.append((begin - 1, row))
+    except csv.Error as problem:
+        raise InputError(f"{path}, line {begin}, cannot be read: {problem}; is a quote not closed?") from problem
+    if unclosed:  # in the last row, as it goes on to the end of the file
+        raise InputError(f"{path}, line {unclosed}, has a quote that is not closed: close it, or take it out")
+    return rows
+
+
+def _noted(lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+def _lines(path: Path, ends: str) -> Iterator[str]:
+    """Yield the lines of a list; InputError for one that is far too long, and for what is no text."""
+    encoding, errors = _encoding(path)
+    with path.open(encoding=encoding, errors=errors, newline=ends) as file:
+        for number in itertools.count(1):
+            line = file.readline(LONGEST_LINE)
+            if len(line) == LONGEST_LINE:
+                raise InputError(f"{path}, line {number}, has more than {LONGEST_LINE:,} characters: this is no list")
+            if number == 1 and "\0" in line:
+                raise InputError(f"{path} holds bytes that are no text: save it again as CSV in UTF-8")
+            if not line:
+                return
+            yield line
+
+
 def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
     """Return the keys of JSON lines, and the values of each line under them; None where a line lacks a key."""
     rows = []
-    for number, line in enumerate(_text(path.read_bytes()).split("\n"), 1):
+    for number, line in enumerate(_lines(path, "\n"), 1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = parsed(line)
             except ValueError as problem:
                 raise InputError(f"{path}, line {number}, is no JSON: {problem}") from problem
             if not isinstance(row, dict):
@@ -120,14 +164,22 @@ def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
     return heading, [[row.get(key) for key in heading] for row in rows]
 
 
-def _text(content: bytes) -> str:
-    """Return what a list says: in UTF-8, in the UTF-16 of spreadsheets, or else in Western Europe's older encoding."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "backslashreplace")
+def _encoding(path: Path) -> tuple[str, str]:
+    """Return how a list is written, and what is done where it is not: UTF-8, the UTF-16 of spreadsheets, or else
+    Western Europe's older encoding."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        part = file.read(PART)
+        if part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16", "replace"
+        try:
+            while part:
+                decoder.decode(part)
+                part = file.read(PART)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "cp1252", "backslashreplace"
+    return "utf-8-sig", "strict"
 
 
 def _vote_columns(heading: Sequence[str]) -> list[int]:
@@ -232,7 +284,9 @@ def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | Non
         left, top, width, height = (float(side or "") for side in sides)
     except ValueError:
         return None
-    return (left, top, width, height) if min(width, height) > 0 else None
+    return (
+        (left, top, width, height) if np.isfinite([left, top, width, height]).all() and min(width, height) > 0 else None
+    )
 
 
 def _with_pixels(path: Path, heading: Sequence[str]) -> Listing:

@@ -17,6 +17,7 @@ from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells
 from pfvit.data.votes import votes_of
 from pfvit.errors import PictureError
+from pfvit.utils.files import read_file
 from pfvit.utils.text import shortened
 
 #: What the parts of data sets are called, in file names, folders and columns.
@@ -201,11 +202,11 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
         with path.open("rb") as file:
             file.seek(row.picture[0])
             words = file.read(row.picture[1]).strip(b'" ').split()
-        if not all(word.isdigit() for word in words):
+        if not all(word.isdigit() and len(word) <= columns.LONGEST_PIXEL for word in words):
             raise PictureError(f"{name}: its pixels are no numbers; download the table again")
         return columns.pixels_of([int(word) for word in words], name)
     try:
-        content = row.picture.read_bytes()
+        content = read_file(row.picture)
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None

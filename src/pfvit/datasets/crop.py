@@ -17,6 +17,7 @@ from pfvit.detection.alignment import cut, frame
 from pfvit.detection.base import Face
 from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError, UsageError
+from pfvit.utils.files import read_file
 
 QUALITY = 95  # of JPEG: below it blocks begin to show at 224 px
 FER2013_SIDE = 48
@@ -51,7 +52,7 @@ class Cutter:
             pixels = _fer2013(item)
             return [_portrait(pixels, _encode(pixels, "PNG"))], Counter()
         try:
-            content = item.path.read_bytes()
+            content = read_file(item.path)
         except FileNotFoundError:
             raise InputError(f"{item.path} is listed but absent; unpack the pictures again") from None
         except OSError as problem:

@@ -83,6 +83,8 @@ class LibFaceDetection:
         """Return the faces in uint8 RGB [height, width, 3], left to right."""
         search = _Search(Picture(image), self.network)
         {"quick": search.quick, "normal": search.normal, "thorough": search.thorough}[self.look]()
+        if search.most > FEW_PIXELS:  # what it took is not kept, as the next picture may be large
+            self.network.give_back()
         if search.picture.large:
             give_back()
         return sorted((sighting.face() for sighting in search.faces), key=lambda face: face.box[:2])
@@ -96,10 +98,12 @@ class _Search:
         self.faces: list[Sighting] = []
         self.scales = _scales(picture.width, picture.height)
         self.looks: set[tuple[float, float]] = set()
+        self.most = 0  # pixels that the network saw at once, after which it did not give its memory back
 
     def _find(self, images: Pixels, least: float) -> list[Rows]:
         """Ask the network; of large pictures a few pixels at a time, as memory is short while they are held."""
         if not self.picture.large:
+            self.most = max(self.most, images[..., 0].size)
             return self.network.find(images, least)
         some = max(1, FEW_PIXELS // (images.shape[1] * images.shape[2]))
         groups = [images[start : start + some] for start in range(0, len(images), some)]

@@ -43,8 +43,6 @@ class FaceNetwork:
         Of one face there are several rows: `distinct` keeps one. If `lean`, memory is given back at once: some 45 MB
         for a picture of 1280 x 1280 pixels, which onnxruntime keeps for the next one.
         """
-        import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
-
         count, height, width = images.shape[:3]
         coarsest = STRIDES[-1]
         padded = (count, -(-height // coarsest) * coarsest, -(-width // coarsest) * coarsest, 3)
@@ -52,13 +50,13 @@ class FaceNetwork:
             filled = np.full(padded, GRAY, np.uint8)
             filled[:, :height, :width] = images
             images = filled
-        options = None
-        if lean:
-            options = onnxruntime.RunOptions()
-            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        scores, shapes = self._open().run(["score", "shape"], {"image": images}, options)
+        scores, shapes = self._open().run(["score", "shape"], {"image": images}, lean_run() if lean else None)
         places = _places(padded[1], padded[2])
         return [_rows(score, shape, places, least) for score, shape in zip(scores, shapes, strict=True)]
+
+    def give_back(self) -> None:
+        """Give back what onnxruntime has kept, by looking at next to nothing."""
+        self._open().run(["score"], {"image": np.zeros((1, STRIDES[-1], STRIDES[-1], 3), np.uint8)}, lean_run())
 
     def _open(self) -> Any:
         if self._session is None:
@@ -67,7 +65,7 @@ class FaceNetwork:
                     f"this build of pfvit ships without {DETECTOR.name}: give faces that are already cropped with "
                     "--whole, or your own detector with Reader(detector=...)"
                 )
-            import onnxruntime
+            import onnxruntime  # here, as it takes longer to import than to answer `pfvit predict --help`
 
             options = onnxruntime.SessionOptions()
             # It is called from one thread per core (`Reader.stream`); threads within a call would only wait.
@@ -76,6 +74,15 @@ class FaceNetwork:
             options.enable_mem_pattern = False  # it makes a look at a picture of one size take twice as much memory
             self._session = onnxruntime.InferenceSession(DETECTOR, options, providers=["CPUExecutionProvider"])
         return self._session
+
+
+def lean_run() -> Any:
+    """Return the options of a run after which onnxruntime keeps no memory."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
 
 
 @lru_cache(maxsize=8)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame
-from pfvit.inference.mesh import read_quads
+from pfvit.inference.mesh import SQUARES, read_quads, squares_over
 
 Array = NDArray[np.float32]
 
@@ -33,14 +33,14 @@ KNOTS = 112
 SMALL_SIDE = 48  # pixels: smaller faces have a knot at every pixel, larger ones at least at every second
 #: Flows below so many pixels move nothing that could be seen.
 LEAST_FLOW = 0.02
-#: Sides, in cells between knots, of the squares that are read at once.
-SQUARES = (8, 4, 2, 1)
-#: A square of several cells may read so many pixels beside the flow.
-NEARLY = 0.15
 #: So many widths of the cut from the lip line, only one of the two flows shows.
 CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
+#: Bytes for each point at which maps are read.
+PER_POINT = 150
+#: Large faces are changed in strips of about so many pixels, as some of their numbers take 12 bytes for each.
+STRIP = 500_000
 #: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
 MAPS = {"base": 2, "split": 2, "height": 1, "gate": 1, "light": 3}
 
@@ -102,6 +102,13 @@ def paste_into(photo: Pixels, change: FaceChange, square: Frame | None) -> None:
     _apply(photo, change, axes, np.array([square.x, square.y]) - axes.sum(1) / 2, fade=True)
 
 
+def drawing_memory(width: int, height: int) -> int:
+    """Return about how many bytes `paste_into` takes for a face of this size, without the photo."""
+    knots = _knots_over(np.diag([float(width), float(height)]), np.zeros(2))
+    points = width * height if width < 2 * KNOTS else knots.columns * knots.rows
+    return 4 * width * height + PER_POINT * points
+
+
 class _Knots(NamedTuple):
     """A grid of points over the part of a photo that changes."""
 
@@ -132,17 +139,15 @@ def _apply(
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
     if window.empty:
         return
-    moved = window.pixels()
     # How far above the lip line, in widths of the cut.
     above = at_knots(change.height) * np.float32(float(np.hypot(*axes[:, 1])) / EDGE)
     parted = _cells_with(_moves(split))
     upper = _cells_with(_moves(base + split)) & ~(parted & ~_cells_with(above > -CLEAR))
     lower = parted & _cells_with(above < CLEAR)
-    _move(moved, window, base + split, upper)
-    _move(moved, window, base - split, lower, above)
-    window.write(photo, np.asarray(moved))
-    for channel, light in enumerate(_light(change.light, knots, axes, origin, fade)):
-        window.add(photo, light, channel if change.light.shape[2] > 1 else None)
+    _move(photo, window, base + split, upper)
+    _move(photo, window, base - split, lower, above)
+    for channel, left, light in _light(change.light, knots, axes, origin, fade):
+        window.add(photo, left, light, channel if change.light.shape[2] > 1 else None)
 
 
 class _Sampler:
@@ -198,33 +203,30 @@ class _Window:
             outside = (
                 rows[0] == rows[1] or rows[-1] == rows[-2] or columns[0] == columns[1] or columns[-1] == columns[-2]
             )
-            window = (
-                (rows[:, None], columns) if outside else np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            )
-            self.source = Image.fromarray(np.ascontiguousarray(photo[window]))
+            self.source = Image.new("RGB", (len(columns), len(rows)))
+            lines = max(1, STRIP // len(columns))
+            for top in range(0, len(rows), lines):  # a part at a time, as each is copied twice on its way
+                some = rows[top : top + lines]
+                part = (
+                    photo[some[:, None], columns]
+                    if outside
+                    else photo[some[0] : some[-1] + 1, columns[0] : columns[-1] + 1]
+                )
+                self.source.paste(Image.fromarray(np.ascontiguousarray(part)), (0, top))
 
-    def pixels(self) -> Image.Image:
-        """Return what lies under the knots."""
-        width, height = self.knots.size
-        return self.source.crop((self.reach, self.reach, self.reach + width, self.reach + height))
+    def under(self, photo: Pixels, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, tuple[slice, slice]]:
+        """Return the part of the photo that lies in a box, in pixels from the first knot, and where in the box."""
+        x, y = self.knots.left + left, self.knots.top + top
+        first, last = max(x, self.target[0]), min(self.knots.left + right, self.target[2])
+        upper, lower = max(y, self.target[1]), min(self.knots.top + bottom, self.target[3])
+        last, lower = max(first, last), max(upper, lower)
+        return photo[upper:lower, first:last], np.s_[upper - y : lower - y, first - x : last - x]
 
-    def write(self, photo: Pixels, changed: Pixels) -> None:
-        """Put changed pixels, those under the knots, in their place."""
-        there, here = self._places
-        photo[there] = changed[here]
-
-    def add(self, photo: Pixels, light: Array, channel: int | None) -> None:
-        """Add light under the knots, [high, wide] of 255, to one colour; None: to all."""
-        there, here = self._places
-        pixels = photo[there] if channel is None else photo[there][..., channel : channel + 1]
+    def add(self, photo: Pixels, left: int, light: Array, channel: int | None) -> None:
+        """Add light, [high, columns] of 255, from this column under the knots on, to one colour; None: to all."""
+        pixels, here = self.under(photo, left, 0, left + light.shape[1], light.shape[0])
+        pixels = pixels if channel is None else pixels[..., channel : channel + 1]
         pixels[...] = np.clip(pixels.astype(np.int16) + np.rint(light[here]).astype(np.int16)[..., None], 0, 255)
-
-    @property
-    def _places(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """Return where in the photo, and where under the knots, those pixels lie that are in both."""
-        left, top, right, bottom = self.target
-        x, y = left - self.knots.left, top - self.knots.top
-        return np.s_[top:bottom, left:right], np.s_[y : y + bottom - top, x : x + right - left]
 
 
 def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knots:
@@ -254,94 +256,86 @@ def _box_of(cells: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _move(
-    target: Image.Image, window: _Window, flow: Array, cells: NDArray[np.bool_], above: Array | None = None
-) -> None:
-    """Write into `target` what a flow [rows + 1, columns + 1, 2], in pixels, reads in these cells and those among them.
+def _move(photo: Pixels, window: _Window, flow: Array, cells: NDArray[np.bool_], above: Array | None = None) -> None:
+    """Write into the photo what a flow [rows + 1, columns + 1, 2], in pixels, reads in these cells and among them.
 
-    With `above`, [rows + 1, columns + 1], what lies above the lip line stays as it is in `target`.
+    With `above`, [rows + 1, columns + 1], what lies above the lip line stays as it is in the photo.
     """
     box = _box_of(cells)
     if box is None:
         return
     left, top, right, bottom = (value * window.knots.step for value in box)
-    read = _read(window, flow, box)
+    unit = max(SQUARES) * window.knots.step  # no square lies in two strips
+    wide = unit * max(1, STRIP // (unit * (bottom - top)))
+    heights: Iterator[tuple[int, Array]] = iter(())
     if above is not None:
-        there = _between_knots(above[box[1] : box[3] + 1, box[0] : box[2] + 1], read.size)
-        share = (np.float32(1) / (np.float32(1) + np.exp(-there.clip(-20, 20))))[..., None]
-        mixed, below = np.asarray(target.crop((left, top, right, bottom))).astype(np.float32), np.asarray(read)
-        mixed -= below  # in place, as those of a large face take much memory
-        mixed *= share
-        mixed += below
-        read = Image.fromarray(np.rint(mixed, out=mixed).astype(np.uint8))
-    target.paste(read, (left, top))
+        inside = above[box[1] : box[3] + 1, box[0] : box[2] + 1]
+        heights = _between_knots(inside, (right - left, bottom - top), wide)
+    for start, read in _read(window, flow, box, wide):
+        there, here = window.under(photo, left + start, top, left + start + read.width, bottom)
+        new = np.asarray(read)[here]
+        if above is not None:
+            height = next(heights)[1][here]
+            share = (np.float32(1) / (np.float32(1) + np.exp(-height.clip(-20, 20))))[..., None]
+            mixed = there.astype(np.float32)
+            mixed -= new
+            mixed *= share
+            mixed += new
+            new = np.rint(mixed, out=mixed)
+        there[...] = new
 
 
-def _read(window: _Window, flow: Array, box: tuple[int, int, int, int]) -> Image.Image:
-    """Return the cells of `box` as a flow [rows + 1, columns + 1, 2], in pixels, reads them."""
+def _read(window: _Window, flow: Array, box: tuple[int, int, int, int], wide: int) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the cells of `box` as a flow [rows + 1, columns + 1, 2], in pixels, reads them: strips of so many columns,
+    with the first of these."""
     left, top, right, bottom = box
     step = window.knots.step
     flow = flow[top : bottom + 1, left : right + 1]
     flow = np.where(_moves(flow)[..., None], flow, 0)
     y, x = np.mgrid[: bottom - top + 1, : right - left + 1]
     places = np.stack([x + left, y + top], axis=2) * step + flow + window.reach
-    squares, quads = [], []
+    some_squares, some_quads = [], []
     for side, rows, columns in squares_over(flow):
         corners = [(rows, columns), (rows + side, columns), (rows + side, columns + side), (rows, columns + side)]
         start = np.stack([columns, rows], axis=1) * step
-        squares.append(np.concatenate([start, start + side * step], axis=1))
-        quads.append(np.stack([places[corner] for corner in corners], axis=1))
-    size = (right - left) * step, (bottom - top) * step
-    return read_quads(window.source, size, np.concatenate(squares), np.concatenate(quads))
+        some_squares.append(np.concatenate([start, start + side * step], axis=1))
+        some_quads.append(np.stack([places[corner] for corner in corners], axis=1))
+    squares, quads = np.concatenate(some_squares), np.concatenate(some_quads)
+    for start in range(0, (right - left) * step, wide):
+        inside = squares[:, 0] // wide == start // wide
+        size = min(wide, (right - left) * step - start), (bottom - top) * step
+        yield start, read_quads(window.source, size, squares[inside] - [start, 0, start, 0], quads[inside])
 
 
-def squares_over(flow: Array) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-    """Cover the cells of a flow [rows + 1, columns + 1, 2] by squares: their side in cells, first rows and columns.
-
-    Squares of several cells save most of the time, and are taken where the flow inside is close to what lies between
-    their corners. None has both knots that move and knots that do not, so that what does not change stays to the pixel.
-    """
-    rows, columns = flow.shape[0] - 1, flow.shape[1] - 1
-    free = np.ones((rows, columns), bool)
-    for side in SQUARES:
-        down, across = rows // side, columns // side
-        if not down or not across:
-            continue
-        inside = np.lib.stride_tricks.sliding_window_view(flow, (side + 1, side + 1), (0, 1))[::side, ::side]
-        whole = free[: down * side, : across * side].reshape(down, side, across, side).all((1, 3))
-        if side > 1:
-            # [side + 1, side + 1, 2, down, across]: numpy is fast over the last axes if they are long.
-            inside = np.ascontiguousarray(inside.transpose(3, 4, 2, 0, 1))
-            share = np.linspace(0, 1, side + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
-            edges = inside[0], inside[-1]
-            ends = [edge[:1] * (1 - share) + edge[-1:] * share for edge in edges]
-            between = ends[0] * (1 - share[..., None]) + ends[1] * share[..., None]
-            whole &= np.abs(inside - between).max((0, 1, 2)) < NEARLY
-            moves = (inside != 0).any(2)
-            whole &= moves.all((0, 1)) | ~moves.any((0, 1))
-        row, column = np.nonzero(whole)
-        free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
-        yield side, row * side, column * side
-
-
-def _between_knots(values: Array, size: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC) -> Array:
-    """Return values at knots, [rows + 1, columns + 1], for every pixel of the cells between them."""
-    high, wide = values.shape
-    box = (0.5, 0.5, wide - 0.5, high - 0.5)  # Pillow's pixels have their value in their middle, knots at the corner
-    return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize(size, how, box=box))
+def _between_knots(
+    values: Array, size: tuple[int, int], wide: int, how: Image.Resampling = Image.Resampling.BICUBIC
+) -> Iterator[tuple[int, Array]]:
+    """Yield values at knots, [rows + 1, columns + 1], for every pixel of the cells between them: strips of so many
+    columns, with the first of these."""
+    high, last = values.shape[0], values.shape[1] - 0.5
+    # Pillow's pixels have their value in their middle, knots at the corner. Along the rows first, as Pillow does it.
+    rows = Image.fromarray(np.ascontiguousarray(values)).resize((size[0], high), how, box=(0.5, 0, last, high))
+    for left in range(0, size[0], wide):
+        columns = min(wide, size[0] - left)
+        strip = rows.crop((left, 0, left + columns, high))
+        yield left, np.asarray(strip.resize((columns, size[1]), how, box=(0, 0.5, columns, high - 0.5)))
 
 
 def _light(
     light: Array, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
-) -> Iterator[Array]:
-    """Yield what to add to every pixel under the knots, [high, wide] of 255 for each channel; nothing if it is nothing.
-
-    One after the other, as those of a large face take much memory.
-    """
+) -> Iterator[tuple[int, int, Array]]:
+    """Yield what to add to the pixels under the knots, [high, columns] of 255: the channel, the first column, and this;
+    nothing if it is nothing."""
     if np.abs(light).max() * 255 < 0.5:
         return
     fine = np.hypot(*axes[:, 0]) < 2 * len(light)  # places as small as pixels: between knots their lines would blur
     places = _Sampler(knots, axes, origin, len(light), pixels=fine)
     there = places(light) * np.float32(255) * (places.fading() if fade else 1)
-    for layer in np.moveaxis(there, 2, 0):  # linearly: a cubic filter's waves would reach beyond the face
-        yield layer if fine else _between_knots(layer, knots.size, Image.Resampling.BILINEAR)
+    wide = max(1, STRIP // knots.size[1])
+    for channel, layer in enumerate(np.moveaxis(there, 2, 0)):
+        if fine:
+            yield channel, 0, layer
+            continue
+        # Linearly: a cubic filter's waves would reach beyond the face.
+        for left, strip in _between_knots(layer, knots.size, wide, Image.Resampling.BILINEAR):
+            yield channel, left, strip

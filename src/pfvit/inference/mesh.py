@@ -1,8 +1,15 @@
 """Read many small quadrilaterals of an image into squares of another, as fast as Pillow's C code does it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+#: Sides, in cells between knots, of the squares that are read at once.
+SQUARES = (8, 4, 2, 1)
+#: A square of several cells may read so many pixels beside the flow.
+NEARLY = 0.15
 
 
 def read_quads(
@@ -28,3 +35,32 @@ def read_quads(
     for square, quad in zip(map(tuple, squares.tolist()), factors, strict=True):
         transform(square, *how, quad, Image.Resampling.BICUBIC, True)
     return out
+
+
+def squares_over(flow: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+    """Cover the cells of a flow [rows + 1, columns + 1, 2] by squares: their side in cells, first rows and columns.
+
+    Squares of several cells save most of the time, and are taken where the flow inside is close to what lies between
+    their corners. None has both knots that move and knots that do not, so that what does not change stays to the pixel.
+    """
+    rows, columns = flow.shape[0] - 1, flow.shape[1] - 1
+    free = np.ones((rows, columns), bool)
+    for side in SQUARES:
+        down, across = rows // side, columns // side
+        if not down or not across:
+            continue
+        inside = np.lib.stride_tricks.sliding_window_view(flow, (side + 1, side + 1), (0, 1))[::side, ::side]
+        whole = free[: down * side, : across * side].reshape(down, side, across, side).all((1, 3))
+        if side > 1:
+            # [side + 1, side + 1, 2, down, across]: numpy is fast over the last axes if they are long.
+            inside = np.ascontiguousarray(inside.transpose(3, 4, 2, 0, 1))
+            share = np.linspace(0, 1, side + 1, dtype=np.float32).reshape(-1, 1, 1, 1)
+            edges = inside[0], inside[-1]
+            ends = [edge[:1] * (1 - share) + edge[-1:] * share for edge in edges]
+            between = ends[0] * (1 - share[..., None]) + ends[1] * share[..., None]
+            whole &= np.abs(inside - between).max((0, 1, 2)) < NEARLY
+            moves = (inside != 0).any(2)
+            whole &= moves.all((0, 1)) | ~moves.any((0, 1))
+        row, column = np.nonzero(whole)
+        free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
+        yield side, row * side, column * side

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from pfvit.detection.libfacedetection import lean_run
 from pfvit.errors import InputError
 from pfvit.inference.providers import CPU
 from pfvit.inference.session import open_session
@@ -107,6 +108,11 @@ class Network:
         """
         names = sorted(self.gives) if outputs is None else outputs
         return dict(zip(names, self.session.run(names, inputs), strict=True))
+
+    def give_back(self) -> None:
+        """Give back the memory that a network of images has kept for its next run, by running it on nothing."""
+        blank = np.zeros((1, self.size, self.size, 3), np.uint8)
+        self.session.run([self.session.get_outputs()[0].name], {"image": blank}, lean_run())
 
     def each(self, images: Sequence[NDArray[np.uint8]], outputs: Sequence[str]) -> list[tuple[np.ndarray, ...]]:
         """Return these outputs of a recogniser for each uint8 [height, width, 3], in order; equal sizes go together."""

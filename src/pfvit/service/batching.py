@@ -53,7 +53,7 @@ class Job:
     def __init__(self, upload: Upload, whole: bool, finish: Finish, draws: bool = False, caller: Caller = NOBODY):
         self.source, self.content = upload
         self.caller = caller
-        self.whole, self.finish = whole, finish
+        self.whole, self.finish, self.draws = whole, finish, draws
         weight = 1 + (0 if whole else DETECTION) + (DRAWING if draws else 0) + len(self.content) // BYTES_PER_UNIT
         self.weight = min(weight, AT_ONCE)
         self.arrived = math.inf
@@ -221,7 +221,7 @@ class Engine:
         total = 0
         for job in jobs:
             try:
-                size = weigh(job.content, self.limits)
+                size = weigh(job.content, self.limits, job.draws)
             except Exception as error:
                 answers.append((job, as_problem(error)))
                 continue
@@ -235,6 +235,8 @@ class Engine:
     def _read(self, jobs: Sequence[Job], size: int) -> list[tuple[Job, Any]]:
         """Return jobs with their answers; their pictures take `size` bytes, for which other threads may have to end."""
         with self.memory.take(size):
+            if size > MOST_MEMORY // 2 and (photo := self.reader.generator.photo) is not None:
+                photo.give_back()  # what faces that were drawn before have left
             answers = self._read_now(jobs)  # a function, so that its pictures are gone when others have the memory
             if size > TOGETHER:
                 give_back()

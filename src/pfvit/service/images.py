@@ -1,4 +1,4 @@
-"""Pictures in, from their bytes; and out: the views of a face, in the format that the caller accepts."""
+"""Pictures in, from their bytes; and the views of a face to be sent out, in the format that the caller accepts."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -10,36 +10,36 @@ from PIL import Image
 
 from pfvit.config import Limits
 from pfvit.data import images, picture_cost
-from pfvit.data.images import Metadata, Photo, Pixels
+from pfvit.data.images import Photo, Pixels
 from pfvit.data.picture_cost import Limit
 from pfvit.errors import PictureError, TooLargeError, TooSmallError, UnknownFormatError
+from pfvit.inference.face_edit import STRIP, drawing_memory, paste_into
 from pfvit.inference.reading import Reading
 from pfvit.rendering import heat
+from pfvit.service.encoding import FORMATS, encoded
 from pfvit.service.errors import Problem
 
 View = Literal["face", "reconstruction", "poker", "map", "photo"]
 Which = int | Literal["all"]
 
-#: Media type -> Pillow's format and how to save it: quickly, as a dial waits for it. Earlier ones win ties.
-FORMATS: dict[str, tuple[str, dict[str, object]]] = {
-    "image/png": ("PNG", {"compress_level": 1}),
-    "image/webp": ("WEBP", {"quality": 90, "method": 0}),
-    "image/jpeg": ("JPEG", {"quality": 92}),
-}
 MEGA = 1_000_000
 #: Bytes that reading a picture may take: enough for a JPEG or PNG of 50 million pixels and for a telephone's WebP of
 #: 12.5 million, and the service stays below 400 MB.
 MOST_MEMORY = 220_000_000
-#: Millions of pixels of a face that is drawn: the change is added in floats, some 40 bytes for each.
-MOST_DRAWN = 16
-WEBP_SIDE = 16383  # the format has 14 bits for it
+#: Millions of pixels of a face that is drawn, and bytes that the photo, its faces, the drawing and the file may take.
+MOST_DRAWN, MOST_DRAWN_MEMORY = 16, 200_000_000
+#: Bytes for each pixel while a picture is drawn: the photo, a face as large as it, the drawing, the encoder of WebP.
+DRAWN = 18
 
 
-def weigh(content: bytes, limits: Limits) -> int:
-    """Return how many bytes a picture takes while it is read; Problem if that is too much, or for what is none."""
+def weigh(content: bytes, limits: Limits, draws: bool = False) -> int:
+    """Return how many bytes a picture takes while it is read, and drawn if it is; Problem if reading it would be too
+    much, or for what is none."""
     with _problems(limits):
         header = picture_cost.check(io.BytesIO(content), "the image", _limit(limits))
-    return 0 if header is None else header.memory
+    if header is None:
+        return 0
+    return max(header.memory, DRAWN * header.width * header.height if draws else 0)
 
 
 def decoded(content: bytes, limits: Limits) -> Photo:
@@ -91,44 +91,62 @@ def accepted(accept: str) -> str:
 
 
 def drawing(view: View, which: Which, strength: float, media_type: str) -> Callable[[Photo, list[Reading]], bytes]:
-    """Return what makes a picture file from a photo and the faces read in it."""
+    """Return what makes a picture file from a photo and the faces read in it; it overwrites their pixels."""
 
     def finish(photo: Photo, faces: list[Reading]) -> bytes:
         chosen = _chosen(faces, which)
-        if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
-            raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
+        room = _room(photo, faces, chosen, changed=view in ("poker", "photo") and strength != 0)
         if view == "photo":
-            pixels = photo.pixels
             for face in chosen:
-                pixels = face.paste_back(pixels, strength)
-            return encoded(pixels, media_type, photo.metadata)
-        return encoded(picture(chosen[0], view, strength), media_type, photo.metadata._replace(exif=None))
+                face.paste_into(photo.pixels, strength)
+            return encoded(photo.pixels, media_type, photo.metadata, room)
+        return encoded(picture(chosen[0], view, strength), media_type, photo.metadata._replace(exif=None), room)
 
     return finish
 
 
 def picture(face: Reading, view: View, strength: float) -> Pixels:
-    """Return one view of a face, uint8 [height, width, 3]; the map glows over the face in its own size."""
-    if view == "face":
-        return face.crop
+    """Return one view of a face, uint8 [height, width, 3]; the map glows over the face in its own size.
+
+    The crop itself is overwritten by the poker face and the map, as those of a large face take much memory.
+    """
     if view == "reconstruction":
         return face.reconstruction
-    if view == "poker":
-        return face.poker_face(strength)
-    glow = Image.fromarray(heat(face.expression_map)).resize(face.crop.shape[1::-1], Image.Resampling.BICUBIC)
-    under = Image.fromarray(face.crop).convert("L").convert("RGBA")
-    under.alpha_composite(glow)
-    return np.asarray(under.convert("RGB"))
+    if view == "poker" and strength != 0:
+        paste_into(face.crop, face.change(strength), None)
+    if view == "map":
+        _glow(face.crop, heat(face.expression_map))
+    return face.crop
 
 
-def encoded(pixels: Pixels, media_type: str, metadata: Metadata) -> bytes:
-    """Return a picture file with the colour profile and EXIF of the photo that it was made of."""
-    if media_type == "image/webp" and max(pixels.shape[:2]) > WEBP_SIDE:
-        raise Problem("not-acceptable", f"WebP holds at most {WEBP_SIDE} pixels a side: accept image/png")
-    name, options = FORMATS[media_type]
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, name, **options, **metadata.save_options())
-    return file.getvalue()
+def _glow(crop: Pixels, colours: Pixels) -> None:
+    """Lay colours with opacity, uint8 [size, size, 4], over a crop in gray; strip by strip, as all take 12 bytes a
+    pixel."""
+    height, width = crop.shape[:2]
+    rows = Image.fromarray(colours)
+    if rows.size != (width, height):  # Pillow resizes colours that are multiplied by their opacity, along rows first
+        rows = rows.convert("RGBa").resize((width, len(colours)), Image.Resampling.BICUBIC)
+    wide = max(1, STRIP // height)
+    for left in range(0, width, wide):
+        part = crop[:, left : left + wide]
+        glow = rows.crop((left, 0, left + part.shape[1], len(colours)))
+        under = Image.fromarray(part).convert("L").convert("RGBA")
+        under.alpha_composite(glow.resize(under.size, Image.Resampling.BICUBIC).convert("RGBA"))
+        part[:] = np.asarray(under.convert("RGB"))
+
+
+def _room(photo: Photo, faces: list[Reading], chosen: list[Reading], changed: bool) -> int:
+    """Return how many bytes there are beside a photo and the faces in it; Problem if those chosen cannot be `changed`
+    in them."""
+    if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
+        raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
+    held = photo.pixels.nbytes + sum(face.crop.nbytes for face in faces if face.frame is not None)
+    room = MOST_DRAWN_MEMORY - held
+    if changed and max(drawing_memory(*face.crop.shape[1::-1]) for face in chosen) > room:
+        raise Problem(
+            "too-many-pixels", "to draw a face this large in its photo takes too much memory: send a smaller photo"
+        )
+    return room
 
 
 def _chosen(faces: list[Reading], which: Which) -> list[Reading]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from pfvit.errors import InputError, OutputError
 
 #: What the system says of a file that another process has locked.
 LOCKED = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
+
+#: Bytes of a picture's file that is read whole.
+MOST_READ = 200_000_000
 
 
 @contextmanager
@@ -71,6 +75,20 @@ def also_as(source: Path, target: Path) -> None:
             os.link(source, new)
         except OSError:
             shutil.copyfile(source, new)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file that others have named; OSError for a device or a pipe, which may never end, for a
+    file of more than MOST_READ bytes, and for a name that no file can have."""
+    try:
+        about = path.stat()
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file can have this name") from None
+    if not (stat.S_ISREG(about.st_mode) or stat.S_ISDIR(about.st_mode)):
+        raise OSError(errno.EINVAL, "it is no file, but a device or a pipe")
+    if about.st_size > MOST_READ:
+        raise OSError(errno.EFBIG, f"it is too large, more than {MOST_READ // 1_000_000} MB")
+    return path.read_bytes()
 
 
 def unfinished(path: Path) -> Path:
