@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pfvit.config.presets import ARCHITECTURES, NANO
 from pfvit.model import SEPARATORS, Encoder, PFViTOutput, mask_patches
 from pfvit.model.autoencoder import Autoencoder
-from pfvit.model.leace_axes import leace_axes
+from pfvit.model.leace_axes import leace_axes, leace_axes_of_sets
 from pfvit.model.stems import PatchEmbed
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
@@ -132,6 +132,23 @@ def test_erased_axes_leave_nothing_that_a_linear_probe_could_read():
         assert apart(pool(tokens)) > 0.9 and apart(pool(residue)) < 1e-5
     with pytest.raises(ValueError, match="no faces"):
         leace_axes([], rank=6)
+
+
+def test_axes_of_sets_hold_what_tells_classes_apart_in_each():
+    label = torch.arange(300) % 3
+    target = torch.eye(3)[label]
+    sets = []
+    for shift in (0, 6):  # the second set tells its classes along other axes
+        tokens = torch.randn(300, 4, 16) * 0.1 + torch.eye(16)[label + shift][:, None] * 2 + shift
+        sets.append([(part, kind) for part, kind in zip(tokens.split(100), target.split(100), strict=True)])
+    axes = leace_axes_of_sets(sets, rank=8)
+    torch.testing.assert_close(axes.T @ axes, torch.eye(8))
+    for batches in sets:
+        tokens = torch.cat([part for part, _ in batches]).mean(1)
+        residue = tokens - tokens @ axes @ axes.T
+        for features, least, most in ((tokens, 2.0, 9.9), (residue, 0.0, 1e-5)):
+            means = torch.stack([features[label == k].mean(0) for k in range(3)])
+            assert least <= float((means[0] - means[1]).norm()) <= most
 
 
 def test_a_subspace_ready_for_export_separates_as_before():

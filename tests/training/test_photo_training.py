@@ -115,12 +115,12 @@ def test_the_encoder_is_held_once_the_subspace_is_set(folder):
     trainer.step(2)
     assert torch.equal(encoder.patch_embed.proj.weight, averaged) and torch.equal(separator.basis, fitted)
     # On the faces that the subspace was fitted on, the mean residues of the emotions are the same.
-    generator, kinds, means = torch.Generator().manual_seed(1_000_003 * config.seed + 1), [], []
-    for _ in range(-(-FACES // config.masked_batch)):
-        views = trainer.faces.views(trainer.faces.everything(config.masked_batch, generator), generator)
+    kinds, means = [], []
+    for indices in torch.arange(FACES).split(64):
+        face, shares = trainer.faces.plain(0, indices)
         with torch.no_grad():
-            means.append([part.mean(1) for part in trainer.average.separate(views.face)])
-        kinds.append(views.shares[:, 1] > 0.5)
+            means.append([part.mean(1) for part in trainer.average.separate(face)])
+        kinds.append(shares[:, 1] > 0.5)
     smiling = torch.cat(kinds)
     apart = [
         (parts[smiling].mean(0) - parts[~smiling].mean(0)).norm().item()
@@ -139,6 +139,15 @@ def test_an_earlier_model_is_kept_on_colour_faces(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     first, second = losses(tmp_path / "two")
     assert first["kept"] == pytest.approx(0, abs=1e-3) and second["kept"] > first["kept"]  # it starts as that model is
+
+
+def test_a_plain_view_is_framed_by_the_eyes(folder):
+    faces = PhotoFaces([folder / "faces_color.parquet"], folder / "points.npz", 0.6, torch.device("cpu"), 4)
+    face, shares = faces.plain(0, torch.tensor([0, 3]))
+    assert face.shape == (2, 3, SIZE, SIZE) and torch.equal(shares, faces.sets[0].shares[[0, 3]])
+    # Eyes 0.5 of the side apart lie 0.51 of it apart; the mouth's bar is at 40 of 48 rows, 0.433 below the eyes at 0.4.
+    red = (face[1, 0] - face[1, 1] > 0.5).nonzero()[:, 0].float().mean() / SIZE
+    assert red.item() == pytest.approx(0.375 + 0.433 / (0.5 / 0.51), abs=0.02)
 
 
 def test_what_is_wrong_is_said(folder, tmp_path, capsys):

@@ -11,15 +11,38 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+#: Tokens, [batch, tokens, width], and the share of each class, [batch, classes].
+Batches = Iterable[tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch classes"]]]
+#: Directions that hold less than this share of the largest covariance are rounding.
+ROUNDING = 1e-6
 
-def leace_axes(
-    batches: Iterable[tuple[Float[Tensor, "batch tokens width"], Float[Tensor, "batch classes"]]], rank: int
-) -> Float[Tensor, "width rank"]:
-    """Return orthonormal axes that span the covariance of representation and emotion; `batches` pairs the two.
+
+def leace_axes(batches: Batches, rank: int) -> Float[Tensor, "width rank"]:
+    """Return orthonormal axes that span the covariance of representation and emotion.
 
     First the differences of class means of the class token and of the mean patch, which the classifier sees; then, as
     far as `rank` goes, the directions in which the single patches vary most with the emotion. ValueError without faces.
     """
+    # The classes' sum is zero, so each covariance has rank classes - 1.
+    covariance = _covariance(batches)
+    pooled = torch.cat([covariance[0], covariance[1:].mean(0)], dim=1)
+    first = torch.linalg.svd(pooled, full_matrices=False).U[:, : min(rank, 2 * (pooled.shape[1] // 2 - 1))]
+    return _completed(first, covariance[1:], rank)
+
+
+def leace_axes_of_sets(sets: Iterable[Batches], rank: int) -> Float[Tensor, "width rank"]:
+    """Return orthonormal axes as `leace_axes` does, of tokens that are all patches, for each of several sets of faces.
+
+    Classes are compared within each set, where they differ otherwise than between sets.
+    """
+    covariances = [_covariance(batches) for batches in sets]
+    pooled = torch.cat([one.mean(0) for one in covariances], dim=1)
+    found = torch.linalg.svd(pooled, full_matrices=False)
+    first = found.U[:, ROUNDING * found.S[0] < found.S][:, :rank]
+    return _completed(first, torch.cat(covariances, dim=2), rank)
+
+
+def _covariance(batches: Batches) -> Float[Tensor, "tokens width classes"]:
     count, token_sum, target_sum, product = 0, 0.0, 0.0, 0.0
     for tokens, target in batches:
         tokens, target = tokens.double(), target.double()
@@ -29,11 +52,14 @@ def leace_axes(
         product = product + torch.einsum("btw,bc->twc", tokens, target)
     if not isinstance(product, Tensor):
         raise ValueError("there are no faces to fit the axes on")
-    # tokens, width, classes; the classes' sum is zero, so each has rank classes - 1
-    covariance = product / count - torch.einsum("tw,c->twc", token_sum, target_sum) / count**2
-    pooled = torch.cat([covariance[0], covariance[1:].mean(0)], dim=1)
-    first = torch.linalg.svd(pooled, full_matrices=False).U[:, : min(rank, 2 * (pooled.shape[1] // 2 - 1))]
-    rest = covariance[1:].permute(1, 0, 2).flatten(1)
+    return product / count - torch.einsum("tw,c->twc", token_sum, target_sum) / count**2
+
+
+def _completed(
+    first: Float[Tensor, "width some"], covariance: Float[Tensor, "patches width classes"], rank: int
+) -> Float[Tensor, "width rank"]:
+    """Return `first` axes and those of the patches' covariance beyond them."""
+    rest = covariance.permute(1, 0, 2).flatten(1)
     rest = rest - first @ (first.T @ rest)
     second = torch.linalg.svd(rest, full_matrices=False).U[:, : rank - first.shape[1]]
     return torch.linalg.qr(torch.cat([first, second], dim=1)).Q.float()

@@ -30,6 +30,8 @@ VIEW_SIDE, VIEW_SPREAD = 1.5, 0.85
 VIEW_DOWN = 0.30
 VIEW_TURN = 0.42
 VIEW_JITTER = 0.12
+#: Side and middle of a plain view, which is framed as a detector's crops are: the middle is so far below the eyes.
+PLAIN_SIDE, PLAIN_DOWN = 1 / 0.51, 0.245
 LEAST_SIDE, MOST_SIDE = 0.6, 1.15
 #: The upper face, aligned by the eyes, is compared on so many places to find people who look alike.
 THUMB = (16, 10)
@@ -107,11 +109,6 @@ class PhotoFaces:
             if name
         ]
 
-    @property
-    def count(self) -> int:
-        """Number of faces."""
-        return sum(len(one.image) for one in self.sets)
-
     def everything(self, count: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
         """Draw faces from all sets alike: (set, indices) pairs."""
         sizes = torch.tensor([float(len(one.image)) for one in self.sets])
@@ -159,6 +156,15 @@ class PhotoFaces:
             drawn.append((k, near[indices, pick]))
         return drawn
 
+    def plain(self, k: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return faces of a set framed as a detector's crops are, [batch, 3, 112, 112] in [-1, 1], and their shares."""
+        one, indices = self.sets[k], indices.to(self.device)
+        origin, axis = one.origin[indices], one.axis[indices]
+        down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
+        axes = torch.stack([axis, down], 2) * PLAIN_SIDE
+        centre = origin + PLAIN_DOWN * down
+        return _cut(one.image[indices], centre, axes), one.shares[indices]
+
     def views(self, faces: list[tuple[int, Tensor]], generator: torch.Generator, degrade: bool = True) -> Views:
         """Return random views of faces: framing, turn, mirror, gray, tone, and (if `degrade`) few pixels and noise."""
         parts = [self._view(self.sets[k], indices, generator) for k, indices in faces if len(indices)]
@@ -200,18 +206,22 @@ class PhotoFaces:
         flip = torch.where(draw() < 0.5, -1.0, 1.0)
         # The view's own right and down, in the stored picture.
         axes = torch.stack([torch.stack([cosine * flip, -sine], -1), torch.stack([sine * flip, cosine], -1)], 1)
-        grid = identity_grid(SIZE, self.device).reshape(1, -1, 2)
-        places = centre[:, None] + side[:, None, None] / 2 * (grid @ axes.transpose(1, 2))
-        stored = faces.image[indices].float() / 127.5 - 1
-        face = F.grid_sample(
-            stored, (places * 2 - 1).view(batch, SIZE, SIZE, 2), padding_mode="border", align_corners=False
-        ).expand(-1, 3, -1, -1)
+        face = _cut(faces.image[indices], centre, axes * side[:, None, None])
 
         def seen(points: Tensor) -> Tensor:
             return ((points - centre[:, None]) @ axes) / side[:, None, None] + 0.5
 
         gray = torch.full((batch,), faces.image.shape[1] == 1, device=self.device)
         return face, seen(faces.p[indices]), seen(faces.q[indices]), flip, gray, faces.shares[indices]
+
+
+def _cut(image: Tensor, centre: Tensor, axes: Tensor) -> Tensor:
+    """Return squares of pictures, uint8, in [-1, 1]: `axes` has their right and down sides as columns."""
+    grid = identity_grid(SIZE, image.device).reshape(1, -1, 2)
+    places = centre[:, None] + (grid @ axes.transpose(1, 2)) / 2
+    places = (places * 2 - 1).view(len(image), SIZE, SIZE, 2)
+    stored = image.float() / 127.5 - 1
+    return F.grid_sample(stored, places, padding_mode="border", align_corners=False).expand(-1, 3, -1, -1)
 
 
 def _noise(face: Tensor, generator: torch.Generator) -> Tensor:

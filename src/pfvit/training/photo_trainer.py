@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pfvit.config.photo import TrainPhoto
 from pfvit.data import augment
 from pfvit.errors import InputError
-from pfvit.model.leace_axes import leace_axes, logistic_regression
+from pfvit.model.leace_axes import leace_axes_of_sets, logistic_regression
 from pfvit.model.movement import MovementMaps, apply_movement, enlarge
 from pfvit.model.photo import PATCH, SIDE, WIDTH, PhotoDecoder, PhotoPFViT, is_former, of_former
 from pfvit.model.separator import SUBSPACE_SHARE
@@ -40,7 +40,7 @@ WARMUP, END = 0.03, {"masked": 0.03, "movement": 0.3, "adversarial": 0.03}
 #: A part of each batch is drawn as well: drawing is not what the photo's poker face is made of.
 DRAWN = 6
 SHEET_FACES = 24
-SUBSPACE_FACES = 8192  # that the emotion's subspace is fitted on
+SUBSPACE_FACES = 4096  # of each set, that the emotion's subspace is fitted on
 
 
 def train_photo(config: TrainPhoto) -> None:
@@ -225,24 +225,25 @@ class PhotoTrainer:
     def fit_emotion_subspace(self, generator: torch.Generator) -> None:
         """Set the emotional component's axes to where the emotion shows linearly in the averaged encoder's tokens.
 
-        The encoder is that of the averaged weights from here on, which the axes are right for.
+        Faces are framed as a reader sees them; by their shares of emotions, and by the emotion that they show most. The
+        encoder is that of the averaged weights from here on, which the axes are right for.
         """
 
         means, targets = [], []
 
-        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-            for _ in range(-(-min(SUBSPACE_FACES, self.faces.count) // self.config.masked_batch)):
-                views = self.faces.views(self.faces.everything(self.config.masked_batch, generator), generator)
+        def pairs(k: int) -> Iterator[tuple[Tensor, Tensor]]:
+            chosen = torch.randperm(len(self.faces.sets[k].image), generator=generator)[:SUBSPACE_FACES]
+            for indices in chosen.split(self.config.masked_batch):
+                face, shares = self.faces.plain(k, indices)
                 with self._autocast():
-                    tokens = self.average.encoder(views.face).float()
-                mean = tokens.mean(1, keepdim=True)
-                means.append(mean[:, 0])
-                targets.append(views.shares)
-                yield torch.cat([mean, tokens], 1), views.shares
+                    tokens = self.average.encoder(face).float()
+                means.append(tokens.mean(1))
+                targets.append(shares)
+                most = F.one_hot(shares.argmax(1), shares.shape[1])
+                yield tokens, torch.cat([shares, most], 1)
 
-        axes = leace_axes(pairs(), rank=WIDTH // SUBSPACE_SHARE)
-        emotion = torch.cat(means) @ axes
-        weight, bias = logistic_regression(emotion, torch.cat(targets))
+        axes = leace_axes_of_sets(map(pairs, range(len(self.faces.sets))), rank=WIDTH // SUBSPACE_SHARE)
+        weight, bias = logistic_regression(torch.cat(means) @ axes, torch.cat(targets))
         for model in (self.model, self.average):
             model.set_emotion_axes(axes)
             model.classifier.weight.copy_(weight @ axes.T)
