@@ -35,6 +35,29 @@ def test_a_quarter_of_the_size_and_the_same_answers(tmp_path):
     assert sum(kind == onnx.TensorProto.INT8 for kind in kept.values()) == 1  # only the 64 x 256 one is large
 
 
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        table = torch.randn(1, 50, 16)
+        self.register_buffer("one", table)
+        self.register_buffer("other", table.clone())
+        self.register_buffer("third", table + 1)
+
+    def forward(self, face: torch.Tensor) -> torch.Tensor:
+        return torch.relu(face + self.one) * self.other + self.third
+
+
+def test_equal_tables_are_stored_once(tmp_path):
+    path, face = tmp_path / "twice.onnx", np.random.default_rng(0).normal(size=(2, 50, 16)).astype(np.float32)
+    write(Twice(), (torch.zeros(2, 50, 16),), {"face": {0: torch.export.Dim.DYNAMIC}}, ["out"], path, {})
+    (before,) = onnxruntime.InferenceSession(path).run(None, {"face": face})
+    store_in_8_bits(path)
+    tables = [tensor for tensor in onnx.load(path).graph.initializer if list(tensor.dims) == [1, 50, 16]]
+    assert len(tables) == 2
+    (after,) = onnxruntime.InferenceSession(path).run(None, {"face": face})
+    np.testing.assert_array_equal(after, before)
+
+
 def test_each_channel_has_a_scale_of_its_own(tmp_path):
     """A channel of tiny weights beside one of large weights keeps its precision."""
     layer = nn.Linear(128, 64, bias=False)

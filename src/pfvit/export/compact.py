@@ -56,10 +56,29 @@ def store_in_8_bits(path: Path) -> None:
     del graph.initializer[:], graph.node[:], graph.value_info[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
+    _share_equal(graph)
     onnx.checker.check_model(model)
     part = path.with_suffix(".part")
     onnx.save(model, part)
     part.replace(path)
+
+
+def _share_equal(graph: onnx.GraphProto) -> None:
+    """Store tensors that are equal once, as the positions of two transformers of one size."""
+    first: dict[tuple, str] = {}
+    instead: dict[str, str] = {}
+    kept = []
+    for tensor in graph.initializer:
+        known = first.setdefault((tensor.data_type, *tensor.dims, tensor.raw_data), tensor.name)
+        if tensor.raw_data and known != tensor.name:
+            instead[tensor.name] = known
+        else:
+            kept.append(tensor)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = instead.get(name, name)
 
 
 def _levels(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
