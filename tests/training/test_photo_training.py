@@ -116,8 +116,9 @@ def test_the_encoder_is_held_once_the_subspace_is_set(folder):
     assert torch.equal(encoder.patch_embed.proj.weight, averaged) and torch.equal(separator.basis, fitted)
     # On the faces that the subspace was fitted on, the mean residues of the emotions are the same.
     kinds, means = [], []
-    for indices in torch.arange(FACES).split(64):
-        face, shares = trainer.faces.plain(0, indices)
+    chosen = torch.randperm(FACES, generator=torch.Generator().manual_seed(1_000_003 * config.seed + 1))
+    for number, indices in enumerate(chosen.split(config.masked_batch)):
+        face, shares = trainer.faces.plain(0, indices, whole=number % 2 == 1)
         with torch.no_grad():
             means.append([part.mean(1) for part in trainer.average.separate(face)])
         kinds.append(shares[:, 1] > 0.5)
@@ -148,6 +149,10 @@ def test_a_plain_view_is_framed_by_the_eyes(folder):
     # Eyes 0.5 of the side apart lie 0.51 of it apart; the mouth's bar is at 40 of 48 rows, 0.433 below the eyes at 0.4.
     red = (face[1, 0] - face[1, 1] > 0.5).nonzero()[:, 0].float().mean() / SIZE
     assert red.item() == pytest.approx(0.375 + 0.433 / (0.5 / 0.51), abs=0.02)
+    face, _ = faces.plain(0, torch.tensor([3]), whole=True)
+    assert ((face[0, 0] - face[0, 1] > 0.5).nonzero()[:, 0].float().mean() / SIZE).item() == pytest.approx(
+        40 / 48, abs=0.02
+    )
 
 
 def test_what_is_wrong_is_said(folder, tmp_path, capsys):

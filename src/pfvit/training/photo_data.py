@@ -156,13 +156,17 @@ class PhotoFaces:
             drawn.append((k, near[indices, pick]))
         return drawn
 
-    def plain(self, k: int, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return faces of a set framed as a detector's crops are, [batch, 3, 112, 112] in [-1, 1], and their shares."""
+    def plain(self, k: int, indices: Tensor, whole: bool = False) -> tuple[Tensor, Tensor]:
+        """Return faces of a set as a reader sees them, [batch, 3, 112, 112] in [-1, 1], and their shares.
+
+        They are framed as a detector's crops are, or, if `whole`, whole pictures.
+        """
         one, indices = self.sets[k], indices.to(self.device)
         origin, axis = one.origin[indices], one.axis[indices]
         down = torch.stack([-axis[:, 1], axis[:, 0]], -1)
-        axes = torch.stack([axis, down], 2) * PLAIN_SIDE
-        centre = origin + PLAIN_DOWN * down
+        axes, centre = torch.stack([axis, down], 2) * PLAIN_SIDE, origin + PLAIN_DOWN * down
+        if whole:
+            axes, centre = torch.eye(2, device=self.device).expand_as(axes), torch.full_like(centre, 0.5)
         return _cut(one.image[indices], centre, axes), one.shares[indices]
 
     def views(self, faces: list[tuple[int, Tensor]], generator: torch.Generator, degrade: bool = True) -> Views:

@@ -40,7 +40,7 @@ WARMUP, END = 0.03, {"masked": 0.03, "movement": 0.3, "adversarial": 0.03}
 #: A part of each batch is drawn as well: drawing is not what the photo's poker face is made of.
 DRAWN = 6
 SHEET_FACES = 24
-SUBSPACE_FACES = 4096  # of each set, that the emotion's subspace is fitted on
+SUBSPACE_FACES = 8192  # of each set, that the emotion's subspace is fitted on
 
 
 def train_photo(config: TrainPhoto) -> None:
@@ -225,16 +225,16 @@ class PhotoTrainer:
     def fit_emotion_subspace(self, generator: torch.Generator) -> None:
         """Set the emotional component's axes to where the emotion shows linearly in the averaged encoder's tokens.
 
-        Faces are framed as a reader sees them; by their shares of emotions, and by the emotion that they show most. The
-        encoder is that of the averaged weights from here on, which the axes are right for.
+        Faces are framed as a reader sees them, half of them whole. They count by their shares of emotions, and by the
+        emotion that they show most. The encoder is that of the averaged weights from here on.
         """
 
         means, targets = [], []
 
         def pairs(k: int) -> Iterator[tuple[Tensor, Tensor]]:
             chosen = torch.randperm(len(self.faces.sets[k].image), generator=generator)[:SUBSPACE_FACES]
-            for indices in chosen.split(self.config.masked_batch):
-                face, shares = self.faces.plain(k, indices)
+            for number, indices in enumerate(chosen.split(self.config.masked_batch)):
+                face, shares = self.faces.plain(k, indices, whole=number % 2 == 1)
                 with self._autocast():
                     tokens = self.average.encoder(face).float()
                 means.append(tokens.mean(1))
