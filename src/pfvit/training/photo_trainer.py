@@ -171,15 +171,8 @@ class PhotoTrainer:
             terms |= self._drawings(emotion, residue)
         moved = apply_movement(views.face, maps)
         poker = moved.poker_face
-        terms |= movement_losses(
-            maps,
-            views.p,
-            views.q,
-            torch.ones_like(still, dtype=torch.bool),
-            still,
-            regions,
-            weights.smooth_lips,
-        )
+        known = torch.ones_like(still, dtype=torch.bool)
+        terms |= movement_losses(maps, views.p, views.q, known, still, regions, weights.smooth_lips)
         terms["unchanged"] = ((poker - views.face).abs() * still[:, None, None, None]).mean()
         terms["light"] = light_losses(maps.light, still, regions)
         if self.earlier is not None:
@@ -228,7 +221,6 @@ class PhotoTrainer:
         Faces are framed as a reader sees them, half of them whole. They count by their shares of emotions, and by the
         emotion that they show most. The encoder is that of the averaged weights from here on.
         """
-
         means, targets = [], []
 
         def pairs(k: int) -> Iterator[tuple[Tensor, Tensor]]:
