@@ -24,6 +24,7 @@ from pfvit.training.movement_losses import (
     lip_signs,
     mouth_crops,
     movement_losses,
+    region_measures,
 )
 from pfvit.training.photo_data import PhotoFaces, points_of
 from pfvit.training.photo_trainer import PhotoTrainer
@@ -183,12 +184,12 @@ def test_maps_that_say_what_the_teacher_says_cost_nothing():
     regions = face_regions(q, torch.ones(2))
     known, moving = torch.ones(2, dtype=torch.bool), torch.zeros(2)
     right = maps(base=torch.full((2, 2, 56, 56), 0.06), height=regions.line)
-    terms = movement_losses(right, q + 0.03, q, known, moving, regions)
+    terms = movement_losses(right, q + 0.03, q, known, moving, regions, torch.ones(2))
     assert float(terms["flow"]) == pytest.approx(0, abs=1e-5) and float(terms["line"]) == pytest.approx(0, abs=1e-6)
     assert float(terms["roughness"]) == 0 and float(terms["split_outside"]) == 0
-    wrong = movement_losses(maps(height=regions.line), q + 0.03, q, known, moving, regions)
+    wrong = movement_losses(maps(height=regions.line), q + 0.03, q, known, moving, regions, torch.ones(2))
     assert float(wrong["flow"]) > 0.1
-    unknown = movement_losses(maps(), q + 0.03, q, ~known, moving, regions)
+    unknown = movement_losses(maps(), q + 0.03, q, ~known, moving, regions, torch.ones(2))
     assert float(unknown["flow"]) == 0 and float(unknown["line"]) == 0
 
 
@@ -199,8 +200,8 @@ def test_lips_part_by_the_split():
     regions, known = face_regions(q, torch.ones(2)), torch.ones(2, dtype=torch.bool)
     split = torch.zeros(2, 2, 56, 56)
     split[:, 1] = -0.04
-    parted = movement_losses(maps(split=split), p, q, known, torch.zeros(2), regions)
-    whole = movement_losses(maps(), p, q, known, torch.zeros(2), regions)
+    parted = movement_losses(maps(split=split), p, q, known, torch.zeros(2), regions, torch.ones(2))
+    whole = movement_losses(maps(), p, q, known, torch.zeros(2), regions, torch.ones(2))
     assert float(parted["flow"]) < 1e-5 < float(whole["flow"]) and float(parted["split_outside"]) > 0
 
 
@@ -227,9 +228,30 @@ def test_brows_count_where_lips_would_hardly():
         p = q.clone()
         p[:, points, 1] += 0.001
         costs.append(
-            float(movement_losses(maps(height=regions.line), p, q, known, moving, regions)["flow"]) / len(points)
+            float(movement_losses(maps(height=regions.line), p, q, known, moving, regions, torch.ones(2))["flow"])
+            / len(points)
         )
     assert costs[0] > 3 * costs[1]  # though lips weigh more
+
+
+def test_regions_are_measured_as_the_mesh_is_mirrored_and_turned():
+    q = square_points(1)
+    change = torch.from_numpy(np.random.default_rng(0).normal(size=q.shape).astype(np.float32)) * 0.02
+    change[:, mesh.EYES] = 0  # the teacher's faces share their eyes' corners
+    before, after = (mesh.to_face_units(points.numpy().astype(np.float64))[0] for points in (q, q + change))
+    wanted = [
+        sign * (mesh.describe(after)[name] - mesh.describe(before)[name])[0]
+        for name, sign in {"brow height": 1, "eye opening": 1, "corner drop": 1}.items()
+    ]
+    turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
+    mirror = torch.tensor([-1.0, 1.0])
+    seen = region_measures(change, q, torch.ones(1))
+    assert torch.allclose(seen[0, :3], torch.tensor(wanted, dtype=torch.float32), atol=1e-6)
+    assert torch.allclose(seen, region_measures(change @ turn, q @ turn, torch.ones(1)), atol=1e-6)
+    assert torch.allclose(seen, region_measures(change * mirror, q * mirror, -torch.ones(1)), atol=1e-6)
+    wider = torch.zeros_like(q)
+    wider[:, mesh.CORNERS, 0] = torch.tensor([-0.01, 0.01])
+    assert region_measures(wider, q, torch.ones(1))[0, 3] == pytest.approx(0.04)  # 1 is the distance of the eyes, 0.5
 
 
 def test_kept_maps_cost_by_what_is_typical_and_not_around_the_eyes():

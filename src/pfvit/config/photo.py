@@ -15,6 +15,9 @@ class PhotoWeights:
     flow: float = 30.0
     """Flows to the teacher's points. In the adversarial phase it falls to `flow_end` of this."""
     flow_end: float = 0.8
+    regions: float = 0.3
+    """How far brows, lids and mouth are from their neutral places on the whole, each in what is typical of it. Brows
+    move by a tenth of what lips do, so that their flows alone teach next to nothing."""
     line: float = 30.0
     """Height above the line of the closed lips."""
     split_outside: float = 40.0

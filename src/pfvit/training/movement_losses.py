@@ -22,6 +22,9 @@ LIP_WEIGHT, EYE_WEIGHT = 4.0, 8.0
 FLOW_BETA, EYE_BETA = 0.02, 0.001
 #: The lip line's height is taught within so many shares of the side of it.
 LINE_REACH, LINE_BETA = 0.06, 0.01
+#: How far each of `region_measures` typically is from the neutral face's: standard deviations over UTKFace.
+REGION_SPREADS = (0.0026, 0.007, 0.036, 0.078, 0.07)
+REGION_POINTS = [*mesh.UPPER_BROWS, 145, 159, 374, 386, *mesh.CORNERS, 13, 14]
 #: How far around brows and lids flows need not be another model's, in shares of the side.
 EYE_REACH = 0.05
 #: What maps of expressive faces typically hold: flows in halves of the side, heights near the lip line, light.
@@ -117,6 +120,31 @@ def at_points(
     return read[:, :, 0].transpose(1, 2)
 
 
+def region_measures(
+    change: Float[Tensor, "batch points 2"], q: Float[Tensor, "batch points 2"], flip: Float[Tensor, " batch"]
+) -> Float[Tensor, "batch regions"]:
+    """Return what a change of the points from their neutral places q does to each region, in face units.
+
+    Brows raised, eyes opened, corners of the mouth lowered, mouth widened, mouth opened, as `mesh_points.describe` and
+    `pfvit.inference.Movement` count them.
+    """
+    axis = (q[:, mesh.EYES[1]] - q[:, mesh.EYES[0]]) * flip[:, None]
+    square = (axis**2).sum(1, keepdim=True)
+    across = (change * axis[:, None]).sum(2) / square
+    down = (change[..., 1] * axis[:, None, 0] - change[..., 0] * axis[:, None, 1]) / square
+    left, right = mesh.CORNERS
+    return torch.stack(
+        [
+            -down[:, mesh.UPPER_BROWS].mean(1),
+            (down[:, 145] - down[:, 159] + down[:, 374] - down[:, 386]) / 2,
+            (down[:, left] + down[:, right] - down[:, 13] - down[:, 14]) / 2,
+            (across[:, right] - across[:, left]) * flip,
+            down[:, 14] - down[:, 13],
+        ],
+        dim=1,
+    )
+
+
 def movement_losses(
     maps: MovementMaps,
     p: Float[Tensor, "batch points 2"],
@@ -124,17 +152,22 @@ def movement_losses(
     known: Bool[Tensor, " batch"],
     still: Float[Tensor, " batch"],
     regions: FaceRegions,
+    flip: Float[Tensor, " batch"],
     smooth_lips: float = 1.0,
 ) -> dict[str, Tensor]:
     """Return the terms that teach the movement.
 
-    `known` says which faces have points; `still` is 1 for neutral faces, which must not move. `smooth_lips` is how much
-    smoothness counts near the lips, compared with elsewhere.
+    `known` says which faces have points; `still` is 1 for neutral faces, which must not move. `flip` is -1 for mirrored
+    pictures, else 1. `smooth_lips` is how much smoothness counts near the lips, compared with elsewhere.
     """
     weights, signs, betas = (values().to(q.device) for values in (point_weights, lip_signs, flow_betas))
     flow = at_points(maps.base, q) + signs[None, :, None] * at_points(maps.split, q)
     error = (flow - (p - q) * 2).abs().sum(2)
+    spreads = torch.tensor(REGION_SPREADS, device=q.device)
+    regional = region_measures(flow / 2 - (p - q), q, flip) / spreads
+    regional = F.smooth_l1_loss(regional, torch.zeros_like(regional), reduction="none").sum(1)
     seen = ((q > 0.02) & (q < 0.98)).all(2).float() * known[:, None].float()
+    whole = seen[:, REGION_POINTS].amin(1)
     rounded = 2 * betas * F.huber_loss(error / betas, torch.zeros_like(error), reduction="none")
     near = torch.exp(-regions.line.abs() / LINE_REACH) * known[:, None, None, None].float()
     height = F.smooth_l1_loss(maps.height, regions.line, beta=LINE_BETA, reduction="none")
@@ -143,6 +176,7 @@ def movement_losses(
     quiet = still[:, None, None, None]
     return {
         "flow": (rounded * weights * seen).sum() / seen.sum().clamp(min=1),
+        "regions": (regional * whole).sum() / whole.sum().clamp(min=1),
         "line": (height * near).sum() / near.sum().clamp(min=1),
         "split_outside": (maps.split.abs() * away).mean(),
         "roughness": roughness(maps.base, weight) + roughness(maps.split * (away < 1), weight),

@@ -172,11 +172,13 @@ class PhotoTrainer:
         moved = apply_movement(views.face, maps)
         poker = moved.poker_face
         known = torch.ones_like(still, dtype=torch.bool)
-        terms |= movement_losses(maps, views.p, views.q, known, still, regions, weights.smooth_lips)
+        terms |= movement_losses(maps, views.p, views.q, known, still, regions, views.flip, weights.smooth_lips)
         terms["unchanged"] = ((poker - views.face).abs() * still[:, None, None, None]).mean()
         terms["light"] = light_losses(maps.light, still, regions)
         if self.earlier is not None:
-            terms["kept"] = kept_losses(maps, self._earlier_maps(views.face), ~views.gray, views.q, regions)
+            terms["kept"] = kept_losses(
+                maps, self._earlier_maps(views.face, emotion, residue), ~views.gray, views.q, regions
+            )
         again, calm = terms.pop("again"), terms.pop("calm")
         some = slice(None, None, DRAWN)
         terms["reconstruction"] = (again - views.face[some]).abs().mean()
@@ -208,10 +210,15 @@ class PhotoTrainer:
         return earlier.requires_grad_(False)
 
     @torch.no_grad()
-    def _earlier_maps(self, face: Tensor) -> MovementMaps:
+    def _earlier_maps(self, face: Tensor, emotion: Tensor, residue: Tensor) -> MovementMaps:
+        """Return the earlier model's maps. Where both models' encoders are held and the same, one pass is enough."""
         if self.earlier is None:
             raise RuntimeError("there is no earlier model")
+        own, other = self.model.encoder, self.earlier.encoder
+        held = not next(own.parameters()).requires_grad
         with self._autocast():
+            if held and all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True)):
+                return self.earlier.movement(face, *self.earlier.separator(emotion + residue))
             return self.earlier(face).maps
 
     @torch.no_grad()
