@@ -58,6 +58,25 @@ def test_equal_tables_are_stored_once(tmp_path):
     np.testing.assert_array_equal(after, before)
 
 
+class Placed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.sin(torch.arange(196 * 256.0)).view(1, 196, 256))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.relu(tokens + self.table)
+
+
+def test_large_tables_of_positions_take_half_the_size(tmp_path):
+    path, tokens = tmp_path / "placed.onnx", np.random.default_rng(0).normal(size=(2, 196, 256)).astype(np.float32)
+    write(Placed(), (torch.zeros(2, 196, 256),), {"tokens": {0: torch.export.Dim.DYNAMIC}}, ["out"], path, {})
+    large, (before,) = path.stat().st_size, onnxruntime.InferenceSession(path).run(None, {"tokens": tokens})
+    store_in_8_bits(path)
+    (after,) = onnxruntime.InferenceSession(path).run(None, {"tokens": tokens})
+    assert path.stat().st_size < 0.55 * large
+    assert 0 < np.abs(after - before).max() < 1e-3
+
+
 def test_each_channel_has_a_scale_of_its_own(tmp_path):
     """A channel of tiny weights beside one of large weights keeps its precision."""
     layer = nn.Linear(128, 64, bias=False)

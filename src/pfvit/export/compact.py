@@ -3,7 +3,8 @@
 Each large matrix is kept as int8 with one scale per output channel (symmetric, to the nearest of 255 levels), and is
 turned back into float32 by a Cast and a Mul that onnxruntime folds away when it opens the file. So the file is a
 quarter as large, and as fast and nearly as exact as before: a weight is off by at most half a level, 0.4% of the
-largest weight of its channel. This is not the 8-bit arithmetic of `pfvit.export.quantize`.
+largest weight of its channel. Large tables that are added, which are those of positions (numbers up to 1), take 16
+bits. This is not the 8-bit arithmetic of `pfvit.export.quantize`.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 #: Smaller tensors, such as biases, are not worth it.
 SMALLEST = 4096
+TABLE = 32768
 LEVELS = 127
 #: Stays in full precision (37 KB): the emotion's axes are found in closed form so that no linear probe reads it off the
 #: residue, and rounded ones leave it there (docs/lab-book.md, "Rounded axes").
@@ -23,7 +25,7 @@ CHANNEL_AXIS = {"Conv": 0, "MatMul": -1, "Gemm": 0}
 
 
 def store_in_8_bits(path: Path) -> None:
-    """Rewrite an .onnx file with its large float32 weights stored as int8."""
+    """Rewrite an .onnx file with its large float32 weights stored as int8, and large tables as float16."""
     model = onnx.load(path)
     graph = model.graph
     users: dict[str, onnx.NodeProto] = {}
@@ -37,6 +39,10 @@ def store_in_8_bits(path: Path) -> None:
         values = numpy_helper.to_array(tensor)
         if tensor.name.endswith(EXACT):
             axis = None
+        if user is not None and user.op_type == "Add" and values.dtype == np.float32 and values.size >= TABLE:
+            kept.append(numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}.half"))
+            added.append(helper.make_node("Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT))
+            continue
         if axis is None or values.dtype != np.float32 or values.ndim < 2 or values.size < SMALLEST:
             kept.append(tensor)
             continue
