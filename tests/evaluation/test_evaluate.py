@@ -19,6 +19,7 @@ from pfvit.rendering import ACCENT
 from pfvit.rendering import SIDE as PANEL
 
 SIDE = 12
+PICTURE = Image.new("RGB", (8, 8))
 
 
 @pytest.fixture
@@ -170,6 +171,21 @@ def test_figures_and_table(few, weights, tmp_path, capsys):
     assert emotions <= set(EIGHT) and len(emotions) > 1 and (folder / "selective.png").is_file()
     with Image.open(folder / f"{emotions.pop()}.png") as sheet:  # one face: four cells of 96, and a gap
         assert sheet.size == (4 * 96 + 2, 96 + 2)
+
+
+def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, monkeypatch):
+    """Data that tell two emotions apart: an answer of a third is none, in the figures as in the accuracy."""
+    seen = {}
+    monkeypatch.setattr("pfvit.evaluation.measure.reliability", lambda p, truth, error: seen.update(p=p) or PICTURE)
+    monkeypatch.setattr("pfvit.evaluation.measure.selective_curve", lambda right, *_: seen.update(right=right) or PICTURE)
+    surprise = fake_weights.CENTRES[EIGHT.index("surprise")]
+    images = [flat_png(surprise), flat_png(fake_weights.CENTRES[EIGHT.index("neutral")])]
+    table = pa.table({"image": pa.array(images), "label": pa.array(["happiness", "neutral"])})
+    pq.write_table(table, tmp_path / "two.parquet")
+    words = ("--data", tmp_path / "two.parquet", "--weights", weights, "--no-faces", "--figures", tmp_path / "figures")
+    status, report, _ = evaluate(capsys, *words)
+    assert (status, report["war"], report["labels"]) == (0, 1.0, ["neutral", "happiness"])
+    assert seen["right"].tolist() == [True, True] and seen["p"].shape == (2, 2)
 
 
 def test_reliability_diagram_shows_the_accuracy_of_each_bin():

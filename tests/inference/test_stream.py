@@ -314,3 +314,11 @@ def test_a_face_is_pasted_back_into_whatever_was_read_and_into_nothing_of_anothe
         face.paste_back(pixels[:, :500])
     with pytest.raises(InputError, match="not NoneType"):
         face.paste_back(None)
+
+
+def test_a_reading_keeps_its_pixels_when_the_array_is_used_again(reader):
+    """Cameras write every frame into one array."""
+    buffer = np.full((40, 40, 3), 16, np.uint8)
+    (first,) = reader.read(buffer, whole=True)
+    buffer[:] = 200
+    assert (first.crop == 16).all() and (first.poker_face(0) == 16).all()

@@ -113,9 +113,9 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
     if config.figures is not None:
-        truth = np.array(tally.truth)
-        save_whole(reliability(tally["probabilities"], truth, report["ece"]), config.figures / "reliability.png")
-        right = tally["probabilities"].argmax(1) == truth
+        probabilities, truth = answers(tally, "probabilities", known)  # those whose accuracy is reported
+        save_whole(reliability(probabilities, truth, report["ece"]), config.figures / "reliability.png")
+        right = probabilities.argmax(1) == truth
         curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
         save_whole(curve, config.figures / "selective.png")
     return report, faces.unreadable
