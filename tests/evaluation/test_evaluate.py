@@ -176,8 +176,12 @@ def test_figures_and_table(few, weights, tmp_path, capsys):
 def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, monkeypatch):
     """Data that tell two emotions apart: an answer of a third is none, in the figures as in the accuracy."""
     seen = {}
-    monkeypatch.setattr("pfvit.evaluation.measure.reliability", lambda p, truth, error: seen.update(p=p) or PICTURE)
-    monkeypatch.setattr("pfvit.evaluation.measure.selective_curve", lambda right, *_: seen.update(right=right) or PICTURE)
+    figures = {
+        "reliability": lambda p, *_: seen.update(p=p),
+        "selective_curve": lambda right, *_: seen.update(right=right),
+    }
+    for name, keep in figures.items():
+        monkeypatch.setattr(f"pfvit.evaluation.measure.{name}", lambda *given, keep=keep: keep(*given) or PICTURE)
     surprise = fake_weights.CENTRES[EIGHT.index("surprise")]
     images = [flat_png(surprise), flat_png(fake_weights.CENTRES[EIGHT.index("neutral")])]
     table = pa.table({"image": pa.array(images), "label": pa.array(["happiness", "neutral"])})
