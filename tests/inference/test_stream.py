@@ -322,3 +322,16 @@ def test_a_reading_keeps_its_pixels_when_the_array_is_used_again(reader):
     (first,) = reader.read(buffer, whole=True)
     buffer[:] = 200
     assert (first.crop == 16).all() and (first.poker_face(0) == 16).all()
+
+
+def test_a_photo_is_annotated_and_stays_as_it_is(reader):
+    photo = np.full((60, 80, 3), 16, np.uint8)
+    (face,) = reader.read(photo, whole=True)
+    drawn = np.asarray(pfvit.annotate(photo, [face]))
+    assert drawn.shape == photo.shape and (drawn != photo).any() and (photo == 16).all()
+
+
+def test_a_picture_as_text_is_told_what_to_do(reader):
+    with pytest.raises(PictureError, match="begins with 'data:image/png;base6' holds the picture as text") as told:
+        reader.read("data:image/png;base64," + "A" * 10_000)
+    assert len(str(told.value)) < 200

@@ -20,7 +20,7 @@ from pfvit.inference.face_edit import FaceChange, apply_change, movement_change,
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
-from pfvit.rendering import heat_over, panels
+from pfvit.rendering import annotated, heat_over, panels
 
 #: In the expression map a movement of so many eye distances, or so much light, counts as 1.
 FULL_MOVE, FULL_LIGHT = 0.1, 0.25
@@ -258,6 +258,14 @@ class Reading:
         return self.drawings[strength]
 
 
+def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
+    """Return a photo with a box around each face, and above it the emotion and how probable it is; `?` where unsure.
+
+    The photo is the one that was read, or anything else that `Reader.read` takes of its size; it stays as it is.
+    """
+    return annotated(load(photo).pixels, faces)
+
+
 def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
     moved = [reading for reading in readings if reading.generator.moves and not reading.maps]
@@ -276,7 +284,7 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
+    return {name: round(value, 4) + 0.0 for name, value in values.items()}  # which turns -0.0 into 0.0
 
 
 def _check_strength(strength: float) -> None:
