@@ -20,7 +20,7 @@ SHELL = [block for block in BLOCKS if block.language == "sh"]
 ELSEWHERE = ("docs/serving.md", "docs/extending.md")
 MOST_WORDS = 900
 #: Flags of other programs that the pages name.
-OTHERS_FLAGS = {"--constraint", "--editable", "--local-addr", "--max-restarts", "--requeue", "--standalone",
+OTHERS_FLAGS = {"--constraint", "--data-binary", "--editable", "--local-addr", "--max-restarts", "--requeue", "--standalone",
                 "--norm_pix_loss", "--ntasks", "--ntasks-per-node",
                 "--signal"}  # fmt: skip
 
