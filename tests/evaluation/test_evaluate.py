@@ -1,6 +1,7 @@
 """`pfvit evaluate` on faces and weights whose figures are known by hand."""
 
 import json
+from pathlib import Path
 
 import fake_weights
 import numpy as np
@@ -15,9 +16,12 @@ from PIL import Image
 from pfvit.__main__ import main
 from pfvit.emotions import EIGHT
 from pfvit.evaluation.figures import reliability
-from pfvit.rendering import ACCENT
+from pfvit.evaluation.measure import _square
+from pfvit.inference.reader import Reader
+from pfvit.rendering import ACCENT, heat_over
 from pfvit.rendering import SIDE as PANEL
 
+PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 SIDE = 12
 PICTURE = Image.new("RGB", (8, 8))
 
@@ -190,6 +194,20 @@ def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, m
     status, report, _ = evaluate(capsys, *words)
     assert (status, report["war"], report["labels"]) == (0, 1.0, ["neutral", "happiness"])
     assert seen["right"].tolist() == [True, True] and seen["p"].shape == (2, 2)
+
+
+def test_the_map_in_a_sheet_is_of_the_poker_face_beside_it(tmp_path, capsys, monkeypatch):
+    """The weights that ship move photos, and their small generator would change other places."""
+    crop = Reader(threads=1).read(PHOTO)[0].crop
+    path, folder = tmp_path / "mine" / "happiness", tmp_path / "figures"
+    path.mkdir(parents=True)
+    Image.fromarray(crop).save(path / "a.png")
+    kept = {}
+    monkeypatch.setattr("pfvit.evaluation.measure.save_sheet", lambda file, columns, *_, **__: kept.update(c=columns))
+    status, *_ = evaluate(capsys, "--data", path.parent, "--no-faces", "--figures", folder)
+    (reading,) = Reader(threads=1).read(crop, whole=True)
+    expected = _square(np.asarray(heat_over(crop, reading.expression_map)))
+    assert status == 0 and (kept["c"][3][0] == expected).all() and (kept["c"][2][0] != kept["c"][0][0]).any()
 
 
 def test_reliability_diagram_shows_the_accuracy_of_each_bin():

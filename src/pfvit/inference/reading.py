@@ -151,11 +151,7 @@ class Reading:
         if not self._moves:
             light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
             return np.minimum(light / FULL_LIGHT, 1)
-        change = self.change(1.0)
-        above = (change.height > 0)[..., None]
-        flow = change.base + np.where(above, change.split, -change.split)
-        moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
-        return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
+        return map_of(self.change(1.0))
 
     @cached_property
     def movement(self) -> Movement | None:
@@ -256,6 +252,14 @@ class Reading:
             emotion, residue = self.components
             self.drawings[strength] = self.generator.generate(emotion[None], residue[None], strength)[0]
         return self.drawings[strength]
+
+
+def map_of(change: FaceChange) -> NDArray[np.float32]:
+    """Return where the photo model's change moves or lights a face, as `Reading.expression_map` does."""
+    above = (change.height > 0)[..., None]
+    flow = change.base + np.where(above, change.split, -change.split)
+    moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
+    return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
 
 
 def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
