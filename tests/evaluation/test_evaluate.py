@@ -9,7 +9,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import pfvit
+from conftest import pfvit, png
 from helpers import flat_png, voted
 from PIL import Image
 
@@ -199,12 +199,11 @@ def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, m
 def test_the_map_in_a_sheet_is_of_the_poker_face_beside_it(tmp_path, capsys, monkeypatch):
     """The weights that ship move photos, and their small generator would change other places."""
     crop = Reader(threads=1).read(PHOTO)[0].crop
-    path, folder = tmp_path / "mine" / "happiness", tmp_path / "figures"
-    path.mkdir(parents=True)
-    Image.fromarray(crop).save(path / "a.png")
+    path, folder = tmp_path / "mine.parquet", tmp_path / "figures"
+    pq.write_table(pa.table({"image": pa.array([png(crop)]), "label": pa.array(["happiness"])}), path)
     kept = {}
     monkeypatch.setattr("pfvit.evaluation.measure.save_sheet", lambda file, columns, *_, **__: kept.update(c=columns))
-    status, *_ = evaluate(capsys, "--data", path.parent, "--no-faces", "--figures", folder)
+    status, *_ = evaluate(capsys, "--data", path, "--no-faces", "--figures", folder)
     (reading,) = Reader(threads=1).read(crop, whole=True)
     expected = _square(np.asarray(heat_over(crop, reading.expression_map)))
     assert status == 0 and (kept["c"][3][0] == expected).all() and (kept["c"][2][0] != kept["c"][0][0]).any()
