@@ -3,7 +3,8 @@
     python experiments/measure_movement.py POINTS.npz utk=faces_color.parquet fair=faces_fair.parquet [--weights W.onnx]
 
 The other side of the comparison is the closed-form teacher: mesh points of the face against those of its neutral face
-as the teacher predicts it. Both are in shares of the distance between the eyes. These faces were seen in training.
+as the teacher predicts it. Both are in shares of the distance between the eyes. These faces were seen in training, but
+not when the readout of brows and lids was fitted (`pfvit.training.eye_readout`).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from PIL import Image
 from pfvit import Reader
 from pfvit.datasets.mesh_points import MeshPoints, NeutralTeacher, describe, load_mesh_points, turn
 from pfvit.detection.alignment import POINTS, Frame, cut
+from pfvit.training.eye_readout import LEFT_OUT
 
 #: How far apart the outer corners of the eyes are, as a share of a crop's side, and in distances between the pupils.
 CORNERS, CORNERS_TO_PUPILS = 0.51, 1.42
@@ -57,7 +59,8 @@ def main() -> None:
     reader, rng = Reader(options.weights), np.random.default_rng(0)
     print("| | " + " | ".join(REGIONS) + " |\n|---" * 1 + "|---" * len(REGIONS) + "|")
     for name, one in sets.items():
-        picked = rng.choice(np.flatnonzero(one.found & (turn(one.points) < FRONTAL)), options.faces, replace=False)
+        known = np.flatnonzero(one.found & (turn(one.points) < FRONTAL))
+        picked = rng.choice(known[known % LEFT_OUT[0] == LEFT_OUT[1]], options.faces, replace=False)
         cells = pq.read_table(files[name], columns=["image"])["image"]
         moved = []
         for row in picked:

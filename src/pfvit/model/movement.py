@@ -28,6 +28,10 @@ GATE_BIAS = -3.0  # a gate starts nearly shut: sigmoid(-3) = 0.05
 EDGE = 0.6
 DETAIL_CHANNELS = 32
 NORM_GROUPS = 8
+#: What `EyeReadout` tells: how far down the brows read, and how much further the lower lids do than the upper ones.
+EYE_REGIONS = ("brows", "lids")
+#: Rows of tokens that it sees, and the most that it adds, in halves of the picture's side.
+UPPER_ROWS, MOST_READ = slice(2, 7), 0.03
 
 
 class MovementMaps(NamedTuple):
@@ -110,6 +114,43 @@ class MovementHead(nn.Module):
             torch.sigmoid(gate + GATE_BIAS),
             LIGHT_SCALE * torch.tanh(light),
         )
+
+
+class EyeReadout(nn.Module):
+    """Add what the tokens say of brows and lids to the flow of a face that is framed as a detector's crops are.
+
+    A linear readout of the upper face's tokens, fitted in closed form after training
+    (`pfvit.training.eye_readout`): brows move by a tenth of what lips do, so that the movement's own flow learns little
+    of them. A fresh one adds nothing.
+    """
+
+    def __init__(self, width: int, side: int) -> None:
+        super().__init__()
+        inputs = (UPPER_ROWS.stop - UPPER_ROWS.start) * (side // 2) * width
+        self.register_buffer("weight", torch.zeros(inputs, len(EYE_REGIONS)))
+        self.register_buffer("bias", torch.zeros(len(EYE_REGIONS)))
+        #: What 1 of each region adds to the vertical flow.
+        self.register_buffer("shapes", torch.zeros(len(EYE_REGIONS), 4 * side, 4 * side))
+        self.register_load_state_dict_pre_hook(_as_fresh_where_missing)
+
+    @staticmethod
+    def features(tokens: Float[Tensor, "batch tokens width"]) -> Float[Tensor, "batch inputs"]:
+        """Return the tokens of the upper face, neighbours in a row averaged."""
+        side = round(tokens.shape[1] ** 0.5)
+        upper = tokens.unflatten(1, (side, side))[:, UPPER_ROWS]
+        return upper.unflatten(2, (side // 2, 2)).mean(3).flatten(1)
+
+    def forward(self, tokens: Float[Tensor, "batch tokens width"], maps: MovementMaps) -> MovementMaps:
+        """Return the maps with the readout's flow added."""
+        values = (self.features(tokens) @ self.weight + self.bias).clamp(-MOST_READ, MOST_READ)
+        down = (values @ self.shapes.flatten(1)).view_as(maps.height)
+        return maps._replace(base=maps.base + torch.cat([torch.zeros_like(down), down], dim=1))
+
+
+def _as_fresh_where_missing(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Weights of before this part was there have none of it."""
+    for name, held in module.named_buffers():
+        tensors.setdefault(prefix + name, torch.zeros_like(held))
 
 
 def identity_grid(side: int, device: torch.device) -> Float[Tensor, "1 side side 2"]:

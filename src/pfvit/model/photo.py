@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pfvit.model.movement import MovementHead, MovementMaps, Upsample, to_grid
+from pfvit.model.movement import EyeReadout, MovementHead, MovementMaps, Upsample, to_grid
 from pfvit.model.separator import SUBSPACE_SHARE, Separated, SubspaceSeparator
 from pfvit.model.stems import PatchEmbed
 from pfvit.model.transformer import LAYER_NORM_EPS, Block, initialise, positions
@@ -118,6 +118,7 @@ class PhotoPFViT(nn.Module):
         self.separator = SubspaceSeparator(WIDTH)
         self.drawing = PhotoDrawing()
         self.movement = MovementHead(WIDTH, SIDE, HEADS)
+        self.eyes = EyeReadout(WIDTH, SIDE)
         self.classifier = nn.Linear(WIDTH, classes)
         initialise(self.classifier)
 
@@ -131,9 +132,13 @@ class PhotoPFViT(nn.Module):
         return self.classifier(emotion.mean(dim=1))
 
     def forward(self, face: Float[Tensor, "batch 3 high wide"]) -> PhotoFaces:
-        """Read faces with pixels in [-1, 1] and predict how they lose their expression; nothing is drawn."""
+        """Read faces with pixels in [-1, 1] and predict how they lose their expression; nothing is drawn.
+
+        Faces are framed as a detector's crops are, by which brows and lids are found (`EyeReadout`).
+        """
         emotion, residue = self.separate(face)
-        return PhotoFaces(emotion, residue, self.classify(emotion), self.movement(face, emotion, residue))
+        maps = self.eyes(emotion + residue, self.movement(face, emotion, residue))
+        return PhotoFaces(emotion, residue, self.classify(emotion), maps)
 
     @torch.no_grad()
     def set_emotion_axes(self, axes: Float[Tensor, "width rank"]) -> None:

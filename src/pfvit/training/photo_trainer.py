@@ -25,6 +25,7 @@ from pfvit.model.separator import SUBSPACE_SHARE
 from pfvit.rendering import save_sheet
 from pfvit.training import checkpoint
 from pfvit.training.distributed import make_fabric
+from pfvit.training.eye_readout import fit_eyes
 from pfvit.training.finite import LossCheck
 from pfvit.training.movement_losses import face_regions, kept_losses, light_losses, movement_losses
 from pfvit.training.optim import cosine, descend, set_lr
@@ -76,6 +77,10 @@ def train_photo(config: TrainPhoto) -> None:
                 check.now()
                 run.save(step, trainer.state())
         check.now()
+        if step == trainer.steps:
+            told = fit_eyes(trainer.average, trainer.faces, trainer.autocast)
+            trainer.model.eyes.load_state_dict(trainer.average.eyes.state_dict())
+            run.say(f"brows and lids are read off the tokens, fitted on {told} faces")
         run.save(step, trainer.state())
         run.say(f"{step} of {trainer.steps} steps done; checkpoint in {run.folder}")
 
@@ -90,7 +95,7 @@ class PhotoTrainer:
         self.decoder = PhotoDecoder().to(device)
         self.probe = nn.Sequential(nn.Linear(WIDTH, 128), nn.GELU(), nn.Linear(128, 8)).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self._autocast)
+        self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self.autocast)
         self.earlier = self._earlier(config.keep) if config.keep else None
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
         batch = config.batch + 2 * (config.batch // 4)
@@ -143,7 +148,7 @@ class PhotoTrainer:
         faces = self.faces.everything(config.masked_batch, generator)
         face = self.faces.views(faces, generator, degrade=False).face
         kept = torch.rand(len(face), SIDE * SIDE, generator=generator).argsort(1)[:, :VISIBLE].to(self.device)
-        with self._autocast():
+        with self.autocast():
             drawn = self.decoder(self.model.encoder(face, kept), kept).float()
         wanted = F.pixel_unshuffle(face, PATCH).flatten(2).transpose(1, 2)
         wanted = (wanted - wanted.mean(2, keepdim=True)) / (wanted.var(2, keepdim=True) + 1e-4).sqrt()
@@ -164,7 +169,7 @@ class PhotoTrainer:
         still = torch.zeros(len(views.face), device=self.device)
         still[-few:] = 1
         regions = face_regions(views.q, views.flip)
-        with self._autocast():
+        with self.autocast():
             emotion, residue = self.model.separate(views.face)
             maps = self.model.movement(views.face, emotion, residue)
             terms = self._components(emotion, residue, views)
@@ -216,10 +221,10 @@ class PhotoTrainer:
             raise RuntimeError("there is no earlier model")
         own, other = self.model.encoder, self.earlier.encoder
         held = not next(own.parameters()).requires_grad
-        with self._autocast():
+        with self.autocast():
             if held and all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True)):
                 return self.earlier.movement(face, *self.earlier.separator(emotion + residue))
-            return self.earlier(face).maps
+            return self.earlier.movement(face, *self.earlier.separate(face))
 
     @torch.no_grad()
     def fit_emotion_subspace(self, generator: torch.Generator) -> None:
@@ -234,7 +239,7 @@ class PhotoTrainer:
             chosen = torch.randperm(len(self.faces.sets[k].image), generator=generator)[:SUBSPACE_FACES]
             for number, indices in enumerate(chosen.split(self.config.masked_batch)):
                 face, shares = self.faces.plain(k, indices, whole=number % 2 == 1)
-                with self._autocast():
+                with self.autocast():
                     tokens = self.average.encoder(face).float()
                 means.append(tokens.mean(1))
                 targets.append(shares)
@@ -268,7 +273,8 @@ class PhotoTrainer:
         again, calm = both.chunk(2)
         return {"again": again, "calm": calm}
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Return a context in which products are of the run's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -311,7 +317,7 @@ class PhotoTrainer:
         ]
         face = self.faces.views(faces, generator, degrade=False).face
         model = self.average
-        with self._autocast():
+        with self.autocast():
             emotion, residue = model.separate(face)
             maps = model.movement(face, emotion, residue)
             again, calm = model.drawing(emotion + residue).float(), model.drawing(residue).float()
