@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pfvit.data.pictures import Item
     from pfvit.detection.base import Face
     from pfvit.inference.reader import Reader, Result, read
-    from pfvit.inference.reading import Reading
+    from pfvit.inference.reading import Reading, annotate
 
 # onnxruntime's own builds look up a host of Microsoft's and write a device id and events into the user's home. It
 # reads this variable when it is loaded, so it must be set before; child processes inherit it. To keep the telemetry:
@@ -34,6 +34,7 @@ __all__ = [
     "Reading",
     "Result",
     "__version__",
+    "annotate",
     "evaluate",
     "pretrain",
     "read",
@@ -48,6 +49,7 @@ _LAZY = {
     "Reader": "pfvit.inference.reader",
     "Reading": "pfvit.inference.reading",
     "Result": "pfvit.inference.reader",
+    "annotate": "pfvit.inference.reading",
     "evaluate": "pfvit.api",
     "pretrain": "pfvit.api",
     "read": "pfvit.inference.reader",

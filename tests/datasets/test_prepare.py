@@ -23,6 +23,7 @@ from pfvit.data.labelled import Labelled
 from pfvit.datasets.crop import sharpness
 from pfvit.datasets.manifest import digest, lines
 from pfvit.emotions import EIGHT, SEVEN
+from pfvit.utils.cores import cores
 
 PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 
@@ -568,3 +569,16 @@ def test_fer2013_without_votes(tmp_path, out):
     names = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
     for part, labels in kept.items():
         assert [row["emotion"] for row in rows(out, part)] == [names[label] for label in labels], part
+
+
+def test_in_a_container_there_are_no_more_processes_than_its_share_of_cores(tmp_path, out, monkeypatch):
+    asked = []
+
+    def alone(function, items, jobs, *given):
+        asked.append(jobs)
+        return map(function, items)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 64)  # as a container of two cores on a large machine says
+    monkeypatch.setattr("pfvit.datasets.pipeline.parallel_map", alone)
+    assert main(["prepare", "rafdb", str(layouts.rafdb(tmp_path / "basic")), str(out)]) == 0
+    assert asked[0] == cores() and max(asked) <= cores() < 64

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -59,6 +60,7 @@ def sandbox(folder: Path) -> Path:
         crop.save(folder / name)
         crop = crop.rotate(3)
     (folder / "faces" / "list.csv").write_text("a.png,happiness,ann\nb.png,neutral,ben\nc.png,bliss,cleo\n")
+    _write_film(folder / "film.mp4")
     write_faces(folder / "faces.parquet", 32)
     write_faces(folder / "labelled.parquet", 48, seed=1)
     rng = np.random.default_rng(0)
@@ -66,3 +68,13 @@ def sandbox(folder: Path) -> Path:
               for _ in range(6)]  # fmt: skip
     pq.write_table(pa.table({"image": images, "label": [0, 0, 1, 0, 2, 0]}), folder / "mine.parquet")
     return folder
+
+
+def _write_film(path: Path) -> None:
+    frame = av.VideoFrame.from_image(Image.open(PHOTO).convert("RGB").resize((240, 240)))
+    with av.open(str(path), "w") as film:
+        video = film.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 240, 240, "yuv420p"
+        for _ in range(3):
+            film.mux(video.encode(frame))
+        film.mux(video.encode(None))

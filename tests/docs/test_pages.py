@@ -20,9 +20,8 @@ SHELL = [block for block in BLOCKS if block.language == "sh"]
 ELSEWHERE = ("docs/serving.md", "docs/extending.md")
 MOST_WORDS = 900
 #: Flags of other programs that the pages name.
-OTHERS_FLAGS = {"--constraint", "--editable", "--local-addr", "--max-restarts", "--requeue", "--standalone",
-                "--norm_pix_loss", "--ntasks", "--ntasks-per-node",
-                "--signal"}  # fmt: skip
+OTHERS_FLAGS = {"--constraint", "--data-binary", "--editable", "--local-addr", "--max-restarts", "--requeue",
+                "--standalone", "--norm_pix_loss", "--ntasks", "--ntasks-per-node", "--signal"}  # fmt: skip
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`pfvit evaluate` on faces and weights whose figures are known by hand."""
 
 import json
+from pathlib import Path
 
 import fake_weights
 import numpy as np
@@ -8,17 +9,21 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import pfvit
+from conftest import pfvit, png
 from helpers import flat_png, voted
 from PIL import Image
 
 from pfvit.__main__ import main
 from pfvit.emotions import EIGHT
 from pfvit.evaluation.figures import reliability
-from pfvit.rendering import ACCENT
+from pfvit.evaluation.measure import _square
+from pfvit.inference.reader import Reader
+from pfvit.rendering import ACCENT, heat_over
 from pfvit.rendering import SIDE as PANEL
 
+PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
 SIDE = 12
+PICTURE = Image.new("RGB", (8, 8))
 
 
 @pytest.fixture
@@ -170,6 +175,38 @@ def test_figures_and_table(few, weights, tmp_path, capsys):
     assert emotions <= set(EIGHT) and len(emotions) > 1 and (folder / "selective.png").is_file()
     with Image.open(folder / f"{emotions.pop()}.png") as sheet:  # one face: four cells of 96, and a gap
         assert sheet.size == (4 * 96 + 2, 96 + 2)
+
+
+def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, monkeypatch):
+    """Data that tell two emotions apart: an answer of a third is none, in the figures as in the accuracy."""
+    seen = {}
+    figures = {
+        "reliability": lambda p, *_: seen.update(p=p),
+        "selective_curve": lambda right, *_: seen.update(right=right),
+    }
+    for name, keep in figures.items():
+        monkeypatch.setattr(f"pfvit.evaluation.measure.{name}", lambda *given, keep=keep: keep(*given) or PICTURE)
+    surprise = fake_weights.CENTRES[EIGHT.index("surprise")]
+    images = [flat_png(surprise), flat_png(fake_weights.CENTRES[EIGHT.index("neutral")])]
+    table = pa.table({"image": pa.array(images), "label": pa.array(["happiness", "neutral"])})
+    pq.write_table(table, tmp_path / "two.parquet")
+    words = ("--data", tmp_path / "two.parquet", "--weights", weights, "--no-faces", "--figures", tmp_path / "figures")
+    status, report, _ = evaluate(capsys, *words)
+    assert (status, report["war"], report["labels"]) == (0, 1.0, ["neutral", "happiness"])
+    assert seen["right"].tolist() == [True, True] and seen["p"].shape == (2, 2)
+
+
+def test_the_map_in_a_sheet_is_of_the_poker_face_beside_it(tmp_path, capsys, monkeypatch):
+    """The weights that ship move photos, and their small generator would change other places."""
+    crop = Reader(threads=1).read(PHOTO)[0].crop
+    path, folder = tmp_path / "mine.parquet", tmp_path / "figures"
+    pq.write_table(pa.table({"image": pa.array([png(crop)]), "label": pa.array(["happiness"])}), path)
+    kept = {}
+    monkeypatch.setattr("pfvit.evaluation.measure.save_sheet", lambda file, columns, *_, **__: kept.update(c=columns))
+    status, *_ = evaluate(capsys, "--data", path, "--no-faces", "--figures", folder)
+    (reading,) = Reader(threads=1).read(crop, whole=True)
+    expected = _square(np.asarray(heat_over(crop, reading.expression_map)))
+    assert status == 0 and (kept["c"][3][0] == expected).all() and (kept["c"][2][0] != kept["c"][0][0]).any()
 
 
 def test_reliability_diagram_shows_the_accuracy_of_each_bin():

@@ -314,3 +314,24 @@ def test_a_face_is_pasted_back_into_whatever_was_read_and_into_nothing_of_anothe
         face.paste_back(pixels[:, :500])
     with pytest.raises(InputError, match="not NoneType"):
         face.paste_back(None)
+
+
+def test_a_reading_keeps_its_pixels_when_the_array_is_used_again(reader):
+    """Cameras write every frame into one array."""
+    buffer = np.full((40, 40, 3), 16, np.uint8)
+    (first,) = reader.read(buffer, whole=True)
+    buffer[:] = 200
+    assert (first.crop == 16).all() and (first.poker_face(0) == 16).all()
+
+
+def test_a_photo_is_annotated_and_stays_as_it_is(reader):
+    photo = np.full((60, 80, 3), 16, np.uint8)
+    (face,) = reader.read(photo, whole=True)
+    drawn = np.asarray(pfvit.annotate(photo, [face]))
+    assert drawn.shape == photo.shape and (drawn != photo).any() and (photo == 16).all()
+
+
+def test_a_picture_as_text_is_told_what_to_do(reader):
+    with pytest.raises(PictureError, match="begins with 'data:image/png;base6' holds the picture as text") as told:
+        reader.read("data:image/png;base64," + "A" * 10_000)
+    assert len(str(told.value)) < 200

@@ -99,6 +99,11 @@ def test_wrong_content_types(client, kind):
     refused(client.post("/v1/read", content=CROP, headers={"Content-Type": kind}), "wrong-content-type")
 
 
+def test_what_curl_sends_without_a_type_is_told_the_header(client):
+    answer = client.post("/v1/read", content=CROP, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 415 and "curl needs -H 'Content-Type: image/jpeg'" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("query", "word"),
     [

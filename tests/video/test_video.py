@@ -10,6 +10,7 @@ import sys
 import threading
 import wave
 import weakref
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,7 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from pfvit.__main__ import main
+from pfvit.commands.video import with_shares
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
 from pfvit.errors import OutputError
@@ -350,6 +352,68 @@ def test_a_webcam_that_vanishes_keeps_what_was_seen(astronaut, weights, tmp_path
     assert "No such device" in capsys.readouterr().err
     rows = list(csv.DictReader((tmp_path / "out" / "webcam.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert 6 <= len(rows) <= 12 and (tmp_path / "out" / "webcam-annotated.mp4").is_file()
+
+
+def test_a_webcam_without_a_new_frame_is_asked_again(astronaut, weights, tmp_path, monkeypatch):
+    """PyAV's `demux` is a generator, which ends with the error that it raises: on macOS after nearly every frame."""
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 10)
+
+    class Hesitating:
+        def __init__(self, name):
+            self.container = av.open(str(source))
+            self.packets = self.container.demux(self.container.streams.video[0])
+            self.calls = 0
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, *streams):
+            for packet in self.packets:
+                yield packet
+                self.calls += 1
+                raise av.error.BlockingIOError(11, "Resource temporarily unavailable")
+
+    opened: list[Hesitating] = []
+    monkeypatch.setattr("pfvit.video.io._open_webcam", lambda name: opened.append(Hesitating(name)) or opened[0])
+    frames = list(VideoReader("webcam").frames())
+    assert len(frames) == 10 and opened[0].calls > 9
+
+
+def test_a_webcam_that_never_gives_a_frame_is_given_up(astronaut, tmp_path, monkeypatch):
+    source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 2)
+
+    class Silent:
+        def __init__(self, name):
+            self.container = av.open(str(source))
+
+        def __getattr__(self, name):
+            return getattr(self.container, name)
+
+        def demux(self, *streams):
+            yield from ()
+            raise av.error.BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("pfvit.video.io._open_webcam", Silent)
+    monkeypatch.setattr("pfvit.video.io.PAUSE", 0)
+    reader = VideoReader("webcam")
+    assert list(reader.frames()) == [] and reader.broken == "it gives no more frames"
+
+
+def test_the_number_of_a_camera_is_told_how_to_name_it(weights, tmp_path, capsys):
+    assert "0 is not there; a webcam goes by webcam:0" in refused(capsys, "0", tmp_path / "out", weights)
+
+
+def test_reliability_is_that_of_the_emotion_that_is_named(weights):
+    (read,) = Reader(weights, threads=1).read(np.full((40, 40, 3), 16, np.uint8), whole=True)
+    sad = replace(read, emotion="sadness", reliability=0.6)
+    assert sad.unsure
+    smoothed = {"neutral": 0.05, "sadness": 0.9, "anger": 0.05}
+    same = with_shares(sad, smoothed)
+    assert (same.emotion, same.reliability, same.unsure) == ("sadness", 0.6, True)
+    at_rest = with_shares(sad, {"neutral": 0.9, "sadness": 0.05, "anger": 0.05})  # as with a baseline
+    assert (at_rest.emotion, at_rest.reliability, at_rest.unsure) == ("neutral", None, False)
+    flat = with_shares(replace(sad, reliability=0.99), {"neutral": 0.36, "sadness": 0.33, "anger": 0.31})
+    assert flat.unsure
 
 
 def test_what_is_there_already_is_kept(astronaut, weights, tmp_path, capsys):

@@ -155,8 +155,7 @@ class VideoRun:
             shares = self.baseline.correct(person, shares)
         shares = self.tracker.smooth(person, shares, frame.time)
         self.timeline.add(person, frame.time, shares, reading.crop)
-        named = dict(zip(labels, shares.tolist(), strict=True))
-        return replace(reading, face=person, emotion=labels[int(shares.argmax())], probabilities=named)
+        return with_shares(replace(reading, face=person), dict(zip(labels, shares.tolist(), strict=True)))
 
     def _write(self, frame: VideoFrame, faces: list[Reading]) -> None:
         self.frames += 1
@@ -214,6 +213,16 @@ class VideoRun:
                 say(f"no baseline, as they are seen too shortly or never calm: person {', '.join(map(str, without))}")
         for path in self.names.values():
             say(f"{path} is written")
+
+
+def with_shares(reading: Reading, shares: dict[str, float]) -> Reading:
+    """Return a reading with other probabilities, and the emotion that is most probable by them.
+
+    Its reliability is that of the answer to this frame alone: of another emotion it says nothing, and is left out.
+    """
+    emotion = max(shares, key=lambda name: shares[name])
+    reliability = reading.reliability if emotion == reading.emotion else None
+    return replace(reading, emotion=emotion, probabilities=shares, reliability=reliability)
 
 
 def row(frame: VideoFrame, face: Reading, affect: bool = False) -> dict[str, object]:

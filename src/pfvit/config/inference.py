@@ -118,11 +118,11 @@ class Predict:
     """Go on with the --output that an earlier run left unfinished: pictures in it are not read again. If it is
     finished, nothing is done."""
     annotate: Path | None = None
-    """Write each photo with boxes and names into this folder."""
+    """Write each photo in which a face is found into this folder, with boxes and names."""
     picture: Path | None = None
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
     movement: bool = False
-    """Also say how far brows, lids and mouth are from where they are in the face's own poker face."""
+    """Also say how far brows, lids and mouth have moved from where they are in the face's own poker face."""
     affect: bool = False
     """Also write an index of valence and arousal, computed from the probabilities."""
     whole: bool = False

@@ -1,8 +1,9 @@
 """Augmentation of batches of faces, as tensor operations on whatever device holds them.
 
 Random numbers come from a generator seeded with (seed, step) and are drawn for the step's whole batch; a rank takes
-those of its own rows. So a step is the same after a resume and for any number of ranks. They are drawn on the
-processor, so that they are the same for every device, and are few: masks are made of them on the device.
+those of its own rows. So a step is the same after a resume and for any number of ranks, except for `mixup`, which mixes
+a face with another one of the same rank. They are drawn on the processor, so that they are the same for every device,
+and are few: masks are made of them on the device.
 """
 
 import math
@@ -172,24 +173,24 @@ def mixup(
     share: float,
     cut: float = 0.0,
 ) -> tuple[Float[Tensor, "batch channels high wide"], Float[Tensor, "batch classes"]]:
-    """Mix faces, and their targets as much, with the next face.
+    """Mix each face, and its target as much, with the one before it in the batch (the first with the last).
 
     `share` of the faces are blended (mixup, Zhang et al., arXiv 1710.09412; alpha 1); `cut` of the faces, others than
-    those, get a rectangle of the next (CutMix, Yun et al., arXiv 1905.04899; alpha 1).
+    those, get a rectangle of that face (CutMix, Yun et al., arXiv 1905.04899; alpha 1).
     """
     kind, weight = draws.uniform(), draws.uniform()
     blended, pasted = kind < share, (kind >= share) & (kind < share + cut)
     own = placed(torch.where(blended, torch.maximum(weight, 1 - weight), 1.0), face)
     picture = own[:, None, None, None]
-    after, after_target = face.roll(1, 0), target.roll(1, 0)
-    mixed = face * picture + after * (1 - picture)
+    before, before_target = face.roll(1, 0), target.roll(1, 0)
+    mixed = face * picture + before * (1 - picture)
     if cut:
         half = (1 - weight).sqrt() / 2
         hole = _rectangle(face, half, half, draws.uniform(), draws.uniform())
         hole &= onto(pasted, face.device)[:, None, None]
-        mixed = torch.where(hole[:, None], after, mixed)
+        mixed = torch.where(hole[:, None], before, mixed)
         own = own - hole.float().mean(dim=(1, 2)).to(own)
-    return mixed, target * own[:, None] + after_target * (1 - own[:, None])
+    return mixed, target * own[:, None] + before_target * (1 - own[:, None])
 
 
 def _rectangle(

@@ -133,7 +133,7 @@ def read(cells: Cells, order: Sequence[str] = ()) -> Labels:
 def _read(cells: Cells, order: Sequence[str]) -> Labels:
     values, kind = plain(cells)
     if kind == "name":
-        return _of_names(cells, values)
+        return _of_names(values)
     if kind == "list":
         return _of_lists(cells, values, order)
     if kind == "table":
@@ -155,7 +155,7 @@ def _of_codes(names: tuple[str, ...], codes: NDArray[np.integer], note: str = ""
     return Labels(names, np.where(labelled & ~without, codes, -1).astype(np.int32), missing=+missing, note=note)
 
 
-def _of_names(cells: Cells, values: Sequence[str | None]) -> Labels:
+def _of_names(values: Sequence[str | None]) -> Labels:
     canon = _all_canonical(value for value in values if value is not None)
     kept = {name.casefold(): name for name in reversed(canon.values())}  # names that differ in case alone are one
     names = in_our_order(kept[folded] for folded in sorted(kept))

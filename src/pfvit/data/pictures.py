@@ -17,6 +17,7 @@ from pfvit.errors import InputError, PictureError
 
 #: Most bytes that are read from what does not say its size: pipes and sockets.
 MOST_BYTES = 1_000_000_000
+SHOWN = 20  # characters of what stands for a picture in text
 KINDS = "a path, bytes, an open file, a Pillow image, or a uint8 array [height, width, 3]"
 
 
@@ -100,6 +101,9 @@ def _of_pillow(picture: Image.Image, name: str) -> Photo:
 def _of_path(path: str, name: str) -> Photo:
     if not path:
         raise PictureError(f"give {KINDS}, not an empty name")
+    if path.startswith("data:"):
+        hint = "base64.b64decode(address.partition(',')[2])"
+        raise PictureError(f"an address that begins with {path[:SHOWN]!r} holds the picture as text: give {hint}")
     if Path(path).suffix.lower() in RAW:
         raise PictureError(f"{name} is a camera's raw file: develop it to JPEG or TIFF first")
     try:

@@ -1,7 +1,6 @@
 """`pfvit prepare`: from a data set's official download to checked Parquet files, duplicates marked."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pfvit.datasets.crop import Cutter
 from pfvit.emotions import EIGHT, NONE, in_our_order
 from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
+from pfvit.utils.cores import cores
 from pfvit.utils.files import atomic_write, lock
 from pfvit.utils.parallel import parallel_map
 
@@ -121,7 +121,7 @@ def _cut(config: Prepare, layout: Layout, folder: Path) -> tuple[dict[str, list[
                 yield part
             progress.update(task, total=listed)
 
-        for summary in parallel_map(parts.make, pieces(), config.jobs or os.cpu_count() or 1):
+        for summary in parallel_map(parts.make, pieces(), config.jobs or cores()):
             done.setdefault(summary["split"], []).append(summary)
             found_bad += [Bad(**row) for row in summary["bad"]]
             if config.strict and (bad := listed_bad + found_bad):
@@ -205,7 +205,7 @@ def _join(
         }
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(shards))
-        for _ in parallel_map(parts.join, shards, min(len(shards), config.jobs or os.cpu_count() or 1)):
+        for _ in parallel_map(parts.join, shards, min(len(shards), config.jobs or cores())):
             progress.advance(task)
     for split in result.values():
         for file in split["files"]:

@@ -18,6 +18,7 @@ from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import FaceGenerator, change_of
+from pfvit.inference.reading import map_of
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
 from pfvit.utils.console import progress_bar, say
@@ -113,9 +114,9 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     if sheet is not None and config.figures is not None:
         sheet.save(config.figures)
     if config.figures is not None:
-        truth = np.array(tally.truth)
-        save_whole(reliability(tally["probabilities"], truth, report["ece"]), config.figures / "reliability.png")
-        right = tally["probabilities"].argmax(1) == truth
+        probabilities, truth = answers(tally, "probabilities", known)  # those whose accuracy is reported
+        save_whole(reliability(probabilities, truth, report["ece"]), config.figures / "reliability.png")
+        right = probabilities.argmax(1) == truth
         curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
         save_whole(curve, config.figures / "selective.png")
     return report, faces.unreadable
@@ -165,6 +166,7 @@ def measure(
     expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
     if generator.moves:  # as `pfvit poker` would
         changes = list(map(change_of, images, *zip(*generator.careful_maps(images), strict=True)))
+        shown = list(map(map_of, changes))
     else:
         damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
         gain = generator.small_generator.emphasis
@@ -172,9 +174,10 @@ def measure(
             drawn_change(image, old, new, gain).times(part)
             for image, old, new, part in zip(images, expressive, calm, damping, strict=True)
         ]
+        shown = list(np.abs(calm - expressive).mean(3))
     carried = list(map(apply_change, images, changes))
     if sheet is not None:
-        sheet.add(batch, expressive, carried, calm)
+        sheet.add(batch, expressive, carried, shown)
     if not faces:
         return
     target = np.stack([small(image, recogniser.size, recogniser.channels) for image in images])
@@ -190,8 +193,8 @@ def measure(
     )
     if judge is None:
         return
-    shown = {"before": images, "drawn": _bytes(calm), "reconstructed": _bytes(expressive), "carried": carried}
-    for name, pixels in shown.items():
+    judged = {"before": images, "drawn": _bytes(calm), "reconstructed": _bytes(expressive), "carried": carried}
+    for name, pixels in judged.items():
         answers = judge.probabilities(pixels).argmax(1)
         tally.add(**{f"judge_{name}": np.array(judge.labels)[answers]})
 
@@ -282,13 +285,14 @@ class Sheet:
         self.shown = shown
         self.cells: dict[str, list[list[Pixels]]] = {name: [] for name in labels}
 
-    def add(self, batch: list[Sample], expressive: np.ndarray, carried: list[Pixels], calm: np.ndarray) -> None:
-        """Add the faces of a batch until an emotion has `shown`."""
+    def add(
+        self, batch: list[Sample], expressive: np.ndarray, carried: list[Pixels], maps: Sequence[np.ndarray]
+    ) -> None:
+        """Add the faces of a batch until an emotion has `shown`; `maps` say how much each place changes."""
         for index, sample in enumerate(batch):
             if len(self.cells[sample.truth]) == self.shown:
                 continue
-            change = np.abs(calm[index] - expressive[index]).mean(2)
-            heated = np.asarray(heat_over(sample.image, change))
+            heated = np.asarray(heat_over(sample.image, maps[index]))
             faces = [sample.image, _bytes(expressive[index : index + 1])[0], carried[index], heated]
             self.cells[sample.truth].append([_square(face) for face in faces])
 

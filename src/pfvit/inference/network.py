@@ -1,8 +1,9 @@
 """The self-describing .onnx files that ship with the package, or that a person names, opened for reading.
 
 `NAME.onnx` is the recogniser and `NAME-generator.onnx` beside it the generator; `NAME-int8.onnx`, if it is there, gives
-the same answers in 8 bits, twice as fast, but no components to draw from. What they need to know (labels, size,
-temperature, licence, training data) is inside them, written by `pfvit export`.
+the same answers in 8 bits, twice as fast, but no components to draw from. `NAME-photo.onnx`, if it is there, is the
+photo model, and `NAME-photo-drawing.onnx` draws from its components. What they need to know (labels, size, temperature,
+licence, training data) is inside them, written by `pfvit export`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class Network:
 
     path: Path
     kind: str
-    """recogniser or generator."""
+    """recogniser, generator, photo or photo-drawing."""
     name: str
     labels: tuple[str, ...]
     """Names of the emotions in the order of the probabilities."""

@@ -226,7 +226,8 @@ class Reader:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
         if whole:
             height, width = image.shape[:2]
-            return [FaceCrop((0, 0, width, height), 1.0, None, None, image, (width, height))]
+            crop = image.copy()  # poker faces are made of it later, and a caller's array may hold another picture then
+            return [FaceCrop((0, 0, width, height), 1.0, None, None, crop, (width, height))]
         return crop_faces(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
 
 

@@ -20,7 +20,7 @@ from pfvit.inference.face_edit import FaceChange, apply_change, movement_change,
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
-from pfvit.rendering import heat_over, panels
+from pfvit.rendering import annotated, heat_over, panels
 
 #: In the expression map a movement of so many eye distances, or so much light, counts as 1.
 FULL_MOVE, FULL_LIGHT = 0.1, 0.25
@@ -151,11 +151,7 @@ class Reading:
         if not self._moves:
             light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
             return np.minimum(light / FULL_LIGHT, 1)
-        change = self.change(1.0)
-        above = (change.height > 0)[..., None]
-        flow = change.base + np.where(above, change.split, -change.split)
-        moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
-        return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
+        return map_of(self.change(1.0))
 
     @cached_property
     def movement(self) -> Movement | None:
@@ -258,6 +254,22 @@ class Reading:
         return self.drawings[strength]
 
 
+def map_of(change: FaceChange) -> NDArray[np.float32]:
+    """Return where the photo model's change moves or lights a face, as `Reading.expression_map` does."""
+    above = (change.height > 0)[..., None]
+    flow = change.base + np.where(above, change.split, -change.split)
+    moved = np.hypot(flow[..., 0], flow[..., 1]) / (EYE_DISTANCE * FULL_MOVE)
+    return np.minimum(np.maximum(moved, np.abs(change.light).max(axis=2) / FULL_LIGHT), 1)
+
+
+def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
+    """Return a photo with a box around each face, and above it the emotion and how probable it is; `?` where unsure.
+
+    The photo is the one that was read, or anything else that `Reader.read` takes of its size; it stays as it is.
+    """
+    return annotated(load(photo).pixels, faces)
+
+
 def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
     moved = [reading for reading in readings if reading.generator.moves and not reading.maps]
@@ -276,7 +288,7 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in values.items()}
+    return {name: round(value, 4) + 0.0 for name, value in values.items()}  # which turns -0.0 into 0.0
 
 
 def _check_strength(strength: float) -> None:

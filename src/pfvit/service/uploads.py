@@ -16,6 +16,8 @@ from pfvit.utils.text import printable
 #: Content types of a body that is one picture; a missing one is taken for the first.
 BINARY = "application/octet-stream"
 FORM = "multipart/form-data"
+#: What curl calls the bytes of --data-binary if it is not told.
+CURLS_OWN = "application/x-www-form-urlencoded"
 FIELD = "image"
 #: The one content encoding that is read, and the header that says so (RFC 9110, section 12.5.3).
 PLAIN, ACCEPTED = "identity", {"Accept-Encoding": "identity"}
@@ -77,7 +79,8 @@ async def uploads(request: Request, limits: Limits, most: int, take: Callable[[i
     kind, options = parse_options_header(request.headers.get("content-type", BINARY))
     kind = kind.strip().lower()
     if kind not in (BINARY, FORM) and not kind.startswith("image/"):
-        raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}")
+        hint = "; curl needs -H 'Content-Type: image/jpeg'" if kind == CURLS_OWN else ""
+        raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}{hint}")
     encoding = request.headers.get("content-encoding", PLAIN).strip().lower()
     if encoding not in ("", PLAIN):
         raise Problem("wrong-content-type", f"the body is encoded ({encoding}): send it as it is", ACCEPTED)

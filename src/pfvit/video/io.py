@@ -1,6 +1,7 @@
 """Videos in: frames with their times as they come, damage left out and counted."""
 
 import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
@@ -26,8 +27,8 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 #: Pixels of a frame: 8K, and 8192x4096 of panoramas. Half a megabyte of film may ask for frames of 16384x16384.
 #: Longer sides are none that H.264 can write.
 MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
-#: A device answers "not yet" this often at most before it counts as gone.
-PATIENCE = 1000
+#: A webcam without a new frame is asked again after so many seconds, this often at most before it counts as gone.
+PAUSE, PATIENCE = 0.01, 1000
 #: Bytes of frames that wait in one place.
 MOST_WAITING = 128_000_000
 #: x264 looks so many frames ahead; where fewer may wait, decoders and encoders hold as few as they can.
@@ -121,12 +122,11 @@ class VideoReader:
                 continue
             for frame in self._frames(packet):
                 step = float(1 / self.rate)
-                time = frame.time - begin if frame.time is not None else number * step
+                second = frame.time - begin if frame.time is not None else number * step
                 # A break in the numbering must not send time backwards.
-                time = time if time > last else last + step
-                last = time
+                last = second if second > last else last + step
                 size = size or _square(frame.width, frame.height, self.video.sample_aspect_ratio)
-                yield VideoFrame(number, time, _upright(frame, size))
+                yield VideoFrame(number, last, _upright(frame, size))
                 number += 1
 
     def _packets(self, sound: bool) -> Iterator[Packet]:
@@ -144,6 +144,8 @@ class VideoReader:
                 if waited > PATIENCE:
                     self.broken = "it gives no more frames"
                     return
+                time.sleep(PAUSE)
+                packets = self.container.demux(*streams)  # a generator that has raised has ended
             except (av.error.FFmpegError, OSError) as problem:
                 self.broken = _reason(problem)
                 return
@@ -165,7 +167,8 @@ def _open_file(source: str) -> InputContainer:
     path = Path(source)
     if not path.exists():
         what = "is an address: download it first" if is_address(source) else "is not there"
-        raise InputError(f"{source} {what}")
+        hint = f"; a webcam goes by {WEBCAM}:{source}" if source.isdecimal() else ""
+        raise InputError(f"{source} {what}{hint}")
     if path.is_dir():
         raise InputError(f"{source} is a folder; `pfvit video` takes one video, `pfvit predict` folders of pictures")
     try:
