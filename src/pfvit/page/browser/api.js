@@ -146,7 +146,7 @@ async function predicted(crop) {
     }
   }
   const [plain, mirrored] = [await run("photo", rgb(small), ["maps"]), await run("photo", rgb(turned), ["maps"])];
-  return changeOf(plain.maps, mirrored.maps, plain.maps.dims[2]);
+  return changeOf(crop, plain.maps, mirrored.maps, plain.maps.dims[2]);
 }
 
 async function reconstruction(crop) {

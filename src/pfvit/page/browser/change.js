@@ -9,11 +9,13 @@ const SMALL_SIDE = 48;
 const LEAST_FLOW = 0.02;
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
+/** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
+const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.5, 0.15];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 
-/** The change that the photo model's maps describe, from those of a face and of its mirror image. */
-export function changeOf(plain, mirrored, size) {
+/** The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image. */
+export function changeOf(crop, plain, mirrored, size) {
   const other = mirrorImage(mirrored, size);
   const maps = plain.map((value, n) => (value + other[n]) / 2);
   const flows = HEIGHT * size * size;
@@ -30,7 +32,24 @@ export function changeOf(plain, mirrored, size) {
   for (let n = 0; n < maps.length; n++) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
+  if (Math.max(crop.width, crop.height) <= SMALL_GRAY && isGray(crop)) addLight(maps, size * size);
   return { maps, size, trust: rising(agreement, DISAGREE, AGREE) };
+}
+
+function isGray({ data }) {
+  for (let n = 0; n < data.length; n += 4) {
+    if (data[n] !== data[n + 1] || data[n] !== data[n + 2]) return false;
+  }
+  return true;
+}
+
+/** Multiply faint light, and make it gray. */
+function addLight(maps, plane) {
+  for (let n = LIGHT * plane; n < (LIGHT + 1) * plane; n++) {
+    const light = (maps[n] + maps[n + plane] + maps[n + 2 * plane]) / 3; // from -1 to 1, so half of it is of 1
+    const more = light * (1 + (MORE_LIGHT - 1) * Math.exp(-Math.abs(light) / 2 / STRONG_LIGHT));
+    for (let channel = 0; channel < 3; channel++) maps[n + channel * plane] = more;
+  }
 }
 
 /** 0 below `start`, 1 above `end`, smoothly between them. */
