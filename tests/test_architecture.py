@@ -47,11 +47,13 @@ TORCH_FREE = {
     *(
         "data.headers",
         "data.parquet",
+        "data.parts",
         "data.parquet_process",
         "data.picture_cost",
         "data.pixel_memory",
         "data.reader_process",
         "data.sources",
+        "data.text_lists",
         "data.views",
         "data.votes",
     ),

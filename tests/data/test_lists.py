@@ -1,13 +1,15 @@
 """Lists as people write them: what may mean several things is asked for, and no row changes its meaning unseen."""
 
+import shutil
+
 import pytest
-from helpers import flat_png
 from test_folders import pictures
 
+from pfvit.data import list_files
 from pfvit.data.dataset import FaceDataset
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import HELD_OUT, TRAIN, choose
-from pfvit.emotions import EIGHT, ORDERS
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError, UsageError
 
 
@@ -63,7 +65,8 @@ def test_a_list_without_heading_that_may_mean_several_things_is_asked_for_one(ro
         ("# mine\nfile,label\nimg/0.png,happy\n", "line 2, has 2 columns, and its first line 1: begin"),
         ("file,label\n1,img/0.png,happy\n", "line 2, has 3 columns"),  # as R writes the numbers of its rows
         ("file,label,Label \nimg/0.png,happy,1\nimg/1.png,sad,2\n", "has two columns called label"),
-        ("img/0.png happy\nimg/1.png sad\n", "; commas, semicolons, tabs or | stand between columns"),
+        ("img/0.png very happy\nimg/1.png sad\n", "line 1, has 3 words, and its last line 2: put tabs or commas"),
+        ("img/0 happy\nimg/1 sad\n", "; commas, semicolons, tabs or | stand between columns"),
         ("0,1 2 3,Training\n", "has the columns 0, 1 2 3, Training: give the pictures' files in one called file"),
         ("file,label,split\nimg/0.png,happy,A\nimg/1.png,sad,B\n", "the parts A, B, and none of train or faces: call"),
         ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, and in the folder"),
@@ -140,19 +143,86 @@ def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):
     assert len(FaceDataset([tmp_path], parts=HELD_OUT)) == 1
 
 
-def test_a_download_of_rafdb_is_prepared(tmp_path):
-    pictures(tmp_path, "basic/Image/aligned/train_00001_aligned.png", "basic/Image/original/train_00001.png")
-    (tmp_path / "basic" / "EmoLabel").mkdir()
-    listed = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
-    listed.write_text("train_00001.jpg 5\n")
-    for path in (tmp_path, tmp_path / "basic", tmp_path / "basic" / "Image", listed):
-        with pytest.raises(InputError) as said:
-            FaceDataset([path])
-        assert f"pfvit prepare rafdb {tmp_path / 'basic'} OUT makes" in str(said.value)
-    (tmp_path / "basic" / "own" / "happy").mkdir(parents=True)
-    (tmp_path / "basic" / "own" / "happy" / "a.png").write_bytes(flat_png(1))
-    pictures(tmp_path / "basic" / "own", "sad/b.png")
-    assert len(FaceDataset([tmp_path / "basic" / "own"])) == 2
+def test_a_download_of_rafdb_is_read_by_its_list(tmp_path):
+    """Its own folders are no classes, its numbers begin at 1, and its pictures' names tell parts."""
+    root = tmp_path / "basic"
+    names = ["train_00001", "train_00002", "test_0001"]
+    pictures(root / "Image", *(f"aligned/{name}_aligned.png" for name in names), *(f"original/{n}.png" for n in names))
+    (root / "EmoLabel").mkdir()
+    listed = root / "EmoLabel" / "list_patition_label.txt"
+    listed.write_text("".join(f"{name}.jpg {label}\n" for name, label in zip(names, (5, 7, 4), strict=True)))
+    for path in (tmp_path, root, root / "Image", listed):
+        found = choose([path], TRAIN).found
+        assert {int(one.image.mean()): one.truth for one in Labelled(found, None, (), True)} == {
+            0: "sadness",
+            1: "neutral",
+        }
+        found = choose([path], HELD_OUT).found
+        assert {int(one.image.mean()): one.truth for one in Labelled(found, None, (), True)} == {2: "happiness"}
+        assert len(FaceDataset([path])) == 2 and len(FaceDataset([path], parts=HELD_OUT)) == 1
+    listed.write_text("train_00001.jpg 11\ntrain_00002.jpg 1\n")  # of the compound emotions
+    with pytest.raises(UsageError, match="the labels are numbers from 1 to 11; say with --order"):
+        FaceDataset([listed])
+    shutil.rmtree(root / "Image" / "aligned")
+    with pytest.raises(InputError, match=r"its aligned pictures are not there: unpack Image/aligned\.zip"):
+        FaceDataset([tmp_path])
+    pictures(root / "own", "happy/a.png", "sad/b.png")
+    assert len(FaceDataset([root / "own"])) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "img/0.png happy\nimg/1.png  sad\n\nimg/2.png sad \n",
+        "file label\nimg/0.png happy\nimg/1.png sad\nimg/2.png sad\n",
+        "img/0.png happy ann train\nimg/1.png sad ann train\nimg/2.png sad ben train\n",
+        "img/0.png\thappy\nimg/1.png\tsad\nimg/2.png\tsad\n",
+        "img/0.png, happy\nimg/1.png, sad\nimg/2.png, sad\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_lists_in_text(name, text, path):  # fmt: skip
+    path = path.with_name(name)
+    path.write_text(text)
+    faces = FaceDataset([path])
+    assert len(faces) == 3 and faces.index.counts().tolist() == [1, 2]
+    assert {one.truth for one in Labelled([path], EIGHT, (), True)} == {"happiness", "sadness"}
+
+
+def test_text_in_a_folder_is_a_list_if_it_labels_pictures(path):
+    (path.parent / "README.txt").write_text("Faces of my friends, taken in 2019.\n")
+    (path.parent / "train.txt").write_text("img/0.png happy\nimg/my own.png sad\n")
+    (path.parent / "test.txt").write_text("img/2.png happy\nimg/3.png sad\nimg/4.png sad\n")
+    pictures(path.parent, "img/my own.png")
+    assert len(FaceDataset([path.parent])) == 2 and len(FaceDataset([path.parent], parts=HELD_OUT)) == 3
+    with pytest.raises(InputError, match=r"README\.txt has the columns Faces of my friends"):
+        FaceDataset([path.parent / "README.txt"])
+
+
+def test_columns_of_parts_that_are_alike_in_the_whole_list(path):
+    """Each list says which part it is; a column `group` of such words holds no people."""
+    for name, part in (("a", "train"), ("b", "Test")):
+        write(path.with_name(f"{name}.csv"), "file,label,phase,group", f"happy,{part},{part}", f"sad,{part},{part}")
+    (found,) = choose([path.parent], TRAIN).found
+    assert found.path.name == "a.csv" and FaceDataset([path.parent]).index.tables[0].column("person") is None
+    assert len(FaceDataset([path.parent], parts=HELD_OUT)) == 2
+    write(path, "file,label,state", "happy,valid", "sad,valid")  # means something else as well
+    assert choose([path], TRAIN).found[0].part == ""
+
+
+def test_decimal_commas(path):
+    write(path, "file;label", "0,0", "3,0", "3,0", sep=";")
+    assert FaceDataset([path], order=("ferplus",)).index.counts().tolist() == [1, 0, 0, 2, 0, 0, 0, 0]
+    write(path, "file;label", "0,5 0,5", "0,25 0,75", sep=";")
+    faces = FaceDataset([path], order=("happy", "sad"))
+    assert sorted(target[0] for group in faces.groups for target in group.targets) == [0.25, 0.5]
+    write(path, "file;happy;sad", "0,5;0,5", "1;0", sep=";")
+    faces = FaceDataset([path])
+    assert sorted(target[0] for group in faces.groups for target in group.targets) == [0.5, 1.0]
+    write(path, ";".join(("file", *FERPLUS_VOTES)), ";".join(["9,0", "1,0", *["0,0"] * 8]), sep=";")
+    assert [one.truth for one in Labelled([path], EIGHT, (), True)] == ["neutral"]
+    write(path, "file;label;face_x;face_y;face_width;face_height", "happy;1,0;0,0;3,6;4", sep=";")
+    assert list_files.read_list(path).rows[0].box == (1, 0, 3.6, 4)
 
 
 def test_orders_are_those_of_the_numbers(path):

@@ -29,8 +29,6 @@ PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename",
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
-#: Columns that hold parts if all of their cells name one.
-MAYBE_PARTS = ("subset", "partition", "phase", "dataset", "data_split", "fold", "group")
 PART_FLAGS = re.compile(r"(is|in|for)?[ _-]*(train|training|test|testing|val|validation)([ _-]*(set|split|data|flag))?")
 ALSO_IN = "also_in"
 #: What `also_in` says of rows that are in no other part.
@@ -48,7 +46,8 @@ class Columns(NamedTuple):
     votes: tuple[str, ...]
     """The ten vote columns of FER+."""
     also_in: str | None
-    person: str | None
+    people: tuple[str, ...]
+    """Those that may name each row's person, first choice first."""
     names: tuple[str, ...]
     """What the file says that labels 0, 1, 2, ... mean."""
     several: bool
@@ -83,10 +82,10 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     if prepared is not None and not class_names:  # its numbers are in our order
         class_names = EIGHT
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
-    person = first(PEOPLE, others)
+    people = tuple(name for one in PEOPLE if (name := first((one,), others)) is not None)
     also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
     like = "fer2013" if (image, label) == ("pixels", "emotion") and not class_names else ""
-    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note, like, tuple(others))
+    return Columns(image, label, votes, also_in, people, class_names, several, prepared, note, like, tuple(others))
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
@@ -114,10 +113,20 @@ def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     return f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if others else ""
 
 
-def unread_parts(part: str | None, names: Sequence[str], place: str) -> str:
-    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may."""
+def tells_copies(name: str) -> bool:
+    """Return whether a column names the other parts that hold the same picture."""
+    return _folded(name) == ALSO_IN
+
+
+def unread_parts(part: str | None, names: Sequence[str], place: str, said: Sequence[str] = ()) -> str:
+    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may.
+
+    `said` are those whose cells are parts.
+    """
     others = [
-        name for name in names if name.strip().casefold() in PARTS or PART_FLAGS.fullmatch(name.strip().casefold())
+        name
+        for name in names
+        if name in said or name.strip().casefold() in PARTS or PART_FLAGS.fullmatch(name.strip().casefold())
     ]
     others = [name for name in others if name != part]
     if not others:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pfvit.data.lists import PARTS, Listing, folders_in, listing_of, part_of, pictures_below
+from pfvit.data.lists import Listing, folders_in, listing_of, pictures_below
+from pfvit.data.parts import PARTS, part_of
 from pfvit.emotions import named
 from pfvit.errors import InputError
 

@@ -19,6 +19,9 @@ NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "."}
 NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
 #: Numbers with spaces, commas or semicolons between them: shares without brackets.
 NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?(\s*[\s,;]\s*[+-]?\d+(\.\d*)?)+")
+#: A number with a decimal comma, as spreadsheets write it in much of Europe, and one that is whole.
+COMMA, WHOLE_COMMA = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+,0+")
+NUMERAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 TRUTH = {"true": True, "false": False}
 #: In a table of a single value: keys that are no name of a class.
 INNER = {"label", "labels", "name", "class", "emotion", "expression", "value", "id", "index", "target"}
@@ -66,7 +69,8 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
             _refuse(cells, int(cells.values.argmax()), int(cells.values.max()))
         return cells.values.tolist(), "number"
     values, first = [], {}
-    for row, cell in enumerate(cells.values):
+    texts = all(isinstance(cell, str | None) for cell in cells.values)
+    for row, cell in enumerate(_with_points(cells.values) if texts else cells.values):
         value, kind = _one(cell)
         values.append(value)
         if kind:
@@ -82,6 +86,25 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
         )
         raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
     return values, next(iter(first), "number")
+
+
+def point(text: str) -> str:
+    """Return a number's text with a decimal point, if it has a decimal comma."""
+    return text.replace(",", ".") if COMMA.fullmatch(text.strip()) else text
+
+
+def _with_points(values: Sequence[Any] | NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
+    """Return a column of text with decimal points if it is one of whole numbers with decimal commas: `0,0`, `3,0`.
+
+    One value alone may be a list: `1,0` of a smile, yes or no.
+    """
+    said = {cell.strip() if isinstance(cell, str) else cell for cell in values if _is_said(cell)}
+    commas = len(said) > 1 and all(isinstance(cell, str) and WHOLE_COMMA.fullmatch(cell) for cell in said)
+    return [point(cell.strip()) if isinstance(cell, str) else cell for cell in values] if commas else values
+
+
+def _is_said(cell: object) -> bool:
+    return cell is not None and not (isinstance(cell, str) and cell.strip().casefold() in NULLS)
 
 
 def _refuse(cells: Cells, row: int, cell: object) -> None:
@@ -119,6 +142,9 @@ def _of_text(text: str) -> tuple[Any, str]:
     if NUMERAL.fullmatch(text):
         number = float(text)
         return (int(number), "number") if number <= MOST else (text, "fraction")
+    words = re.split(r"[\s;]+", text)
+    if len(words) > 1 and any(map(COMMA.fullmatch, words)) and all(map(NUMERAL_COMMA.fullmatch, words)):
+        return _one([float(point(word)) for word in words])
     if NUMERALS.fullmatch(text):
         return _one([float(word) for word in re.split(r"[\s,;]+", text)])
     if text[0] + text[-1] in ("[]", "{}"):

@@ -1,9 +1,8 @@
 """Pictures in files of their own, as folders named after classes hold them, or lists name them."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +19,6 @@ from pfvit.errors import PictureError
 from pfvit.utils.files import read_file
 from pfvit.utils.text import shortened
 
-#: What the parts of data sets are called, in file names, folders and columns.
-PARTS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
-    "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
-}  # fmt: skip
 LISTS = {".csv", ".tsv", ".jsonl"}
 
 
@@ -59,31 +52,6 @@ class Listing(NamedTuple):
     """Whether labels are votes."""
     note: str = ""
     """What a person should know of its columns."""
-
-
-def part_of(name: str) -> str:
-    """Return the part of a data set that a name tells ("test-00000.parquet", "ferplus_val", "PrivateTest"), or ""."""
-    stem = name.casefold().removesuffix(".parquet").removesuffix(".csv")
-    stem = re.sub(r"(?<![^\W_])(held|hold)[-_ ]out", "heldout", stem)
-    found = {PARTS[word] for word in re.findall(r"[^\W\d_]+", stem) if word in PARTS}
-    found = {*found} - {"faces"} or found
-    return found.pop() if len(found) == 1 else ""
-
-
-def part_said(cell: object) -> str:
-    """Return the part that a cell names ("Train", "test_set"), or ""."""
-    text = "" if cell is None else str(cell).strip()
-    return PARTS.get(text.casefold(), "") or part_of(text)
-
-
-def are_parts(cells: Iterable[object]) -> bool:
-    """Return whether the cells of a column of any name are parts, of which one is for training; some may be empty."""
-    said: dict[str, str] = {}
-    for cell in cells:
-        text = "" if cell is None else str(cell).strip()
-        if text and not said.setdefault(text, said.get(text) or part_said(text)):
-            return False
-    return "train" in said.values() and len({*said.values()}) > 1
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:

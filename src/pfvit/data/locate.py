@@ -10,14 +10,17 @@ from typing import NamedTuple
 from pfvit.data import columns, list_files, lists, parquet
 from pfvit.data.folders import Found, class_folders, holds_classes, holds_pictures
 from pfvit.data.formats import is_address
-from pfvit.data.lists import LISTS, folders_in, is_foreign, part_of, pictures_below
+from pfvit.data.lists import LISTS, folders_in, is_foreign, pictures_below
+from pfvit.data.parts import PARTS, all_named, are_parts, part_of, part_said
+from pfvit.data.text_lists import RAFDB_LIST
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.text import parsed, shortened
 
 MANIFEST = "manifest.json"
-RAFDB_LIST = "list_patition_label.txt"  # its own spelling
+TEXT, MOST_TEXTS = ".txt", 10  # of which more are notes to the pictures, one each
 SHOWN = 3  # folders that are named
+LOOKED_AT = 64  # rows that tell whether a column may hold parts
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 #: Parts that each use takes, first choice first; "" is data that do not say which part they are.
 TRAIN, UNLABELLED, HELD_OUT = ("train", "", "faces"), ("train", "faces", ""), ("val", "test", "")
@@ -116,7 +119,7 @@ def _parts_in_names(found: Found) -> str:
         names = [path.name for path in pictures_below(found.path)]
     else:
         names = [re.split(r"[/\\]", row.name)[-1] for row in found.listing.rows]
-    parts = Counter(lists.PARTS.get(re.split(r"[\W\d_]", name.casefold())[0], "") for name in names)
+    parts = Counter(PARTS.get(re.split(r"[\W\d_]", name.casefold())[0], "") for name in names)
     if "" in parts or len(parts) < 2:
         return ""
     counted = ", ".join(f"{part} {parts[part]:,}" for part in PARTS_IN_ORDER if parts[part])
@@ -139,12 +142,10 @@ def locate(path: Path) -> list[Found]:
         raise InputError(f"{path} {what}; {ACCEPTED}")
     if path.suffix.lower() in ARCHIVES:
         raise InputError(f"{path} is an archive: unpack it first, and name the folder")
-    if path.suffix.lower() in LISTS:
+    if path.suffix.lower() in {*LISTS, TEXT}:
         return _in_list(path)
-    if path.name == RAFDB_LIST:
-        raise InputError(f"{path} is RAF-DB's: {_prepare_rafdb(path.parent.parent)}")
     if not parquet.is_table(path):
-        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv or .jsonl; {ACCEPTED}")
+        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv, .txt or .jsonl; {ACCEPTED}")
     return _in_table(path, part_of(path.name))
 
 
@@ -163,7 +164,7 @@ def _in_folder(folder: Path) -> list[Found]:
     # The folders of these two downloads are no classes.
     for rafdb in (folder, folder / "basic", *([folder.parent] if folder.name == "Image" else ())):
         if (rafdb / "EmoLabel" / RAFDB_LIST).is_file():
-            raise InputError(f"{folder} is of RAF-DB's download: {_prepare_rafdb(rafdb)}")
+            return _in_list(rafdb / "EmoLabel" / RAFDB_LIST)
     if not any(map(list_files.is_affectnet, listed)) and (found := class_folders(folder)):
         return found
     if listed:
@@ -175,13 +176,13 @@ def _in_folder(folder: Path) -> list[Found]:
     raise InputError(f"{folder} holds neither Parquet files nor pictures; {ACCEPTED}")
 
 
-def _prepare_rafdb(source: Path) -> str:
-    return f"pfvit prepare rafdb {source} OUT makes Parquet files of it, with its parts; name OUT then"
-
-
 def _lists(folder: Path) -> list[Path]:
-    """Return the lists in a folder; JSON lines only where there is no other, as they may say the same."""
-    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    """Return the lists in a folder; JSON lines and text that labels pictures only where there is no other, as they may
+    say the same."""
+    visible = [path for path in sorted(folder.iterdir()) if not is_foreign(path.name)]
+    found = [path for path in visible if path.suffix.lower() in LISTS]
+    texts = [] if found else [path for path in visible if path.suffix.lower() == TEXT and path.is_file()]
+    found += filter(list_files.labels_pictures, texts if len(texts) <= MOST_TEXTS else ())
     return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
 
@@ -228,20 +229,32 @@ def _tables(folder: Path) -> list[Found]:
 def _in_table(path: Path, part: str) -> list[Found]:
     """Return a Parquet file once for each part that a column of it names; `part` is what its name tells."""
     names: list[str] = []
+    cells: dict[str, list[object]] = {}
     with suppress(InputError):  # of a damaged one, which is said when it is read
         names = parquet.column_names(path)
-        for known in (columns.PARTS, *((name,) for name in columns.MAYBE_PARTS)):
-            if (column := columns.first(known, names)) is None:
-                continue
-            cells = [row[column] for row in parquet.rows(path, [column])]
-            parts = list(map(lists.part_said, cells))
-            if any(parts) if known is columns.PARTS else lists.are_parts(cells):
-                note = columns.unread_parts(column, names, str(path))
-                return [
-                    Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
-                    for one in dict.fromkeys(parts)
-                ]
+        cells = _maybe_parts(path, names)
+    said = [name for name in cells if are_parts(cells[name])]
+    called = columns.first(columns.PARTS, names)
+    for column in filter(None, (called, *said)):
+        parts = list(map(part_said, cells[column]))
+        if any(parts):
+            note = columns.unread_parts(column, names, str(path), said)
+            return [
+                Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
+                for one in dict.fromkeys(parts)
+            ]
     return [Found(path, part, "parquet", note=columns.unread_parts(None, names, str(path)))]
+
+
+def _maybe_parts(path: Path, names: Sequence[str]) -> dict[str, list[object]]:
+    """Return the columns of a Parquet file that may hold parts, by their names or their first cells."""
+    called = columns.first(columns.PARTS, names)
+    known = {columns.first(wanted, names) for wanted in (columns.PICTURES, columns.LABELS)}
+    others = [name for name in names if name not in known and not columns.tells_copies(name)]
+    begin = list(parquet.rows(path, others, LOOKED_AT)) if others else []
+    maybe = [name for name in others if name == called or all_named(row[name] for row in begin) is not None]
+    rows = list(parquet.rows(path, maybe)) if maybe else []
+    return {name: [row[name] for row in rows] for name in maybe}
 
 
 def _is_visible(path: Path, folder: Path) -> bool:
