@@ -41,6 +41,7 @@ TORCH_FREE = {
         "data.folders",
         "data.label_cells",
         "data.list_files",
+        "data.listed_files",
         "data.lists",
         "data.locate",
     ),

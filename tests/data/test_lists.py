@@ -69,7 +69,7 @@ def test_a_list_without_heading_that_may_mean_several_things_is_asked_for_one(ro
         ("img/0 happy\nimg/1 sad\n", "; commas, semicolons, tabs or | stand between columns"),
         ("0,1 2 3,Training\n", "has the columns 0, 1 2 3, Training: give the pictures' files in one called file"),
         ("file,label,split\nimg/0.png,happy,A\nimg/1.png,sad,B\n", "the parts A, B, and none of train or faces: call"),
-        ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, and in the folder"),
+        ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, in folders beside"),
     ],
 )
 def test_lists_that_say_what_to_do(text, told, path):

@@ -13,8 +13,9 @@ import numpy as np
 from pfvit.data import columns, text_lists
 from pfvit.data.class_columns import class_columns
 from pfvit.data.label_cells import NULLS, point
+from pfvit.data.listed_files import Places
 from pfvit.data.lists import Listing, Row
-from pfvit.data.parts import PARTS, are_parts, part_of, part_said
+from pfvit.data.parts import PARTS, are_parts, flag_of, part_of, part_said, parts_flagged
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
 from pfvit.utils.text import parsed, shortened
@@ -58,7 +59,7 @@ def read_list(path: Path) -> Listing:
         heading = [*AFFECTNET_COLUMNS]  # AffectNet's validation.csv has no heading
     elif len(heading) == len(FERPLUS_COLUMNS) and re.fullmatch(r"\(\d+, \d+, \d+, \d+\)", heading[1]):
         heading = [*FERPLUS_COLUMNS]  # nor has FER+'s FER2013Train/label.csv
-    elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
+    elif columns.first(columns.PICTURES, heading) is None and Places.of(path.parent).file(heading[0]) is not None:
         heading = _heading_of(path, [line for _, line in lines])
     else:
         del lines[0]
@@ -209,6 +210,13 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     others = [name for name in place if name not in (picture, label) and not columns.tells_copies(name)]
     said = [name for name in others if are_parts(line[place[name]] for line in lines if place[name] < len(line))]
     part = columns.first(columns.PARTS, heading) or next(iter(said), None)
+    flags = [name for name in others if flag_of(name)] if part is None else []
+    flagged = parts_flagged(
+        {name: [line[place[name]] if place[name] < len(line) else "" for line in lines] for name in flags}
+    )
+    note = columns.unread_parts(part, heading, str(path), said)
+    if flagged is not None:
+        note = columns.flags_read(flags, str(path))
     person = columns.first(columns.PEOPLE, [name for name in heading if name not in (part, *said)])
     for name in filter(None, (picture, label, person, part)):
         if [one.strip().casefold() for one in heading].count(name.strip().casefold()) > 1:
@@ -216,6 +224,7 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     box = tuple(columns.first((name,), heading) for name in BOX)
     affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
     votes = _vote_columns(heading)
+    places = Places.of(path.parent)
 
     def value(line: Sequence[Any], place: int) -> Any:
         cell = line[place] if place < len(line) else None
@@ -228,13 +237,14 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     rows = []
     for number, line in enumerate(lines, 1):
         named = text(line, picture)
-        its = text(line, part) or ""
+        its = (text(line, part) or "") if flagged is None else flagged[number - 1]
+        its = part_said(its) or its or part_of(path.name)
         rows.append(
             Row(
                 named or f"row {number}",
-                (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
+                (places.file(named, its) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
-                part_said(its) or its or part_of(path.name),
+                its,
                 _person(text(line, person)),
                 _box([text(line, name) for name in box]),
                 line,
@@ -242,16 +252,17 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
         )
     return Listing(
         rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
-        "AffectNet" if affectnet else "", bool(votes), columns.unread_parts(part, heading, str(path), said),
+        "AffectNet" if affectnet else "", bool(votes), note,
     )  # fmt: skip
 
 
 def _picture_column(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> str | None:
     """Return the column that names the pictures: the first of those called so whose files are there, or the first."""
+    places = Places.of(path.parent)
     called = [name for one in columns.PICTURES if (name := columns.first((one,), heading)) is not None]
     for name in called if len(called) > 1 else ():
         at = heading.index(name)
-        if any(_file(str(line[at]).strip(), path.parent) for line in lines[:LOOKED_AT] if at < len(line)):
+        if any(places.file(str(line[at]).strip()) for line in lines[:LOOKED_AT] if at < len(line)):
             return name
     return called[0] if called else None
 
@@ -265,19 +276,6 @@ def unread_box(path: Path, heading: Sequence[str]) -> str:
         f"{path}: its columns {', '.join(there)} are not read, and pictures are taken whole: columns called "
         f"{', '.join(BOX)}, in pixels, cut the faces out"
     )
-
-
-def _file(name: str, folder: Path) -> Path | None:
-    """Return the file that a list names: beside the list, or above it, or where AffectNet keeps its pictures."""
-    name = name.replace("\\", "/")
-    for start in (folder, folder.parent, folder / "Manually_Annotated_Images", folder / "Manually_Annotated",
-                  folder.parent / "Manually_Annotated_Images", folder / "images"):  # fmt: skip
-        try:
-            if (start / name).is_file():
-                return start / name
-        except (OSError, ValueError):
-            return None
-    return None
 
 
 def _person(name: str | None) -> str | None:

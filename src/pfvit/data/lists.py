@@ -156,6 +156,9 @@ def without_labels(path: Path, listing: Listing) -> str:
             f"{path} has the columns {shortened(listing.heading)}, and none with the labels: call that one label, with "
             f"a class in each line, {columns.OR_CLASS_COLUMNS}"
         )
+    inner = {Path(row.name).parts[0] if len(Path(row.name).parts) > 1 else "" for row in listing.rows}
+    if len(inner) == 1 and (name := inner.pop()):
+        return f"{path} holds pictures in one folder alone, {name}: give each class a folder, two classes or more"
     return (
         f"{path} holds pictures without labels: put them in one folder for each class, or name a CSV list of files and "
         "labels"
@@ -178,7 +181,7 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None
-        where = " (looked for beside the list, and in the folder above)" if row.cells else ""
+        where = " (looked for beside the list, in folders beside it and above)" if row.cells else ""
         raise PictureError(f"{name} is listed but absent: {row.picture}{where}") from None
     except OSError as problem:
         raise PictureError(f"{name}: {row.picture} cannot be opened: {problem.strerror}") from problem

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from pfvit.data import columns, list_files, lists, parquet
 from pfvit.data.folders import Found, class_folders, holds_classes, holds_pictures
 from pfvit.data.formats import is_address
 from pfvit.data.lists import LISTS, folders_in, is_foreign, pictures_below
-from pfvit.data.parts import PARTS, all_named, are_parts, part_of, part_said
+from pfvit.data.parts import PARTS, all_named, are_parts, flag_of, part_of, part_said, parts_flagged
 from pfvit.data.text_lists import RAFDB_LIST
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.text import parsed, shortened
 
 MANIFEST = "manifest.json"
-TEXT, MOST_TEXTS = ".txt", 10  # of which more are notes to the pictures, one each
+TEXTS, MOST_TEXTS = {".txt", ".lst"}, 10  # of which more are notes to the pictures, one each
 SHOWN = 3  # folders that are named
 LOOKED_AT = 64  # rows that tell whether a column may hold parts
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
@@ -142,7 +142,7 @@ def locate(path: Path) -> list[Found]:
         raise InputError(f"{path} {what}; {ACCEPTED}")
     if path.suffix.lower() in ARCHIVES:
         raise InputError(f"{path} is an archive: unpack it first, and name the folder")
-    if path.suffix.lower() in {*LISTS, TEXT}:
+    if path.suffix.lower() in {*LISTS, *TEXTS}:
         return _in_list(path)
     if not parquet.is_table(path):
         raise InputError(f"{path} is neither Parquet nor a list that ends in .csv, .txt or .jsonl; {ACCEPTED}")
@@ -165,7 +165,8 @@ def _in_folder(folder: Path) -> list[Found]:
     for rafdb in (folder, folder / "basic", *([folder.parent] if folder.name == "Image" else ())):
         if (rafdb / "EmoLabel" / RAFDB_LIST).is_file():
             return _in_list(rafdb / "EmoLabel" / RAFDB_LIST)
-    if not any(map(list_files.is_affectnet, listed)) and (found := class_folders(folder)):
+    found = [] if any(map(list_files.is_affectnet, listed)) else class_folders(folder)
+    if found and not (listed and all(one.kind == "pictures" for one in found)):  # which the lists may label
         return found
     if listed:
         return _in_lists(listed)
@@ -181,7 +182,7 @@ def _lists(folder: Path) -> list[Path]:
     say the same."""
     visible = [path for path in sorted(folder.iterdir()) if not is_foreign(path.name)]
     found = [path for path in visible if path.suffix.lower() in LISTS]
-    texts = [] if found else [path for path in visible if path.suffix.lower() == TEXT and path.is_file()]
+    texts = [] if found else [path for path in visible if path.suffix.lower() in TEXTS and path.is_file()]
     found += filter(list_files.labels_pictures, texts if len(texts) <= MOST_TEXTS else ())
     return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
@@ -235,10 +236,13 @@ def _in_table(path: Path, part: str) -> list[Found]:
         cells = _maybe_parts(path, names)
     said = [name for name in cells if are_parts(cells[name])]
     called = columns.first(columns.PARTS, names)
-    for column in filter(None, (called, *said)):
-        parts = list(map(part_said, cells[column]))
+    flags = {name: its for name, its in cells.items() if flag_of(name)}
+    ways = [(list(map(part_said, cells[name])), columns.unread_parts(name, names, str(path), said))
+            for name in filter(None, (called, *said))]  # fmt: skip
+    if (flagged := parts_flagged(flags)) is not None:
+        ways.append((flagged, columns.flags_read([*flags], str(path))))
+    for parts, note in ways:
         if any(parts):
-            note = columns.unread_parts(column, names, str(path), said)
             return [
                 Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
                 for one in dict.fromkeys(parts)
@@ -252,9 +256,19 @@ def _maybe_parts(path: Path, names: Sequence[str]) -> dict[str, list[object]]:
     known = {columns.first(wanted, names) for wanted in (columns.PICTURES, columns.LABELS)}
     others = [name for name in names if name not in known and not columns.tells_copies(name)]
     begin = list(parquet.rows(path, others, LOOKED_AT)) if others else []
-    maybe = [name for name in others if name == called or all_named(row[name] for row in begin) is not None]
+    classes = columns.class_names_of(parquet.metadata_of(path))
+
+    def said(row: Mapping[str, object], name: str) -> object:
+        cell, meant = row[name], classes.get(name, ())
+        return meant[cell] if isinstance(cell, int) and 0 <= cell < len(meant) else cell
+
+    maybe = [
+        name
+        for name in others
+        if name == called or flag_of(name) or all_named(said(row, name) for row in begin) is not None
+    ]
     rows = list(parquet.rows(path, maybe)) if maybe else []
-    return {name: [row[name] for row in rows] for name in maybe}
+    return {name: [said(row, name) for row in rows] for name in maybe}
 
 
 def _is_visible(path: Path, folder: Path) -> bool:

@@ -1,16 +1,18 @@
 """Which part of a data set a name or a cell tells: training, validation, test."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 #: What the parts of data sets are called, in file names, folders and columns.
 PARTS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
-    "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
+    "eval": "val", "evaluation": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test",
+    "heldout": "test", "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
 }  # fmt: skip
 #: Those of these words that mean little else: a column of any name that holds one of them alone tells a part.
 PLAIN = {*PARTS} - {"faces", "valid", "dev", "eval"}
+FLAG = re.compile(r"(is|in|for)?[ _-]*(train|training|test|testing|val|validation)([ _-]*(set|split|data|flag))?")
+TRUTH = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
 
 
 def part_of(name: str) -> str:
@@ -48,6 +50,31 @@ def are_parts(cells: Iterable[object]) -> bool:
     said = all_named(cells) or {}
     several = "train" in said.values() and len({*said.values()}) > 1
     return several or (bool(said) and all(text.casefold() in PLAIN for text in said))
+
+
+def flag_of(name: str) -> str:
+    """Return the part of which a column called `is_train`, `test_set` or `val` says whether a row is in it, or ""."""
+    found = FLAG.fullmatch(name.strip().casefold())
+    return PARTS[found[2]] if found else ""
+
+
+def parts_flagged(flags: Mapping[str, Sequence[object]]) -> list[str] | None:
+    """Return each row's part by columns of such names; None if their cells are not all yes or no, or contradict.
+
+    A row in none of them is in the part that has no column: that for training, or else that for testing.
+    """
+    parts = [flag_of(name) for name in flags]
+    bare = all(name.strip().casefold() in PARTS for name in flags)  # `test` and `val` alone may mean something else
+    if not flags or len({*parts}) < len(parts) or (bare and "train" not in parts):
+        return None
+    other = next((part for part in ("train", "test") if part not in parts), "")
+    rows = []
+    for cells in zip(*flags.values(), strict=True):
+        said = [TRUTH.get(_text(cell).casefold()) for cell in cells]
+        if None in said or said.count(True) > 1:
+            return None
+        rows.append(next((part for part, its in zip(parts, said, strict=True) if its), other))
+    return rows
 
 
 def _text(cell: object) -> str:

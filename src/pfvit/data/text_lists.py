@@ -19,9 +19,9 @@ LINE = re.compile(rf"\s*(\S.*?\.(?:{_ENDINGS}))\s+(\S.*)", re.IGNORECASE)
 def spaced(path: Path, lines: Sequence[str]) -> list[tuple[int, list[str]]] | None:
     """Return the rows of a list whose lines begin with a picture, each with its number; None if they do not.
 
-    The first line may be a heading. InputError for lines of different lengths.
+    The first line may be a heading, and lines that begin with # are remarks. InputError for lines of different lengths.
     """
-    told = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    told = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     found = [LINE.fullmatch(line.rstrip()) for _, line in told]
     headed = bool(found) and found[0] is None
     if not any(found) or not all(found[headed:]):
