@@ -119,6 +119,11 @@ def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     return f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if others else ""
 
 
+def person_of(cell: object) -> str | None:
+    """Return the person that a cell names; None if it is empty."""
+    return str(cell).strip() or None if cell is not None and cell == cell else None  # NaN differs from itself
+
+
 def tells_copies(name: str) -> bool:
     """Return whether a column names the other parts that hold the same picture."""
     return _folded(name) == ALSO_IN
