@@ -8,7 +8,7 @@ from test_folders import pictures
 from pfvit.data import list_files
 from pfvit.data.dataset import FaceDataset
 from pfvit.data.labelled import Labelled
-from pfvit.data.locate import HELD_OUT, TRAIN, choose
+from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose, locate
 from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError, UsageError
 
@@ -114,18 +114,40 @@ def test_the_row_of_a_wrong_label_is_named(path):
 
 
 def test_parts_that_only_the_names_of_pictures_tell(tmp_path):
-    """RAF-DB's pictures in folders or a list of one's own: everything is taken, and that is told."""
+    """RAF-DB's pictures in folders or a list of one's own: they were all trained on."""
     names = [f"{part}_0000{row}_aligned.png" for part in ("train", "test") for row in (1, 2)]
     pictures(tmp_path, *(f"set/{row % 2 + 1}/{name}" for row, name in enumerate(names)))
     pictures(tmp_path, *(f"flat/{name}" for name in names))
     lines = [f"{name},{row % 2 + 1}" for row, name in enumerate(names)]
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines]))
-    told = "the names of its pictures begin with parts (train 2, test 2), which are not looked at, and all are taken"
-    for name in ("set", "flat"):
+    (tmp_path / "paths.csv").write_text("\n".join(["file,label", *(f"flat\\{line}" for line in lines)]))
+    for name in ("set", "flat", "flat/labels.csv", "paths.csv"):
         faces = FaceDataset([tmp_path / name], order=("fer2013",))
-        assert len(faces) == 4 and faces.index.notes[0].partition(": ")[2].startswith(told)
+        assert faces.index.notes[-1].endswith("parts are taken from the paths of its pictures")
+        found = [*Labelled(choose([tmp_path / name], HELD_OUT).found, None, ("fer2013",), True)]
+        assert len(faces) == len(found) == 2 and all("test" in one.place for one in found)
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines[:2]]))
     assert FaceDataset([tmp_path / "flat"], order=("fer2013",)).index.notes == []
+    assert choose([tmp_path / "set"], UNLABELLED).found[0].part == "train"
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        ("/mnt/test/train/0.png /mnt/test/val/1.png", ["train", "val"]),
+        ("train/test_subject/0.png test/train_1.png", ["train", "test"]),
+        ("train/0.png extra/1.png", [""]),  # all are taken, as nobody knows
+        ("testimony/0.png trainer_1.png", [""]),
+        ("dev/0.png test/1.png", [""]),
+        ("faces/train_0.png faces/test_1.png", ["train", "test"]),
+    ],
+)
+def test_parts_that_the_folders_of_a_list_tell(paths, parts, tmp_path):
+    (tmp_path / "list.csv").write_text("\n".join(["file,label", *(f"{path},happy" for path in paths.split())]))
+    assert [one.part for one in locate(tmp_path / "list.csv")] == parts
+    (tmp_path / "list.csv").write_text("file,label\ntrain/0.png,happy\ntest/1.png,sad\nspare/2.png,sad\n")
+    (chosen,) = locate(tmp_path / "list.csv")
+    assert "tell parts (train 1, test 1), but 1 tell none: all are taken" in chosen.note
 
 
 def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):

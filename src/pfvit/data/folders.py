@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pfvit.data.lists import Listing, folders_in, listing_of, pictures_below
-from pfvit.data.parts import PARTS, part_of
+from pfvit.data.parts import PARTS, part_in_path, part_of
 from pfvit.emotions import named
 from pfvit.errors import InputError
 
@@ -56,6 +56,30 @@ def class_folders(folder: Path) -> list[Found]:
             "away, or put the classes into folders called train, val and test"
         )
     return [Found(folder, part_of(folder.name), "folders")]
+
+
+def by_paths(found: Found) -> list[Found]:
+    """Return pictures that say no part once for each part that their paths tell, as in test/a.png and train_1.jpg.
+
+    They do if each tells one, and one of several is for training.
+    """
+    if found.part or found.kind == "parquet":
+        return [found]
+    listing = listing_of(found.path, found.kind, "") if found.listing is None else found.listing
+    outer = {"folders": 2, "pictures": 0, "list": 0}[found.kind]  # the folder, and that of the class
+    rows = [row._replace(part=part_in_path(re.split(r"[/\\]", row.name)[outer:])) for row in listing.rows]
+    parts = Counter(row.part for row in rows)
+    if "train" not in parts or len({*parts} - {""}) < 2:
+        return [found]
+    if "" in parts:
+        counted = ", ".join(f"{part} {count:,}" for part, count in parts.items() if part)
+        note = f"{found.path}: paths of pictures tell parts ({counted}), but {parts['']:,} tell none: all are taken"
+        return [found._replace(note="; ".join(filter(None, (found.note, note))))]
+    note = f"{found.path}: parts are taken from the paths of its pictures"
+    return [
+        found._replace(part=part, listing=listing._replace(rows=[row for row in rows if row.part == part]), note=note)
+        for part in parts
+    ]
 
 
 def _within(folders: Sequence[Path]) -> list[Path]:

@@ -1,17 +1,15 @@
 """What `--data` names: Parquet files and folders of them, folders of class folders, CSV lists; by part."""
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from pfvit.data import columns, list_files, lists, parquet
-from pfvit.data.folders import Found, class_folders, holds_classes, holds_pictures
+from pfvit.data.folders import Found, by_paths, class_folders, holds_classes, holds_pictures
 from pfvit.data.formats import is_address
-from pfvit.data.lists import LISTS, folders_in, is_foreign, pictures_below
-from pfvit.data.parts import PARTS, all_named, are_parts, flag_of, part_of, part_said, parts_flagged
+from pfvit.data.lists import LISTS, folders_in, is_foreign
+from pfvit.data.parts import all_named, are_parts, flag_of, part_of, part_said, parts_flagged
 from pfvit.data.text_lists import RAFDB_LIST
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
@@ -74,7 +72,7 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
     headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
     notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
-    notes += dict.fromkeys(filter(None, (note for one in taken for note in (one.note, _parts_in_names(one)))))
+    notes += dict.fromkeys(filter(None, (one.note for one in taken)))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 
@@ -111,30 +109,16 @@ def _beside_tables(path: Path, found: Sequence[Found]) -> str:
     return f"{path}: its Parquet files are read; not read: {shortened(others)}" if others else ""
 
 
-def _parts_in_names(found: Found) -> str:
-    """Return what to say of pictures whose names alone tell parts, as in train_1.jpg, test_1.jpg; "" if they do not."""
-    if found.part or found.kind == "parquet":
-        return ""
-    if found.listing is None:
-        names = [path.name for path in pictures_below(found.path)]
-    else:
-        names = [re.split(r"[/\\]", row.name)[-1] for row in found.listing.rows]
-    parts = Counter(PARTS.get(re.split(r"[\W\d_]", name.casefold())[0], "") for name in names)
-    if "" in parts or len(parts) < 2:
-        return ""
-    counted = ", ".join(f"{part} {parts[part]:,}" for part in PARTS_IN_ORDER if parts[part])
-    return (
-        f"{found.path}: the names of its pictures begin with parts ({counted}), which are not looked at, and all are "
-        "taken: put the parts into folders, or give a list with a column part"
-    )
-
-
 def _either(parts: Sequence[str]) -> str:
     return " or ".join(part for part in parts if part)
 
 
 def locate(path: Path) -> list[Found]:
     """Return all that a path holds, with its parts; InputError that says what was expected if that is nothing."""
+    return [one for found in _locate(path) for one in by_paths(found)]
+
+
+def _locate(path: Path) -> list[Found]:
     if path.is_dir():
         return _in_folder(path)
     if not path.is_file():

@@ -24,6 +24,14 @@ def part_of(name: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
+def part_in_path(words: Sequence[str]) -> str:
+    """Return the part that a path tells, as its words: by the innermost folder called like one, or else by how the
+    file's name begins ("train_00001.jpg"); or ""."""
+    said = [PARTS.get(word.casefold(), "") for word in words[:-1]]
+    said = [part for part in said if part not in ("", "faces")]
+    return said[-1] if said else PARTS.get(re.split(r"[\W\d_]", words[-1].casefold())[0], "")
+
+
 def part_said(cell: object) -> str:
     """Return the part that a cell names ("Train", "test_set"), or ""."""
     text = _text(cell)
