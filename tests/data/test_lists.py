@@ -221,6 +221,15 @@ def test_text_in_a_folder_is_a_list_if_it_labels_pictures(path):
         FaceDataset([path.parent / "README.txt"])
 
 
+def test_pictures_of_several_parts_are_told(path):
+    """The second fold's training faces are the first one's test faces."""
+    for name, row in (("train_1", 0), ("test_1", 2), ("train_2", 2), ("test_2", 0)):
+        path.with_name(f"{name}.txt").write_text(f"img/{row}.png happy\nimg/{row + 1}.png sad\n")
+    for wanted, part, other in ((TRAIN, "train", "test"), (HELD_OUT, "test", "train")):
+        told = choose([path.parent], wanted).notes
+        assert f"of the 4 pictures of its part {part} some are in others too: 4 in {other}" in told[1]
+
+
 def test_columns_of_parts_that_are_alike_in_the_whole_list(path):
     """Each list says which part it is; a column `group` of such words holds no people."""
     for name, part in (("a", "train"), ("b", "Test")):

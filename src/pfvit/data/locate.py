@@ -69,6 +69,7 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
             left.append(others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more files of no part")
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
+        notes += filter(None, [_in_other_parts(path, part, found)])
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
     headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
     notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
@@ -89,6 +90,17 @@ def _together(taken: Sequence[Found], wanted: Sequence[str], what: str) -> list[
             "to be trained on after all needs a name without test in it"
         )
     return [f"{what} takes validation files together with training files: {', '.join(validated)}"] if validated else []
+
+
+def _in_other_parts(path: Path, part: str, found: Sequence[Found]) -> str:
+    """Return what to say of pictures that lists name for a part and for another one too, as lists of folds do."""
+    listed: dict[str, set[Path | tuple[int, int]]] = {}
+    for one in found:
+        listed.setdefault(one.part, set()).update(row.picture for row in (one.listing.rows if one.listing else ()))
+    own = listed.pop(part, set()) - {(0, 0)}  # of rows that name none
+    shared = {its or "(none)": len(own & pictures) for its, pictures in listed.items() if own & pictures}
+    told = ", ".join(f"{count:,} in {its}" for its, count in shared.items())
+    return f"{path}: of the {len(own):,} pictures of its part {part} some are in others too: {told}" if told else ""
 
 
 def _check_lists_beside(path: Path, found: Sequence[Found], unread: Sequence[Path]) -> None:
