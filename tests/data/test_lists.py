@@ -244,6 +244,12 @@ def test_columns_of_parts_that_are_alike_in_the_whole_list(path):
 def test_decimal_commas(path):
     write(path, "file;label", "0,0", "3,0", "3,0", sep=";")
     assert FaceDataset([path], order=("ferplus",)).index.counts().tolist() == [1, 0, 0, 2, 0, 0, 0, 0]
+    for cells in (("0,5", "0,7"), ("1,0", "2,5")):
+        write(path, "file;label", *cells, sep=";")
+        with pytest.raises(UsageError, match="may be a number with a decimal comma, or two shares: write a"):
+            FaceDataset([path], order=("calm", "tense"))
+    write(path, "file;label", "1,0", "0,1", "1,0", sep=";")
+    assert FaceDataset([path], order=("calm", "tense")).index.counts().tolist() == [2, 1]
     write(path, "file;label", "0,5 0,5", "0,25 0,75", sep=";")
     faces = FaceDataset([path], order=("happy", "sad"))
     assert sorted(target[0] for group in faces.groups for target in group.targets) == [0.25, 0.5]

@@ -21,6 +21,7 @@ NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
 NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?(\s*[\s,;]\s*[+-]?\d+(\.\d*)?)+")
 #: A number with a decimal comma, as spreadsheets write it in much of Europe, and one that is whole.
 COMMA, WHOLE_COMMA = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+,0+")
+ONE_HOT = {"1,0", "0,1"}
 NUMERAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 TRUTH = {"true": True, "false": False}
 #: In a table of a single value: keys that are no name of a class.
@@ -70,7 +71,7 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
         return cells.values.tolist(), "number"
     values, first = [], {}
     texts = all(isinstance(cell, str | None) for cell in cells.values)
-    for row, cell in enumerate(_with_points(cells.values) if texts else cells.values):
+    for row, cell in enumerate(_with_points(cells) if texts else cells.values):
         value, kind = _one(cell)
         values.append(value)
         if kind:
@@ -93,14 +94,22 @@ def point(text: str) -> str:
     return text.replace(",", ".") if COMMA.fullmatch(text.strip()) else text
 
 
-def _with_points(values: Sequence[Any] | NDArray[Any]) -> Sequence[Any] | NDArray[Any]:
+def _with_points(cells: Cells) -> Sequence[Any] | NDArray[Any]:
     """Return a column of text with decimal points if it is one of whole numbers with decimal commas: `0,0`, `3,0`.
 
-    One value alone may be a list: `1,0` of a smile, yes or no.
+    UsageError for numbers like `0,5`, which may be two shares too: 0 and 5. `1,0` and `0,1` are one-hot.
     """
-    said = {cell.strip() if isinstance(cell, str) else cell for cell in values if _is_said(cell)}
-    commas = len(said) > 1 and all(isinstance(cell, str) and WHOLE_COMMA.fullmatch(cell) for cell in said)
-    return [point(cell.strip()) if isinstance(cell, str) else cell for cell in values] if commas else values
+    texts = [cell.strip() if isinstance(cell, str) else cell for cell in cells.values]
+    said = {cell for cell in texts if _is_said(cell)}
+    if not said or not all(isinstance(cell, str) and COMMA.fullmatch(cell) for cell in said) or said <= ONE_HOT:
+        return cells.values
+    if not all(map(WHOLE_COMMA.fullmatch, said)):
+        row = next(row for row, cell in enumerate(texts) if cell in said and not WHOLE_COMMA.fullmatch(cell))
+        raise UsageError(
+            f"{cells.at(row)}: {texts[row]!r} may be a number with a decimal comma, or two shares: write a point in "
+            "the number, or brackets around the shares"
+        )
+    return [point(cell) if isinstance(cell, str) else cell for cell in texts]
 
 
 def _is_said(cell: object) -> bool:

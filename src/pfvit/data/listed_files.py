@@ -21,7 +21,10 @@ class Places(NamedTuple):
     @classmethod
     def of(cls, folder: Path) -> "Places":
         """Return the places for a list in a folder."""
-        inner = folders_in(folder)
+        try:
+            inner = folders_in(folder)
+        except OSError:  # its files can be opened, but not be listed
+            inner = []
         first = [folder, folder.parent, folder / "Manually_Annotated_Images", folder / "Manually_Annotated"]
         return cls([*first, folder.parent / "Manually_Annotated_Images"], inner if len(inner) <= MOST_FOLDERS else [])
 
