@@ -14,7 +14,7 @@ import pytest
 from conftest import inside, pfvit, png
 
 from pfvit import __version__
-from pfvit.__main__ import EXTRAS, VERBS, main
+from pfvit.__main__ import EXTRAS, FIRST_FLAGS, VERBS, main
 
 
 @pytest.fixture
@@ -77,6 +77,14 @@ def test_help_needs_no_extra_and_shows_how_to_begin(name, help_without_extras):
     assert (f'pip install "pfvit[{VERBS[name].extra}]"' in told) == bool(VERBS[name].extra)
     if not VERBS[name].presets:  # types as a person reads them
         assert "{None}" not in told and "STR" not in told.splitlines()[0]
+
+
+def test_the_flags_of_training_that_matter_come_first_on_one_screen(help_without_extras):
+    told = help_without_extras["train"][1]
+    places = [told.index(f"\n  --{flag} ") for flag in FIRST_FLAGS]
+    assert len(places) == 7 and places == sorted(places) and places[-1] < told.index("subcommands")
+    assert len(told.splitlines()) < 50
+    assert not {"--validation", "--best"} & {*help_without_extras["pretrain"][1].split()}
 
 
 @pytest.mark.parametrize("name", [name for name, verb in VERBS.items() if not verb.presets])

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from pfvit import __version__
@@ -140,6 +140,16 @@ VERBS = {
         extra="train",
     ),
 }
+#: Of the verbs that train, the flags that matter first; the presets' own help has all of them.
+FIRST_FLAGS = {
+    "data": "--data PATH ...        what to learn from: a folder of class folders, a CSV list, Parquet files",
+    "validation": "--validation PATH ...  what to measure on: the same folder gives its validation or test part",
+    "out": "--out RUN              folder for checkpoints, figures and curves",
+    "start": "--start RUN or FILE    weights to start from: a run of stage one, a public ViT, `shipped`",
+    "epochs": "--epochs NUMBER        how often each face is seen",
+    "best": "--best FIGURE          also keep the checkpoint with the best war, uar, loss ... of the validation",
+    "resume": "--resume RUN           go on with a run that was stopped; no other word is needed",
+}
 #: Modules that only come with an extra; of two extras with a module, the verb's own.
 EXTRAS = {
     "batch": {"pyarrow", "fsspec"},
@@ -187,6 +197,9 @@ def parse(name: str, words: Sequence[str]) -> Any:
     common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
+        there = {field.name for field in fields(settings)}
+        first = "\n".join(f"  {line}" for flag, line in FIRST_FLAGS.items() if flag in there)
+        text += f"\n\nfirst of all (pfvit {name} PRESET --help has all flags):\n{first}"
         if any(word.partition("=")[0] == "--resume" for word in words) and not {*HELP} & {*words}:
             from pfvit.training import resume
 

@@ -1,13 +1,15 @@
 """Lists as people write them: what may mean several things is asked for, and no row changes its meaning unseen."""
 
+import shutil
+
 import pytest
-from helpers import flat_png
 from test_folders import pictures
 
+from pfvit.data import list_files
 from pfvit.data.dataset import FaceDataset
 from pfvit.data.labelled import Labelled
-from pfvit.data.locate import HELD_OUT, TRAIN, choose
-from pfvit.emotions import EIGHT, ORDERS
+from pfvit.data.locate import HELD_OUT, TRAIN, UNLABELLED, choose, locate
+from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError, UsageError
 
 
@@ -63,10 +65,11 @@ def test_a_list_without_heading_that_may_mean_several_things_is_asked_for_one(ro
         ("# mine\nfile,label\nimg/0.png,happy\n", "line 2, has 2 columns, and its first line 1: begin"),
         ("file,label\n1,img/0.png,happy\n", "line 2, has 3 columns"),  # as R writes the numbers of its rows
         ("file,label,Label \nimg/0.png,happy,1\nimg/1.png,sad,2\n", "has two columns called label"),
-        ("img/0.png happy\nimg/1.png sad\n", "; commas, semicolons, tabs or | stand between columns"),
+        ("img/0.png very happy\nimg/1.png sad\n", "line 1, has 3 words, and its last line 2: put tabs or commas"),
+        ("img/0 happy\nimg/1 sad\n", "; commas, semicolons, tabs or | stand between columns"),
         ("0,1 2 3,Training\n", "has the columns 0, 1 2 3, Training: give the pictures' files in one called file"),
         ("file,label,split\nimg/0.png,happy,A\nimg/1.png,sad,B\n", "the parts A, B, and none of train or faces: call"),
-        ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, and in the folder"),
+        ("file,label\nC:\\img\\0.png,happy\nC:\\img\\1.png,sad\n", "looked for beside the list, in folders beside"),
     ],
 )
 def test_lists_that_say_what_to_do(text, told, path):
@@ -111,18 +114,40 @@ def test_the_row_of_a_wrong_label_is_named(path):
 
 
 def test_parts_that_only_the_names_of_pictures_tell(tmp_path):
-    """RAF-DB's pictures in folders or a list of one's own: everything is taken, and that is told."""
+    """RAF-DB's pictures in folders or a list of one's own: they were all trained on."""
     names = [f"{part}_0000{row}_aligned.png" for part in ("train", "test") for row in (1, 2)]
     pictures(tmp_path, *(f"set/{row % 2 + 1}/{name}" for row, name in enumerate(names)))
     pictures(tmp_path, *(f"flat/{name}" for name in names))
     lines = [f"{name},{row % 2 + 1}" for row, name in enumerate(names)]
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines]))
-    told = "the names of its pictures begin with parts (train 2, test 2), which are not looked at, and all are taken"
-    for name in ("set", "flat"):
+    (tmp_path / "paths.csv").write_text("\n".join(["file,label", *(f"flat\\{line}" for line in lines)]))
+    for name in ("set", "flat", "flat/labels.csv", "paths.csv"):
         faces = FaceDataset([tmp_path / name], order=("fer2013",))
-        assert len(faces) == 4 and faces.index.notes[0].partition(": ")[2].startswith(told)
+        assert faces.index.notes[-1].endswith("parts are taken from the paths of its pictures")
+        found = [*Labelled(choose([tmp_path / name], HELD_OUT).found, None, ("fer2013",), True)]
+        assert len(faces) == len(found) == 2 and all("test" in one.place for one in found)
     (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label", *lines[:2]]))
     assert FaceDataset([tmp_path / "flat"], order=("fer2013",)).index.notes == []
+    assert choose([tmp_path / "set"], UNLABELLED).found[0].part == "train"
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        ("/mnt/test/train/0.png /mnt/test/val/1.png", ["train", "val"]),
+        ("train/test_subject/0.png test/train_1.png", ["train", "test"]),
+        ("train/0.png extra/1.png", [""]),  # all are taken, as nobody knows
+        ("testimony/0.png trainer_1.png", [""]),
+        ("dev/0.png test/1.png", [""]),
+        ("faces/train_0.png faces/test_1.png", ["train", "test"]),
+    ],
+)
+def test_parts_that_the_folders_of_a_list_tell(paths, parts, tmp_path):
+    (tmp_path / "list.csv").write_text("\n".join(["file,label", *(f"{path},happy" for path in paths.split())]))
+    assert [one.part for one in locate(tmp_path / "list.csv")] == parts
+    (tmp_path / "list.csv").write_text("file,label\ntrain/0.png,happy\ntest/1.png,sad\nspare/2.png,sad\n")
+    (chosen,) = locate(tmp_path / "list.csv")
+    assert "tell parts (train 1, test 1), but 1 tell none: all are taken" in chosen.note
 
 
 def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):
@@ -140,19 +165,101 @@ def test_a_folder_of_affectnet_is_read_by_its_lists(tmp_path):
     assert len(FaceDataset([tmp_path], parts=HELD_OUT)) == 1
 
 
-def test_a_download_of_rafdb_is_prepared(tmp_path):
-    pictures(tmp_path, "basic/Image/aligned/train_00001_aligned.png", "basic/Image/original/train_00001.png")
-    (tmp_path / "basic" / "EmoLabel").mkdir()
-    listed = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
-    listed.write_text("train_00001.jpg 5\n")
-    for path in (tmp_path, tmp_path / "basic", tmp_path / "basic" / "Image", listed):
-        with pytest.raises(InputError) as said:
-            FaceDataset([path])
-        assert f"pfvit prepare rafdb {tmp_path / 'basic'} OUT makes" in str(said.value)
-    (tmp_path / "basic" / "own" / "happy").mkdir(parents=True)
-    (tmp_path / "basic" / "own" / "happy" / "a.png").write_bytes(flat_png(1))
-    pictures(tmp_path / "basic" / "own", "sad/b.png")
-    assert len(FaceDataset([tmp_path / "basic" / "own"])) == 2
+def test_a_download_of_rafdb_is_read_by_its_list(tmp_path):
+    """Its own folders are no classes, its numbers begin at 1, and its pictures' names tell parts."""
+    root = tmp_path / "basic"
+    names = ["train_00001", "train_00002", "test_0001"]
+    pictures(root / "Image", *(f"aligned/{name}_aligned.png" for name in names), *(f"original/{n}.png" for n in names))
+    (root / "EmoLabel").mkdir()
+    listed = root / "EmoLabel" / "list_patition_label.txt"
+    listed.write_text("".join(f"{name}.jpg {label}\n" for name, label in zip(names, (5, 7, 4), strict=True)))
+    for path in (tmp_path, root, root / "Image", listed):
+        found = choose([path], TRAIN).found
+        assert {int(one.image.mean()): one.truth for one in Labelled(found, None, (), True)} == {
+            0: "sadness",
+            1: "neutral",
+        }
+        found = choose([path], HELD_OUT).found
+        assert {int(one.image.mean()): one.truth for one in Labelled(found, None, (), True)} == {2: "happiness"}
+        assert len(FaceDataset([path])) == 2 and len(FaceDataset([path], parts=HELD_OUT)) == 1
+    listed.write_text("train_00001.jpg 11\ntrain_00002.jpg 1\n")  # of the compound emotions
+    with pytest.raises(UsageError, match="the labels are numbers from 1 to 11; say with --order"):
+        FaceDataset([listed])
+    shutil.rmtree(root / "Image" / "aligned")
+    with pytest.raises(InputError, match=r"its aligned pictures are not there: unpack Image/aligned\.zip"):
+        FaceDataset([tmp_path])
+    pictures(root / "own", "happy/a.png", "sad/b.png")
+    assert len(FaceDataset([root / "own"])) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "img/0.png happy\nimg/1.png  sad\n\nimg/2.png sad \n",
+        "file label\nimg/0.png happy\nimg/1.png sad\nimg/2.png sad\n",
+        "img/0.png happy ann train\nimg/1.png sad ann train\nimg/2.png sad ben train\n",
+        "img/0.png\thappy\nimg/1.png\tsad\nimg/2.png\tsad\n",
+        "img/0.png, happy\nimg/1.png, sad\nimg/2.png, sad\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_lists_in_text(name, text, path):  # fmt: skip
+    path = path.with_name(name)
+    path.write_text(text)
+    faces = FaceDataset([path])
+    assert len(faces) == 3 and faces.index.counts().tolist() == [1, 2]
+    assert {one.truth for one in Labelled([path], EIGHT, (), True)} == {"happiness", "sadness"}
+
+
+def test_text_in_a_folder_is_a_list_if_it_labels_pictures(path):
+    (path.parent / "README.txt").write_text("Faces of my friends, taken in 2019.\n")
+    (path.parent / "train.txt").write_text("img/0.png happy\nimg/my own.png sad\n")
+    (path.parent / "test.txt").write_text("img/2.png happy\nimg/3.png sad\nimg/4.png sad\n")
+    pictures(path.parent, "img/my own.png")
+    assert len(FaceDataset([path.parent])) == 2 and len(FaceDataset([path.parent], parts=HELD_OUT)) == 3
+    with pytest.raises(InputError, match=r"README\.txt has the columns Faces of my friends"):
+        FaceDataset([path.parent / "README.txt"])
+
+
+def test_pictures_of_several_parts_are_told(path):
+    """The second fold's training faces are the first one's test faces."""
+    for name, row in (("train_1", 0), ("test_1", 2), ("train_2", 2), ("test_2", 0)):
+        path.with_name(f"{name}.txt").write_text(f"img/{row}.png happy\nimg/{row + 1}.png sad\n")
+    for wanted, part, other in ((TRAIN, "train", "test"), (HELD_OUT, "test", "train")):
+        told = choose([path.parent], wanted).notes
+        assert f"of the 4 pictures of its part {part} some are in others too: 4 in {other}" in told[1]
+
+
+def test_columns_of_parts_that_are_alike_in_the_whole_list(path):
+    """Each list says which part it is; a column `group` of such words holds no people."""
+    for name, part in (("a", "train"), ("b", "Test")):
+        write(path.with_name(f"{name}.csv"), "file,label,phase,group", f"happy,{part},{part}", f"sad,{part},{part}")
+    (found,) = choose([path.parent], TRAIN).found
+    assert found.path.name == "a.csv" and FaceDataset([path.parent]).index.tables[0].column("person") is None
+    assert len(FaceDataset([path.parent], parts=HELD_OUT)) == 2
+    write(path, "file,label,state", "happy,valid", "sad,valid")  # means something else as well
+    assert choose([path], TRAIN).found[0].part == ""
+
+
+def test_decimal_commas(path):
+    write(path, "file;label", "0,0", "3,0", "3,0", sep=";")
+    assert FaceDataset([path], order=("ferplus",)).index.counts().tolist() == [1, 0, 0, 2, 0, 0, 0, 0]
+    for cells in (("0,5", "0,7"), ("1,0", "2,5")):
+        write(path, "file;label", *cells, sep=";")
+        with pytest.raises(UsageError, match="may be a number with a decimal comma, or two shares: write a"):
+            FaceDataset([path], order=("calm", "tense"))
+    write(path, "file;label", "1,0", "0,1", "1,0", sep=";")
+    assert FaceDataset([path], order=("calm", "tense")).index.counts().tolist() == [2, 1]
+    write(path, "file;label", "0,5 0,5", "0,25 0,75", sep=";")
+    faces = FaceDataset([path], order=("happy", "sad"))
+    assert sorted(target[0] for group in faces.groups for target in group.targets) == [0.25, 0.5]
+    write(path, "file;happy;sad", "0,5;0,5", "1;0", sep=";")
+    faces = FaceDataset([path])
+    assert sorted(target[0] for group in faces.groups for target in group.targets) == [0.5, 1.0]
+    write(path, ";".join(("file", *FERPLUS_VOTES)), ";".join(["9,0", "1,0", *["0,0"] * 8]), sep=";")
+    assert [one.truth for one in Labelled([path], EIGHT, (), True)] == ["neutral"]
+    write(path, "file;label;face_x;face_y;face_width;face_height", "happy;1,0;0,0;3,6;4", sep=";")
+    assert list_files.read_list(path).rows[0].box == (1, 0, 3.6, 4)
 
 
 def test_orders_are_those_of_the_numbers(path):

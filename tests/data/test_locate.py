@@ -14,8 +14,8 @@ from PIL import Image
 from pfvit.data import parquet
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
-from pfvit.data.lists import part_of
 from pfvit.data.locate import HELD_OUT, TESTED, TRAIN, UNLABELLED, choose
+from pfvit.data.parts import part_of
 from pfvit.emotions import EIGHT, SEVEN
 from pfvit.errors import InputError, UsageError
 from pfvit.evaluation.cross_dataset import test_set as data_of  # not a test

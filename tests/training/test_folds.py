@@ -15,8 +15,10 @@ from PIL import Image, ImageFilter
 from pfvit import evaluate
 from pfvit.config import Train
 from pfvit.data.dataset import FaceDataset
+from pfvit.data.locate import HELD_OUT
 from pfvit.errors import InputError, UsageError
 from pfvit.training import folds
+from pfvit.training.faces import tell
 from pfvit.training.trainer import train
 
 NAMES = ("neutral", "happiness", "anger")
@@ -145,3 +147,23 @@ def test_folds_are_trained_and_their_figures_put_together(tmp_path, capsys):
     before = (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text()
     train(config)
     assert (tmp_path / "run" / "fold-1" / "metrics.jsonl").read_text() == before, "what is done is not done again"
+
+
+def test_people_of_the_validation_who_are_trained_on_are_told(tmp_path):
+    """By the same table, or one beside it: elsewhere `p1` is another person."""
+    lines = ["file,label,subject,part"]
+    for row in range(12):
+        (tmp_path / f"{row}.png").write_bytes(png(face(row)))
+        part = "train" if row < 8 else "val"
+        lines.append(f"{row}.png,{'happy' if row % 2 else 'sad'},{'' if row == 9 else f'p{row // 3}'},{part}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    trained, held = FaceDataset([tmp_path / "list.csv"]), FaceDataset([tmp_path / "list.csv"], parts=HELD_OUT)
+    told: list[str] = []
+    tell([trained], {"mine": held}, told.append)
+    assert "1 of 4 faces of --validation mine show people who are trained on too" in told[-1]
+    other = tmp_path / "other"
+    other.mkdir()
+    table(other / "held.parquet", subject=[f"p{row // 3}" for row in range(36)])
+    told.clear()
+    tell([trained], {"other": FaceDataset([other / "held.parquet"])}, told.append)
+    assert not any("show people" in line for line in told)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pfvit.data.label_cells import NULLS, TRUTH, Cells
+from pfvit.data.label_cells import NULLS, TRUTH, Cells, point
 from pfvit.data.labels import canonical, is_no_class
 from pfvit.emotions import EIGHT
 from pfvit.errors import UsageError
@@ -84,7 +84,7 @@ def share_in(cell: Any) -> float | None:
         if text in NULLS:
             return 0.0
         try:
-            cell = TRUTH[text] if text in TRUTH else float(text)
+            cell = TRUTH[text] if text in TRUTH else float(point(text))
         except ValueError:
             return None
     if cell is None or cell != cell:  # NaN differs from itself

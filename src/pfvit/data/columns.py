@@ -15,6 +15,7 @@ from pfvit.data.formats import is_address
 from pfvit.data.gray_values import eight_bits
 from pfvit.data.images import Pixels
 from pfvit.data.label_cells import NULLS, Cells
+from pfvit.data.parts import flag_of
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.files import read_file
@@ -25,13 +26,10 @@ LONGEST_PIXEL = 9
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
             "image_name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
-            "image_file", "pth", "pixels")  # fmt: skip
+            "image_file", "image_id", "pth", "pixels")  # fmt: skip
 LABELS = ("label", "labels", "emotion", "expression", "class", "target", "fer_label")
 PEOPLE = ("person", "subject", "person_id", "subject_id", "identity", "group", "actor")
 PARTS = ("part", "split", "usage", "set")
-#: Columns that hold parts if all of their cells name one.
-MAYBE_PARTS = ("subset", "partition", "phase", "dataset", "data_split", "fold", "group")
-PART_FLAGS = re.compile(r"(is|in|for)?[ _-]*(train|training|test|testing|val|validation)([ _-]*(set|split|data|flag))?")
 ALSO_IN = "also_in"
 #: What `also_in` says of rows that are in no other part.
 NOWHERE = NULLS | {"0", "0.0", "false", "no", "none"}
@@ -48,7 +46,8 @@ class Columns(NamedTuple):
     votes: tuple[str, ...]
     """The ten vote columns of FER+."""
     also_in: str | None
-    person: str | None
+    people: tuple[str, ...]
+    """Those that may name each row's person, first choice first."""
     names: tuple[str, ...]
     """What the file says that labels 0, 1, 2, ... mean."""
     several: bool
@@ -83,10 +82,16 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
     if prepared is not None and not class_names:  # its numbers are in our order
         class_names = EIGHT
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
-    person = first(PEOPLE, others)
+    people = tuple(name for one in PEOPLE if (name := first((one,), others)) is not None)
     also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
     like = "fer2013" if (image, label) == ("pixels", "emotion") and not class_names else ""
-    return Columns(image, label, votes, also_in, person, class_names, several, prepared, note, like, tuple(others))
+    return Columns(image, label, votes, also_in, people, class_names, several, prepared, note, like, tuple(others))
+
+
+def class_names_of(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """Return what the numbers of columns mean, as far as a Parquet file says it."""
+    found = {name: _class_names(feature) for name, feature in _features(metadata).items()}
+    return {name: names for name, names in found.items() if names}
 
 
 def unlabelled(path: Path, names: Sequence[str]) -> str:
@@ -114,17 +119,33 @@ def other_labels(label: str | None, names: Sequence[str], place: str) -> str:
     return f"{place}: labels are taken from its column {label}, not from {', '.join(others)}" if others else ""
 
 
-def unread_parts(part: str | None, names: Sequence[str], place: str) -> str:
-    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may."""
-    others = [
-        name for name in names if name.strip().casefold() in PARTS or PART_FLAGS.fullmatch(name.strip().casefold())
-    ]
+def person_of(cell: object) -> str | None:
+    """Return the person that a cell names; None if it is empty."""
+    return str(cell).strip() or None if cell is not None and cell == cell else None  # NaN differs from itself
+
+
+def tells_copies(name: str) -> bool:
+    """Return whether a column names the other parts that hold the same picture."""
+    return _folded(name) == ALSO_IN
+
+
+def unread_parts(part: str | None, names: Sequence[str], place: str, said: Sequence[str] = ()) -> str:
+    """Return what to say of columns that may tell parts and are not `part`, which does; "" if none may.
+
+    `said` are those whose cells are parts.
+    """
+    others = [name for name in names if name in said or name.strip().casefold() in PARTS or flag_of(name)]
     others = [name for name in others if name != part]
     if not others:
         return ""
     if part is not None:
         return f"{place}: parts are taken from its column {part}, not from {', '.join(others)}"
     return f"{place}: not looked at: {', '.join(others)}; a column called part gives each row's part, train or test"
+
+
+def flags_read(names: Sequence[str], place: str) -> str:
+    """Return what to say of columns like `is_train`, by which rows were put into parts."""
+    return f"{place}: parts are taken from its {'columns' if len(names) > 1 else 'column'} {', '.join(names)}"
 
 
 def is_elsewhere(cell: object) -> bool:

@@ -19,6 +19,10 @@ NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "."}
 NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
 #: Numbers with spaces, commas or semicolons between them: shares without brackets.
 NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?(\s*[\s,;]\s*[+-]?\d+(\.\d*)?)+")
+#: A number with a decimal comma, as spreadsheets write it in much of Europe, and one that is whole.
+COMMA, WHOLE_COMMA = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+,0+")
+ONE_HOT = {"1,0", "0,1"}
+NUMERAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 TRUTH = {"true": True, "false": False}
 #: In a table of a single value: keys that are no name of a class.
 INNER = {"label", "labels", "name", "class", "emotion", "expression", "value", "id", "index", "target"}
@@ -66,7 +70,8 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
             _refuse(cells, int(cells.values.argmax()), int(cells.values.max()))
         return cells.values.tolist(), "number"
     values, first = [], {}
-    for row, cell in enumerate(cells.values):
+    texts = all(isinstance(cell, str | None) for cell in cells.values)
+    for row, cell in enumerate(_with_points(cells) if texts else cells.values):
         value, kind = _one(cell)
         values.append(value)
         if kind:
@@ -82,6 +87,33 @@ def plain(cells: Cells) -> tuple[Sequence[Any], str]:
         )
         raise UsageError(f"{cells.place} mixes kinds of labels, {shown}: write them all alike")
     return values, next(iter(first), "number")
+
+
+def point(text: str) -> str:
+    """Return a number's text with a decimal point, if it has a decimal comma."""
+    return text.replace(",", ".") if COMMA.fullmatch(text.strip()) else text
+
+
+def _with_points(cells: Cells) -> Sequence[Any] | NDArray[Any]:
+    """Return a column of text with decimal points if it is one of whole numbers with decimal commas: `0,0`, `3,0`.
+
+    UsageError for numbers like `0,5`, which may be two shares too: 0 and 5. `1,0` and `0,1` are one-hot.
+    """
+    texts = [cell.strip() if isinstance(cell, str) else cell for cell in cells.values]
+    said = {cell for cell in texts if _is_said(cell)}
+    if not said or not all(isinstance(cell, str) and COMMA.fullmatch(cell) for cell in said) or said <= ONE_HOT:
+        return cells.values
+    if not all(map(WHOLE_COMMA.fullmatch, said)):
+        row = next(row for row, cell in enumerate(texts) if cell in said and not WHOLE_COMMA.fullmatch(cell))
+        raise UsageError(
+            f"{cells.at(row)}: {texts[row]!r} may be a number with a decimal comma, or two shares: write a point in "
+            "the number, or brackets around the shares"
+        )
+    return [point(cell) if isinstance(cell, str) else cell for cell in texts]
+
+
+def _is_said(cell: object) -> bool:
+    return cell is not None and not (isinstance(cell, str) and cell.strip().casefold() in NULLS)
 
 
 def _refuse(cells: Cells, row: int, cell: object) -> None:
@@ -119,6 +151,9 @@ def _of_text(text: str) -> tuple[Any, str]:
     if NUMERAL.fullmatch(text):
         number = float(text)
         return (int(number), "number") if number <= MOST else (text, "fraction")
+    words = re.split(r"[\s;]+", text)
+    if len(words) > 1 and any(map(COMMA.fullmatch, words)) and all(map(NUMERAL_COMMA.fullmatch, words)):
+        return _one([float(point(word)) for word in words])
     if NUMERALS.fullmatch(text):
         return _one([float(word) for word in re.split(r"[\s,;]+", text)])
     if text[0] + text[-1] in ("[]", "{}"):

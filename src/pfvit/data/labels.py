@@ -138,6 +138,11 @@ def _read(cells: Cells, order: Sequence[str]) -> Labels:
         return _of_lists(cells, values, order)
     if kind == "table":
         return _of_tables(cells, values)
+    if kind == "number" and {*values} - {None} == {-1, 1} and not cells.names:
+        raise UsageError(
+            f"{cells.place}: the labels are 1 and -1: write 0, or the classes' names, in place of -1 if that is a "
+            "class, and nothing if it means no label"
+        )
     numbers = np.array([-1 if value is None else value for value in values], dtype=np.int64)
     if kind == "yes or no":
         names = meaning(order) if len(meaning(order)) == 2 else YES_NO

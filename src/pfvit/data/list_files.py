@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pfvit.data import columns
+from pfvit.data import columns, text_lists
 from pfvit.data.class_columns import class_columns
-from pfvit.data.label_cells import NULLS
-from pfvit.data.lists import PARTS, Listing, Row, are_parts, part_of, part_said
+from pfvit.data.label_cells import NULLS, point
+from pfvit.data.listed_files import Places
+from pfvit.data.lists import Listing, Row
+from pfvit.data.parts import PARTS, are_parts, flag_of, part_of, part_said, parts_flagged
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
 from pfvit.utils.text import parsed, shortened
@@ -50,11 +52,14 @@ def read_list(path: Path) -> Listing:
     if not lines:
         raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
     heading = lines[0][1]
+    if path.name == text_lists.RAFDB_LIST:
+        listed, names = text_lists.rafdb(path, [line for _, line in lines])
+        return _own(path, ["file", "label", "part"], listed)._replace(names=names)
     if len(heading) == len(AFFECTNET_COLUMNS) and re.match(r"\d+/\S+\.\w+$", heading[0]):
         heading = [*AFFECTNET_COLUMNS]  # AffectNet's validation.csv has no heading
     elif len(heading) == len(FERPLUS_COLUMNS) and re.fullmatch(r"\(\d+, \d+, \d+, \d+\)", heading[1]):
         heading = [*FERPLUS_COLUMNS]  # nor has FER+'s FER2013Train/label.csv
-    elif columns.first(columns.PICTURES, heading) is None and _file(heading[0], path.parent) is not None:
+    elif columns.first(columns.PICTURES, heading) is None and Places.of(path.parent).file(heading[0]) is not None:
         heading = _heading_of(path, [line for _, line in lines])
     else:
         del lines[0]
@@ -107,6 +112,8 @@ def _rows_of(path: Path) -> list[tuple[int, list[str]]]:
     InputError for what is no CSV, with the line.
     """
     first = next((line for line in _lines(path, "") if line.strip()), "")
+    if not any(map(first.count, ",;\t|")) and (words := text_lists.spaced(path, list(_lines(path, "")))):
+        return words
     separator = "\t" if path.suffix.lower() == ".tsv" and "\t" in first else max(",;\t|", key=first.count)
     rows: list[tuple[int, list[str]]] = []
     taken: list[str] = []  # the lines of the row that is read: a cell in quotes may have several
@@ -200,17 +207,24 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     if picture.strip().casefold() == PIXELS:
         raise InputError(f"{path} has its pictures as pixels: write it in UTF-8, as CSV with commas between columns")
     place = {name: heading.index(name) for name in heading}
-    part = columns.first(columns.PARTS, heading)
-    if part is None:
-        others = [(name, at) for name, at in place.items() if name not in (picture, label)]
-        part = next((name for name, at in others if are_parts(line[at] for line in lines if at < len(line))), None)
-    person = columns.first(columns.PEOPLE, [name for name in heading if name != part])
+    others = [name for name in place if name not in (picture, label) and not columns.tells_copies(name)]
+    said = [name for name in others if are_parts(line[place[name]] for line in lines if place[name] < len(line))]
+    part = columns.first(columns.PARTS, heading) or next(iter(said), None)
+    flags = [name for name in others if flag_of(name)] if part is None else []
+    flagged = parts_flagged(
+        {name: [line[place[name]] if place[name] < len(line) else "" for line in lines] for name in flags}
+    )
+    note = columns.unread_parts(part, heading, str(path), said)
+    if flagged is not None:
+        note = columns.flags_read(flags, str(path))
+    person = columns.first(columns.PEOPLE, [name for name in heading if name not in (part, *said)])
     for name in filter(None, (picture, label, person, part)):
         if [one.strip().casefold() for one in heading].count(name.strip().casefold()) > 1:
             raise InputError(f"{path} has two columns called {name}: call them differently")
     box = tuple(columns.first((name,), heading) for name in BOX)
     affectnet = picture.strip() == AFFECTNET_COLUMNS[0]
     votes = _vote_columns(heading)
+    places = Places.of(path.parent)
 
     def value(line: Sequence[Any], place: int) -> Any:
         cell = line[place] if place < len(line) else None
@@ -223,13 +237,14 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
     rows = []
     for number, line in enumerate(lines, 1):
         named = text(line, picture)
-        said = text(line, part) or ""
+        its = (text(line, part) or "") if flagged is None else flagged[number - 1]
+        its = part_said(its) or its or part_of(path.name)
         rows.append(
             Row(
                 named or f"row {number}",
-                (_file(named, path.parent) or path.parent / named.replace("\\", "/")) if named else (0, 0),
+                (places.file(named, its) or path.parent / named.replace("\\", "/")) if named else (0, 0),
                 [value(line, one) or None for one in votes] or (None if label is None else value(line, place[label])),
-                part_said(said) or said or part_of(path.name),
+                its,
                 _person(text(line, person)),
                 _box([text(line, name) for name in box]),
                 line,
@@ -237,16 +252,17 @@ def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> 
         )
     return Listing(
         rows, AFFECTNET if affectnet else (), label is not None or bool(votes), tuple(heading),
-        "AffectNet" if affectnet else "", bool(votes), columns.unread_parts(part, heading, str(path)),
+        "AffectNet" if affectnet else "", bool(votes), note,
     )  # fmt: skip
 
 
 def _picture_column(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> str | None:
     """Return the column that names the pictures: the first of those called so whose files are there, or the first."""
+    places = Places.of(path.parent)
     called = [name for one in columns.PICTURES if (name := columns.first((one,), heading)) is not None]
     for name in called if len(called) > 1 else ():
         at = heading.index(name)
-        if any(_file(str(line[at]).strip(), path.parent) for line in lines[:LOOKED_AT] if at < len(line)):
+        if any(places.file(str(line[at]).strip()) for line in lines[:LOOKED_AT] if at < len(line)):
             return name
     return called[0] if called else None
 
@@ -262,26 +278,13 @@ def unread_box(path: Path, heading: Sequence[str]) -> str:
     )
 
 
-def _file(name: str, folder: Path) -> Path | None:
-    """Return the file that a list names: beside the list, or above it, or where AffectNet keeps its pictures."""
-    name = name.replace("\\", "/")
-    for start in (folder, folder.parent, folder / "Manually_Annotated_Images", folder / "Manually_Annotated",
-                  folder.parent / "Manually_Annotated_Images", folder / "images"):  # fmt: skip
-        try:
-            if (start / name).is_file():
-                return start / name
-        except (OSError, ValueError):
-            return None
-    return None
-
-
 def _person(name: str | None) -> str | None:
     return None if name is None or name.strip().casefold() in NULLS else name
 
 
 def _box(sides: Sequence[str | None]) -> tuple[float, float, float, float] | None:
     try:
-        left, top, width, height = (float(side or "") for side in sides)
+        left, top, width, height = (float(point(side or "")) for side in sides)
     except ValueError:
         return None
     return (

@@ -1,9 +1,8 @@
 """Pictures in files of their own, as folders named after classes hold them, or lists name them."""
 
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +19,6 @@ from pfvit.errors import PictureError
 from pfvit.utils.files import read_file
 from pfvit.utils.text import shortened
 
-#: What the parts of data sets are called, in file names, folders and columns.
-PARTS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "eval": "val", "publictest": "val", "test": "test", "testing": "test", "privatetest": "test", "heldout": "test",
-    "holdout": "test", "trainset": "train", "valset": "val", "testset": "test", "faces": "faces",
-}  # fmt: skip
 LISTS = {".csv", ".tsv", ".jsonl"}
 
 
@@ -59,31 +52,6 @@ class Listing(NamedTuple):
     """Whether labels are votes."""
     note: str = ""
     """What a person should know of its columns."""
-
-
-def part_of(name: str) -> str:
-    """Return the part of a data set that a name tells ("test-00000.parquet", "ferplus_val", "PrivateTest"), or ""."""
-    stem = name.casefold().removesuffix(".parquet").removesuffix(".csv")
-    stem = re.sub(r"(?<![^\W_])(held|hold)[-_ ]out", "heldout", stem)
-    found = {PARTS[word] for word in re.findall(r"[^\W\d_]+", stem) if word in PARTS}
-    found = {*found} - {"faces"} or found
-    return found.pop() if len(found) == 1 else ""
-
-
-def part_said(cell: object) -> str:
-    """Return the part that a cell names ("Train", "test_set"), or ""."""
-    text = "" if cell is None else str(cell).strip()
-    return PARTS.get(text.casefold(), "") or part_of(text)
-
-
-def are_parts(cells: Iterable[object]) -> bool:
-    """Return whether the cells of a column of any name are parts, of which one is for training; some may be empty."""
-    said: dict[str, str] = {}
-    for cell in cells:
-        text = "" if cell is None else str(cell).strip()
-        if text and not said.setdefault(text, said.get(text) or part_said(text)):
-            return False
-    return "train" in said.values() and len({*said.values()}) > 1
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
@@ -188,6 +156,9 @@ def without_labels(path: Path, listing: Listing) -> str:
             f"{path} has the columns {shortened(listing.heading)}, and none with the labels: call that one label, with "
             f"a class in each line, {columns.OR_CLASS_COLUMNS}"
         )
+    inner = {Path(row.name).parts[0] if len(Path(row.name).parts) > 1 else "" for row in listing.rows}
+    if len(inner) == 1 and (name := inner.pop()):
+        return f"{path} holds pictures in one folder alone, {name}: give each class a folder, two classes or more"
     return (
         f"{path} holds pictures without labels: put them in one folder for each class, or name a CSV list of files and "
         "labels"
@@ -210,7 +181,7 @@ def picture_of(row: Row, path: Path, name: str) -> bytes | Pixels:
     except FileNotFoundError:
         if is_address(row.name):
             raise PictureError(f"{name} is an address: download it first") from None
-        where = " (looked for beside the list, and in the folder above)" if row.cells else ""
+        where = " (looked for beside the list, in folders beside it and above)" if row.cells else ""
         raise PictureError(f"{name} is listed but absent: {row.picture}{where}") from None
     except OSError as problem:
         raise PictureError(f"{name}: {row.picture} cannot be opened: {problem.strerror}") from problem

@@ -1,23 +1,24 @@
 """What `--data` names: Parquet files and folders of them, folders of class folders, CSV lists; by part."""
 
-import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from pfvit.data import columns, list_files, lists, parquet
-from pfvit.data.folders import Found, class_folders, holds_classes, holds_pictures
+from pfvit.data.folders import Found, by_paths, class_folders, holds_classes, holds_pictures
 from pfvit.data.formats import is_address
-from pfvit.data.lists import LISTS, folders_in, is_foreign, part_of, pictures_below
+from pfvit.data.lists import LISTS, folders_in, is_foreign
+from pfvit.data.parts import all_named, are_parts, flag_of, part_of, part_said, parts_flagged
+from pfvit.data.text_lists import RAFDB_LIST
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.text import parsed, shortened
 
 MANIFEST = "manifest.json"
-RAFDB_LIST = "list_patition_label.txt"  # its own spelling
+TEXTS, MOST_TEXTS = {".txt", ".lst"}, 10  # of which more are notes to the pictures, one each
 SHOWN = 3  # folders that are named
+LOOKED_AT = 64  # rows that tell whether a column may hold parts
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"}
 #: Parts that each use takes, first choice first; "" is data that do not say which part they are.
 TRAIN, UNLABELLED, HELD_OUT = ("train", "", "faces"), ("train", "faces", ""), ("val", "test", "")
@@ -68,10 +69,11 @@ def choose(paths: Sequence[Path], wanted: Sequence[str], what: str = "--data") -
             left.append(others[0] if len(others) == 1 else f"{others[0]} and {len(others) - 1} more files of no part")
         if left:
             notes.append(f"{path}: {what} takes its part {part or 'without a name'}; left out: {', '.join(left)}")
+        notes += filter(None, [_in_other_parts(path, part, found)])
     notes += filter(None, (lists.passed_over(one.path) for one in taken if one.kind == "folders"))
     headings = {one.path: one.listing.heading for one in taken if one.listing is not None}
     notes += filter(None, (list_files.unread_box(path, heading) for path, heading in headings.items()))
-    notes += dict.fromkeys(filter(None, (note for one in taken for note in (one.note, _parts_in_names(one)))))
+    notes += dict.fromkeys(filter(None, (one.note for one in taken)))
     notes += _together(taken, wanted, what)
     return Chosen(taken, notes)
 
@@ -88,6 +90,17 @@ def _together(taken: Sequence[Found], wanted: Sequence[str], what: str) -> list[
             "to be trained on after all needs a name without test in it"
         )
     return [f"{what} takes validation files together with training files: {', '.join(validated)}"] if validated else []
+
+
+def _in_other_parts(path: Path, part: str, found: Sequence[Found]) -> str:
+    """Return what to say of pictures that lists name for a part and for another one too, as lists of folds do."""
+    listed: dict[str, set[Path | tuple[int, int]]] = {}
+    for one in found:
+        listed.setdefault(one.part, set()).update(row.picture for row in (one.listing.rows if one.listing else ()))
+    own = listed.pop(part, set()) - {(0, 0)}  # of rows that name none
+    shared = {its or "(none)": len(own & pictures) for its, pictures in listed.items() if own & pictures}
+    told = ", ".join(f"{count:,} in {its}" for its, count in shared.items())
+    return f"{path}: of the {len(own):,} pictures of its part {part} some are in others too: {told}" if told else ""
 
 
 def _check_lists_beside(path: Path, found: Sequence[Found], unread: Sequence[Path]) -> None:
@@ -108,30 +121,16 @@ def _beside_tables(path: Path, found: Sequence[Found]) -> str:
     return f"{path}: its Parquet files are read; not read: {shortened(others)}" if others else ""
 
 
-def _parts_in_names(found: Found) -> str:
-    """Return what to say of pictures whose names alone tell parts, as in train_1.jpg, test_1.jpg; "" if they do not."""
-    if found.part or found.kind == "parquet":
-        return ""
-    if found.listing is None:
-        names = [path.name for path in pictures_below(found.path)]
-    else:
-        names = [re.split(r"[/\\]", row.name)[-1] for row in found.listing.rows]
-    parts = Counter(lists.PARTS.get(re.split(r"[\W\d_]", name.casefold())[0], "") for name in names)
-    if "" in parts or len(parts) < 2:
-        return ""
-    counted = ", ".join(f"{part} {parts[part]:,}" for part in PARTS_IN_ORDER if parts[part])
-    return (
-        f"{found.path}: the names of its pictures begin with parts ({counted}), which are not looked at, and all are "
-        "taken: put the parts into folders, or give a list with a column part"
-    )
-
-
 def _either(parts: Sequence[str]) -> str:
     return " or ".join(part for part in parts if part)
 
 
 def locate(path: Path) -> list[Found]:
     """Return all that a path holds, with its parts; InputError that says what was expected if that is nothing."""
+    return [one for found in _locate(path) for one in by_paths(found)]
+
+
+def _locate(path: Path) -> list[Found]:
     if path.is_dir():
         return _in_folder(path)
     if not path.is_file():
@@ -139,12 +138,10 @@ def locate(path: Path) -> list[Found]:
         raise InputError(f"{path} {what}; {ACCEPTED}")
     if path.suffix.lower() in ARCHIVES:
         raise InputError(f"{path} is an archive: unpack it first, and name the folder")
-    if path.suffix.lower() in LISTS:
+    if path.suffix.lower() in {*LISTS, *TEXTS}:
         return _in_list(path)
-    if path.name == RAFDB_LIST:
-        raise InputError(f"{path} is RAF-DB's: {_prepare_rafdb(path.parent.parent)}")
     if not parquet.is_table(path):
-        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv or .jsonl; {ACCEPTED}")
+        raise InputError(f"{path} is neither Parquet nor a list that ends in .csv, .txt or .jsonl; {ACCEPTED}")
     return _in_table(path, part_of(path.name))
 
 
@@ -163,8 +160,9 @@ def _in_folder(folder: Path) -> list[Found]:
     # The folders of these two downloads are no classes.
     for rafdb in (folder, folder / "basic", *([folder.parent] if folder.name == "Image" else ())):
         if (rafdb / "EmoLabel" / RAFDB_LIST).is_file():
-            raise InputError(f"{folder} is of RAF-DB's download: {_prepare_rafdb(rafdb)}")
-    if not any(map(list_files.is_affectnet, listed)) and (found := class_folders(folder)):
+            return _in_list(rafdb / "EmoLabel" / RAFDB_LIST)
+    found = [] if any(map(list_files.is_affectnet, listed)) else class_folders(folder)
+    if found and not (listed and all(one.kind == "pictures" for one in found)):  # which the lists may label
         return found
     if listed:
         return _in_lists(listed)
@@ -175,13 +173,13 @@ def _in_folder(folder: Path) -> list[Found]:
     raise InputError(f"{folder} holds neither Parquet files nor pictures; {ACCEPTED}")
 
 
-def _prepare_rafdb(source: Path) -> str:
-    return f"pfvit prepare rafdb {source} OUT makes Parquet files of it, with its parts; name OUT then"
-
-
 def _lists(folder: Path) -> list[Path]:
-    """Return the lists in a folder; JSON lines only where there is no other, as they may say the same."""
-    found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in LISTS and not is_foreign(path.name)]
+    """Return the lists in a folder; JSON lines and text that labels pictures only where there is no other, as they may
+    say the same."""
+    visible = [path for path in sorted(folder.iterdir()) if not is_foreign(path.name)]
+    found = [path for path in visible if path.suffix.lower() in LISTS]
+    texts = [] if found else [path for path in visible if path.suffix.lower() in TEXTS and path.is_file()]
+    found += filter(list_files.labels_pictures, texts if len(texts) <= MOST_TEXTS else ())
     return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
 
@@ -228,20 +226,45 @@ def _tables(folder: Path) -> list[Found]:
 def _in_table(path: Path, part: str) -> list[Found]:
     """Return a Parquet file once for each part that a column of it names; `part` is what its name tells."""
     names: list[str] = []
+    cells: dict[str, list[object]] = {}
     with suppress(InputError):  # of a damaged one, which is said when it is read
         names = parquet.column_names(path)
-        for known in (columns.PARTS, *((name,) for name in columns.MAYBE_PARTS)):
-            if (column := columns.first(known, names)) is None:
-                continue
-            cells = [row[column] for row in parquet.rows(path, [column])]
-            parts = list(map(lists.part_said, cells))
-            if any(parts) if known is columns.PARTS else lists.are_parts(cells):
-                note = columns.unread_parts(column, names, str(path))
-                return [
-                    Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
-                    for one in dict.fromkeys(parts)
-                ]
+        cells = _maybe_parts(path, names)
+    said = [name for name in cells if are_parts(cells[name])]
+    called = columns.first(columns.PARTS, names)
+    flags = {name: its for name, its in cells.items() if flag_of(name)}
+    ways = [(list(map(part_said, cells[name])), columns.unread_parts(name, names, str(path), said))
+            for name in filter(None, (called, *said))]  # fmt: skip
+    if (flagged := parts_flagged(flags)) is not None:
+        ways.append((flagged, columns.flags_read([*flags], str(path))))
+    for parts, note in ways:
+        if any(parts):
+            return [
+                Found(path, one, "parquet", None, tuple(row for row, its in enumerate(parts) if its == one), note)
+                for one in dict.fromkeys(parts)
+            ]
     return [Found(path, part, "parquet", note=columns.unread_parts(None, names, str(path)))]
+
+
+def _maybe_parts(path: Path, names: Sequence[str]) -> dict[str, list[object]]:
+    """Return the columns of a Parquet file that may hold parts, by their names or their first cells."""
+    called = columns.first(columns.PARTS, names)
+    known = {columns.first(wanted, names) for wanted in (columns.PICTURES, columns.LABELS)}
+    others = [name for name in names if name not in known and not columns.tells_copies(name)]
+    begin = list(parquet.rows(path, others, LOOKED_AT)) if others else []
+    classes = columns.class_names_of(parquet.metadata_of(path))
+
+    def said(row: Mapping[str, object], name: str) -> object:
+        cell, meant = row[name], classes.get(name, ())
+        return meant[cell] if isinstance(cell, int) and 0 <= cell < len(meant) else cell
+
+    maybe = [
+        name
+        for name in others
+        if name == called or flag_of(name) or all_named(said(row, name) for row in begin) is not None
+    ]
+    rows = list(parquet.rows(path, maybe)) if maybe else []
+    return {name: [said(row, name) for row in rows] for name in maybe}
 
 
 def _is_visible(path: Path, folder: Path) -> bool:

@@ -45,10 +45,11 @@ def metadata_of(path: Path) -> dict[bytes, bytes]:
     return _schema(path)[1]
 
 
-def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, object]]:
+def rows(path: Path, columns: Sequence[str] | None = None, first: int | None = None) -> Iterator[dict[str, object]]:
     """Yield the rows of a Parquet file in order as plain Python values; structs become dicts.
 
-    Memory is bounded by a few rows, not by the file. `columns` are all if not given; one that is not there, and a file
+    Memory is bounded by a few rows, not by the file. With `first` it ends after so many, or a few more. `columns` are
+    all if not given; one that is not there, and a file
     that cannot be read to its end, raise InputError (after the rows that could be read). A cell of more than 40 MB is a
     PictureError. Dates and decimals are text.
     """
@@ -58,7 +59,7 @@ def rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str,
         raise InputError(f"{path} has no column {', '.join(missing)}, only {', '.join(there)}")
     done, most = 0, max(FEW_ROWS, path.stat().st_size)
     with _reader() as reader:
-        for kind, *answer in reader.ask(path, wanted):
+        for kind, *answer in reader.ask(path, wanted, first):
             if kind == "error":
                 raise _unreadable(path, answer[-1], f" after row {done - 1}" if done else "")
             for row in answer[0]:
@@ -116,10 +117,10 @@ class _Reader(ReaderProcess):
         self.free = True
         """Whether it waits for a request."""
 
-    def ask(self, path: Path, columns: Sequence[str] | None) -> Iterator[tuple[Any, ...]]:
-        """Yield what it answers up to the end, or to an error."""
+    def ask(self, path: Path, columns: Sequence[str] | None, first: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Yield what it answers up to the end, to `first` rows, or to an error."""
         self.free = False
-        self.send({"path": str(path.absolute()), "columns": columns})
+        self.send({"path": str(path.absolute()), "columns": columns, "first": first})
         try:
             while True:
                 answer = self.answer(PATIENCE)

@@ -1,8 +1,9 @@
 """Reads Parquet files in a process of its own: `python -m pfvit.data.parquet_process`, started by `pfvit.data.parquet`.
 
 On damaged files arro3 can end the process that it runs in (a panic of Rust that cannot unwind), and small files can ask
-for gigabytes. Requests are `{"path": ..., "columns": [...]}`, or without columns for the schema. Answers are
-("schema", names, metadata), ("rows", [row, ...]), ("end",) or ("error", type, text).
+for gigabytes. Requests are `{"path": ..., "columns": [...], "first": ...}`, or without columns for the schema; `first`
+is after how many rows to end, or a few more. Answers are ("schema", names, metadata), ("rows", [row, ...]), ("end",) or
+("error", type, text).
 """
 
 import json
@@ -34,9 +35,13 @@ def main() -> None:
             if request["columns"] is None:
                 send(out, ("schema", list(reader.schema.names), dict(reader.schema.metadata)))
                 continue
+            first, done = request["first"], 0
             for batch in reader:
                 for rows in _rows(batch, request["columns"]):
                     send(out, ("rows", rows))
+                done += batch.num_rows
+                if first is not None and done >= first:
+                    break
             send(out, ("end",))
         except BaseException as problem:  # Rust's panics are no Exception
             send(out, ("error", type(problem).__name__, str(problem)[:2000]))

@@ -21,6 +21,7 @@ from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.data.images import Pixels
 from pfvit.data.labels import Cells
 from pfvit.data.locate import Found
+from pfvit.data.parts import are_parts
 from pfvit.data.votes import votes_of
 from pfvit.errors import InputError
 
@@ -129,8 +130,11 @@ class ParquetTable(Table):
 
     def column(self, kind: str) -> Sequence[Any] | None:
         """Return a column as Python values."""
-        known = {"also_in": self.columns.also_in, "person": self.columns.person}
-        name = known.get(kind, kind if kind in self.file.schema_arrow.names else None)
+        if kind == "person":
+            people = (self._read([name])[name].to_pylist() for name in self.columns.people)
+            return next((cells for cells in people if not are_parts(cells)), None)
+        names = self.file.schema_arrow.names
+        name = self.columns.also_in if kind == "also_in" else kind if kind in names else None
         return None if name is None else self._read([name])[name].to_pylist()
 
     def _lists(self, names: Sequence[str]) -> dict[str, list[Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pfvit.data.label_cells import Cells
+from pfvit.data.label_cells import Cells, point
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import UsageError
 
@@ -22,7 +22,7 @@ def votes_of(
     `called` are the rows' names, for messages. UsageError for what is no number, or less than 0.
     """
     if not isinstance(rows, np.ndarray):
-        rows = [[0 if cell is None else cell for cell in row] for row in rows]
+        rows = [[0 if cell is None else point(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     try:
         votes = np.asarray(rows, dtype=np.float64).reshape(-1, len(FERPLUS_VOTES))  # of no rows, too
     except (TypeError, ValueError) as problem:

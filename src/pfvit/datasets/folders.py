@@ -8,7 +8,8 @@ from pfvit.config import Prepare
 from pfvit.data import labels
 from pfvit.data.formats import PICTURES
 from pfvit.data.labels import Cells, canonical, meaning
-from pfvit.data.lists import folders_in, part_of
+from pfvit.data.lists import folders_in
+from pfvit.data.parts import part_of
 from pfvit.datasets.base import Bad, Item, Layout, Listing, below, share
 from pfvit.emotions import EIGHT, NONE, named
 from pfvit.errors import InputError

@@ -1,12 +1,13 @@
 """The faces of a run: those it learns from and those it is validated on, and what a person should know of them."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pfvit.config import Pretrain, Train
+from pfvit.data.columns import person_of
 from pfvit.data.dataset import FaceDataset, check_windows
 from pfvit.data.formats import is_address
 from pfvit.data.label_schemes import SCHEMES
@@ -116,3 +117,19 @@ def tell(trained_on: Sequence[FaceDataset], validation: Mapping[str, FaceDataset
                 f"{shared:,} of {len(others):,} pictures of --validation {name} are trained on too: its figures say "
                 "how well they are remembered, not how well others are read"
             )
+        known = {person for faces in trained_on for person in _people(faces)}
+        if again := sum(person in known for person in _people(others)):
+            say(
+                f"{again:,} of {len(others):,} faces of --validation {name} show people who are trained on too, by "
+                "their column of people: figures of strangers may be lower"
+            )
+
+
+def _people(faces: FaceDataset) -> Iterator[tuple[Path, str]]:
+    """Yield the person of each face as its table says, and where the table lies: elsewhere names are other people's."""
+    columns = {id(table): table.column("person") for table in faces.index.tables}
+    for group in faces.groups:
+        if (column := columns[id(group.table)]) is not None:
+            first = sum(group.table.sizes[: group.index])
+            names = (person_of(column[first + int(row)]) for row in group.rows)
+            yield from ((group.path.parent, name) for name in names if name is not None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.config import Train
+from pfvit.data.columns import person_of
 from pfvit.data.dataset import FaceDataset, pixels_of
 from pfvit.data.index import RowGroup
 from pfvit.datasets import duplicates
@@ -84,8 +85,7 @@ def _names(group: RowGroup, person: str) -> Iterator[str | None]:
     column = table.column(person or "person")
     if column is not None or not person:
         for row in group.rows:
-            cell = None if column is None else column[first + int(row)]
-            yield f"{cell}".strip() or None if cell is not None and cell == cell else None  # NaN differs from itself
+            yield None if column is None else person_of(column[first + int(row)])
         return
     for row in group.rows:
         path = table.picture_path(group.index, int(row))
