@@ -133,6 +133,19 @@ def test_what_cannot_be_read_is_named(tmp_path):
         FaceDataset([tmp_path / "i.parquet"])
 
 
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_dictionary_without_what_rows_name_is_told(column, tmp_path):
+    """pyarrow reads it, and raises an IndexError where a row is looked at: training ended in a traceback."""
+    cells = {"image": [b"one"] * 40 + [b"other"] * 40, "label": ["fear"] * 40 + ["anger"] * 40}
+    table = {name: pa.array(of).dictionary_encode() if name == column else of for name, of in cells.items()}
+    pq.write_table(pa.table(table), tmp_path / "d.parquet", compression="none", use_dictionary=[column])
+    content = (tmp_path / "d.parquet").read_bytes()
+    assert content.count(b"P\0P\1") == 1  # 40 rows of the first, 40 of the second
+    (tmp_path / "d.parquet").write_bytes(content.replace(b"P\0P\1", b"P\0P\7"))
+    with pytest.raises(InputError, match=r"d\.parquet.* cannot be read: .*Dictionary indices invalid"):
+        FaceDataset([tmp_path / "d.parquet"])
+
+
 def test_a_damaged_picture_is_left_out_and_named_before_the_first_step(tmp_path):
     table = faces_table(4).to_pydict()
     table["image"][2] = {"bytes": b"not a picture", "path": "bad.png"}

@@ -3,9 +3,11 @@
 import gc
 import io
 import random
+import struct
 import subprocess
 import sys
 import weakref
+import zlib
 from pathlib import Path
 
 import hostile
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pfvit.data import headers, images, picture_cost
+from pfvit.data import images, picture_cost
+from pfvit.data.header import Header
 from pfvit.data.picture_cost import Limit
 from pfvit.errors import PictureError, TooLargeError
 
@@ -49,6 +52,34 @@ def test_greedy_pictures_are_refused_from_their_header(name, monkeypatch):
     assert file.tell() == 6
 
 
+def _endless() -> dict[str, bytes]:
+    """Files that grow with what a decoder, or its library, needs seconds or gigabytes of messages for."""
+    jpeg, png = GOOD["JPEG RGB"], GOOD["PNG RGB"]
+    scan = jpeg.index(b"\xff\xda") + 14
+    exif = b"\xff\xe1" + struct.pack(">H", 60_008) + b"Exif\0\0" + bytes(60_000)
+    empty = struct.pack(">I4sI", 0, b"IDAT", zlib.crc32(b"IDAT"))
+    fax = hostile.saved(Image.new("1", (200, 240)), "TIFF", compression="group4")
+    return {
+        "fill bytes": jpeg[:2] + b"\xff" * 20_000 + jpeg[2:],
+        "fill bytes among pixels": jpeg[:scan] + b"\xff" * 20_000 + b"\xff\xd9",
+        "fill bytes after a comment": jpeg[:scan] + b"\xff\xfe\0\4\xff\xd9" + b"\xff" * 1_010_000 + b"\xff\xd9",
+        "EXIF in 100 segments": jpeg[:2] + exif * 100 + jpeg[2:],
+        "empty chunks": png[:33] + empty * 20_000 + png[33:],
+        "a fax": fax,
+    }
+
+
+@pytest.mark.parametrize("name", _endless())
+def test_what_takes_a_decoder_seconds_is_refused_from_its_header(name):
+    with pytest.raises(PictureError, match=r"cat is damaged or cut short: it(s pixels are| holds far more| is a fax)"):
+        picture_cost.check(io.BytesIO(_endless()[name]), "cat")
+
+
+def test_what_comes_after_a_picture_is_not_looked_at():
+    content = GOOD["JPEG RGB"] + b"\xff" * 20_000
+    assert images.decode(content).shape == images.decode(GOOD["JPEG 4:4:4"] + bytes(9)).shape == (240, 200, 3)
+
+
 def test_more_than_all_of_memory_is_refused_by_default():
     for name in ("TIFF tile", "TIFF numbers", "WebP", "PNG of 16 bits", "JPEG 2000"):
         with pytest.raises(PictureError):
@@ -56,12 +87,12 @@ def test_more_than_all_of_memory_is_refused_by_default():
 
 
 def test_a_large_file_may_ask_for_more():
-    header = headers.Header(10_000, 4_900, 392_000_000)
+    header = Header(10_000, 4_900, 392_000_000)
     picture_cost.check_cost(header, "cat", SMALL, size=5_000_000)
     with pytest.raises(TooLargeError, match="cat is too large: its 100,000 bytes ask for 392 MB"):
         picture_cost.check_cost(header, "cat", SMALL, size=100_000)
     with pytest.raises(TooLargeError, match="50 million pixels"):
-        picture_cost.check_cost(headers.Header(10_000, 5_100, 1), "cat", SMALL, size=5_000_000)
+        picture_cost.check_cost(Header(10_000, 5_100, 1), "cat", SMALL, size=5_000_000)
 
 
 def test_nothing_of_a_refused_picture_is_kept(monkeypatch):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pfvit.data.images import Metadata
 from pfvit.service import encoding
-from pfvit.service.encoding import FORMATS, encoded
+from pfvit.service.encoding import FORMATS, encoded, encoded_as_any
 from pfvit.service.errors import Problem
 
 ROOM = 200_000_000
@@ -68,6 +68,17 @@ def test_files_that_take_too_much_memory_are_refused_with_what_to_do(pixels):
         with pytest.raises(Problem, match=word) as caught:
             encoded(pixels, kind, Metadata(), 600)
         assert caught.value.status == 413
+
+
+def test_what_one_format_cannot_hold_is_sent_in_the_next(pixels):
+    png, jpeg = (len(encoded(pixels, kind, Metadata(), ROOM)) for kind in ("image/png", "image/jpeg"))
+    room = (png + jpeg) * 9 // 16
+    kind, made = encoded_as_any(pixels, ["image/png", "image/jpeg"], Metadata(), room)
+    assert kind == "image/jpeg" and made == encoded(pixels, kind, Metadata(), ROOM)
+    assert encoded_as_any(pixels, ["image/png", "image/jpeg"], Metadata(), ROOM)[0] == "image/png"
+    with pytest.raises(Problem, match="as PNG") as caught:
+        encoded_as_any(pixels, ["image/png", "image/jpeg"], Metadata(), 600)
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize(("kind", "side"), [("image/jpeg", 65_501), ("image/webp", 16_384)])

@@ -17,7 +17,7 @@ from pfvit import Reader, __version__
 from pfvit.__main__ import main
 from pfvit.config import Serve
 from pfvit.emotions import EIGHT
-from pfvit.service import schemas
+from pfvit.service import encoding, schemas
 from pfvit.service.app import KEY, create_app
 from pfvit.service.errors import KINDS, TYPE
 
@@ -153,6 +153,20 @@ def test_accept_chooses_the_format(client, accept, given):
     assert answer.headers["content-type"] == given and answer.headers["vary"] == "Accept"
     image = Image.open(io.BytesIO(answer.content))
     assert Image.MIME[image.format] == given and image.size == (32, 40)
+
+
+def test_what_one_format_cannot_hold_comes_in_another_that_is_accepted(client, monkeypatch):
+    monkeypatch.setattr(encoding, "LARGE", 1)
+    monkeypatch.setattr(encoding, "MOST_FILE", 3000)  # it takes 4.0 kB as PNG, and 1.9 kB as JPEG
+    monkeypatch.setattr(encoding, "WEBP", 1_000_000)
+    for accept, status, kind in (
+        ("*/*", 200, "image/jpeg"),
+        ("image/png, image/jpeg;q=0.1", 200, "image/jpeg"),
+        ("image/png", 413, "application/problem+json"),
+    ):
+        headers = PNG | {"Accept": accept}
+        answer = client.post("/v1/poker?view=face&whole=true", content=CROP, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (status, kind)
 
 
 def test_it_tells_which_model_answers(client):

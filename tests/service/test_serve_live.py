@@ -63,6 +63,14 @@ def test_a_request_that_a_proxy_may_read_otherwise_is_refused(weights, lines, st
     assert said.startswith(b"HTTP/1.1 " + status) and said.count(b"HTTP/1.1 ") == 1
 
 
+def test_a_request_for_another_protocol_is_told_what_to_do(weights):
+    """As Java's client sends: httptools leaves out its body, and the answer was that it is empty."""
+    lines = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    with running(Serve(weights=weights)) as port:
+        said = say(port, HEAD + lines + b"Content-Length: 3\r\n\r\nabc")
+    assert said.startswith(b"HTTP/1.1 400") and b"send it without Upgrade" in said
+
+
 def test_slow_and_endless_requests_are_cut(weights, monkeypatch):
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
     monkeypatch.setattr(http_protocol, "REST_SECONDS", 0.2)

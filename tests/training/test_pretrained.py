@@ -427,6 +427,15 @@ def test_damaged_files_of_others_are_told_and_no_table_is_followed_without_end(t
     (tmp_path / "disks.pth").write_bytes(b"PK" + bytes(60) + b"PK\6\7" + b"\1" * 16 + b"PK\5\6" + bytes(18))
     with pytest.raises(InputError, match="is cut short or damaged"):
         pretrained.read(tmp_path / "disks.pth")
+    save_file({"cls_token": torch.zeros([1] * 200)}, tmp_path / "deep.safetensors")
+    with pytest.raises(InputError, match="is no vision transformer: its cls_token has 200 dimensions"):
+        pretrained.read(tmp_path / "deep.safetensors")
+    save_file({str(number): torch.zeros(0) for number in range(20_001)}, tmp_path / "many.safetensors")
+    with pytest.raises(InputError, match="is no vision transformer: it holds 20,001 tensors"):
+        pretrained.read(tmp_path / "many.safetensors")
+    save_file({"cls_token": torch.zeros(1, 1, 4).to(torch.float8_e4m3fn)}, tmp_path / "eight.safetensors")
+    with pytest.raises(InputError, match="it has no pos_embed, patch_embed"):
+        pretrained.read(tmp_path / "eight.safetensors")
     folder = tmp_path / "hub"
     folder.mkdir()
     save_file({name: torch.zeros(1, 5, 4) for name in ("cls_token", "pos_embed", "patch_embed.proj.weight")},

@@ -28,7 +28,7 @@ from pfvit.__main__ import main
 from pfvit.commands.video import with_shares
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
-from pfvit.errors import OutputError
+from pfvit.errors import InputError, OutputError
 from pfvit.inference.affect import affect_of
 from pfvit.inference.reader import Reader
 from pfvit.video import io as video_io
@@ -704,6 +704,32 @@ def test_films_that_nothing_decodes_are_told(astronaut, weights, tmp_path, capsy
     source.write_bytes(source.read_bytes().replace(b"avc1", b"zzzz"))
     said = refused(capsys, source, tmp_path / "out", weights)
     assert "v.mp4 is damaged, or coded in a way that nothing here decodes" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.ts\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile other.ts\n"),
+        (
+            "list.sdp",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+        ),
+    ],
+)
+def test_a_film_names_no_other_files(name, content, astronaut, tmp_path):
+    film(tmp_path / "other.ts", [frame_of(astronaut, 30)] * 3)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match="a list of other files has to be joined with FFmpeg first"):
+        VideoReader(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["http:/127.0.0.1:9/film.mp4", "concat:film.mp4", "data:x,film.mp4", "file:film.mp4"])
+def test_a_film_that_is_called_like_an_address_is_the_file_of_that_name(name, astronaut, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(film(Path("a.mp4"), [frame_of(astronaut, 30)] * 3).read_bytes())
+    assert len(list(VideoReader(name).frames())) == 3
 
 
 def test_few_large_frames_wait(tmp_path):

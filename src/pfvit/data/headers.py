@@ -7,39 +7,17 @@ Each function below follows the layout of one format (the specification is named
 import re
 import struct
 from collections.abc import Callable
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from pfvit.data.pixel_memory import FREES, LARGE
+from pfvit.data import jpeg
+from pfvit.data.header import MOST_METADATA, MOST_PIECES, DamagedHeader, Header, Pieces, cost
 
-#: Bytes and pieces of metadata (profiles, EXIF, comments, thumbnails) that a picture may have: Pillow keeps them all.
-MOST_METADATA, MOST_PIECES = 64_000_000, 10_000
 #: Numbers in one tag of a TIFF: each becomes an object of Python. A strip for each of 130,000 lines is plenty.
 MOST_NUMBERS = 131_072
+#: Bytes of a PNG's chunk: of smaller ones a file of 40 MB could hold millions.
+TINY = 16
 #: Bytes of a PPM's header with its comments.
 LONGEST_PPM = 4096
-#: Bytes for each pixel beside the decoded image: RGB and opacity. And at least: RGB, and the detector's copies of it.
-AFTER, LEAST = 4, 9
-#: The same for large pictures that `pfvit.data.pixel_memory` has decoded: RGB, and what their faces are looked for in.
-LEAN = 4
-#: Scans of a JPEG are counted no further.
-ENOUGH_SCANS = 100
-
-
-class DamagedHeader(ValueError):
-    """A header that no decoder could follow, or that asks for what no picture needs; the message says what."""
-
-
-class Header(NamedTuple):
-    """What a header asks for."""
-
-    width: int
-    height: int
-    memory: int
-    """Most bytes that reading the picture takes, without the file itself."""
-    passes: int = 1
-    """How often the decoder goes over all pixels."""
-    slow: int = 0
-    """Pixels or numbers that Pillow decodes in Python, a million a second."""
 
 
 def read(file: BinaryIO) -> Header | None:
@@ -53,28 +31,6 @@ def read(file: BinaryIO) -> Header | None:
     return None
 
 
-def _header(
-    width: int, height: int, decoder: float, stored: int, more: int = 0, lean: bool = False, **other: int
-) -> Header:
-    """`decoder` and `stored` are bytes for each pixel: while it decodes, and of the image that it leaves; `lean` if
-    they are given back while it is converted, should it be large."""
-    if lean and FREES and width * height >= LARGE:
-        return Header(width, height, round(max(decoder, LEAN) * width * height) + more, **other)
-    return Header(width, height, round(max(decoder, stored + AFTER, LEAST) * width * height) + more, **other)
-
-
-class _Pieces:
-    """Counts metadata."""
-
-    def __init__(self) -> None:
-        self.bytes = self.count = 0
-
-    def add(self, size: int) -> None:
-        self.bytes, self.count = self.bytes + size, self.count + 1
-        if self.bytes > MOST_METADATA or self.count > MOST_PIECES:
-            raise DamagedHeader("it holds far more metadata than a picture needs")
-
-
 def _png(file: BinaryIO) -> Header:
     """ISO/IEC 15948: chunks of length, type, data and checksum."""
     file.seek(8, 1)
@@ -85,89 +41,28 @@ def _png(file: BinaryIO) -> Header:
     raw = height * (1 + (width * channels * depth + 7) // 8)
     if kind != b"IHDR":
         raise DamagedHeader("it does not begin with its header")
-    pieces, pixels, mask = _Pieces(), 0, False
+    pieces, pixels, mask = Pieces(), 0, False
     while len(begin := file.read(8)) == 8:
         size, kind = struct.unpack(">I4s", begin)
         if kind == b"IEND":
             break
         if kind == b"IDAT":
             pixels += size
-        elif kind not in (b"fdAT", b"fcTL"):  # later frames, which are not read
+        if size < TINY or kind not in (b"IDAT", b"fdAT", b"fcTL"):  # the last two: later frames, which are not read
             pieces.add(size)
             mask = mask or kind == b"tRNS"
         file.seek(size + 4, 1)
     if pixels > raw + raw // 100 + MOST_METADATA:
         raise DamagedHeader("it holds more data than pixels")
     stored, opaque = 4 if channels > 1 else depth // 8 or 1, colour == 2 and not mask
-    return _header(width, height, stored if opaque else stored + 3, stored, lean=opaque or colour == 6)
-
-
-#: In the compressed part of a JPEG, what is no stuffed byte and no restart.
-_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-
-
-def _jpeg(file: BinaryIO) -> Header:
-    """ITU T.81: segments up to the first scan; a decoder keeps all coefficients if there may be several scans."""
-    file.seek(2, 1)
-    pieces = _Pieces()
-    frame: tuple[int, int, int, float] | None = None
-    several = False
-    while True:
-        byte = file.read(1)
-        while byte == b"\xff":
-            byte = file.read(1)
-        if not byte:
-            raise DamagedHeader("it ends before its pixels")
-        marker = byte[0]
-        if marker in (0x00, 0x01, 0xD8, *range(0xD0, 0xD8)) or marker < 0x80:  # no segment: decoders pass over it
-            pieces.add(1)
-            continue
-        if marker == 0xD9:
-            raise DamagedHeader("it ends before its pixels")
-        (size,) = struct.unpack(">H", file.read(2))
-        if marker in _FRAMES:
-            body = file.read(size - 2)
-            height, width, parts = struct.unpack(">HHB", body[1:6])
-            sampling = [(body[7 + 3 * part] >> 4, body[7 + 3 * part] & 15) for part in range(parts)]
-            most = max(x for x, _ in sampling) * max(y for _, y in sampling)
-            frame = width, height, parts, sum(x * y for x, y in sampling) / max(most, 1)
-            several = several or marker in _PROGRESSIVE
-        elif marker == 0xDA:
-            in_scan = file.read(1)[0]
-            file.seek(size - 3, 1)
-            break
-        else:
-            pieces.add(size)
-            file.seek(size - 2, 1)
-    if frame is None:
-        raise DamagedHeader("its size comes after its pixels")
-    width, height, parts, samples = frame
-    stored = 1 if parts == 1 else 4
-    kept = 2 * samples + 0.5 if several or in_scan < parts else 0
-    return _header(width, height, stored + kept, stored, lean=parts in (1, 3), passes=_scans(file) if kept else 1)
-
-
-def _scans(file: BinaryIO) -> int:
-    """Count the scans from here to the end of the picture, the one that has begun included."""
-    scans, last = 1, b""
-    while block := last + file.read(1_000_000):
-        for match in _MARKER.finditer(block):
-            if match[1] == b"\xd9":
-                return scans
-            scans += match[1] == b"\xda"
-        last = b"\xff" if block.endswith(b"\xff") and len(block) > 1 else b""
-        if scans > ENOUGH_SCANS:
-            break
-    return scans
+    return cost(width, height, stored if opaque else stored + 3, stored, lean=opaque or colour == 6)
 
 
 def _gif(file: BinaryIO) -> Header:
     """GIF89a: extensions up to the first image. Pillow keeps the screen, what is to be disposed of, and a copy."""
     width, height, flags = struct.unpack("<HHB", file.read(11)[6:])
     file.seek(2 + (3 << (flags & 7) + 1 if flags & 128 else 0), 1)
-    pieces = _Pieces()
+    pieces = Pieces()
     while (kind := file.read(1)) != b",":
         if kind in (b"", b";"):
             raise DamagedHeader("it holds no image")
@@ -179,7 +74,7 @@ def _gif(file: BinaryIO) -> Header:
         else:
             pieces.add(1)
     left, top, wide, high = struct.unpack("<HHHH", file.read(8))
-    return _header(max(width, left + wide), max(height, top + high), 6, 5)
+    return cost(max(width, left + wide), max(height, top + high), 6, 5)
 
 
 def _webp(file: BinaryIO) -> Header:
@@ -195,7 +90,7 @@ def _webp(file: BinaryIO) -> Header:
         width, height = (size & 0x3FFF for size in struct.unpack("<HH", head[26:30]))
     else:
         raise DamagedHeader("its first chunk holds no image")
-    return _header(width, height, 17, 13, more=_length(file))
+    return cost(width, height, 17, 13, more=_length(file))
 
 
 def _bmp(file: BinaryIO) -> Header:
@@ -209,7 +104,7 @@ def _bmp(file: BinaryIO) -> Header:
     width, height = abs(width), abs(height)
     # Runs are expanded in Python, several pixels in a step.
     slow = width * height // 4 if compression in (1, 2) else 0
-    return _header(width, height, 6, 1 if bits <= 8 else 4, slow=slow)
+    return cost(width, height, 6, 1 if bits <= 8 else 4, slow=slow)
 
 
 def _ppm(file: BinaryIO) -> Header:
@@ -222,23 +117,16 @@ def _ppm(file: BinaryIO) -> Header:
     bands = 3 if magic in (b"P3", b"P6") else 1
     in_text = magic in (b"P1", b"P2", b"P3")
     odd = magic in (b"P5", b"P6", b"P0CMYK") and words[2] not in (b"255", b"65535")
-    return _header(width, height, 8, 4, slow=width * height * bands if in_text or odd else 0)
+    return cost(width, height, 8, 4, slow=width * height * bands if in_text or odd else 0)
 
 
 #: Bytes of a value of each type of TIFF 6.0 (and of BigTIFF), and how small numbers are read.
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _TIFF_BYTES = {1, 2, 6, 7}
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = (
-    256,
-    257,
-    258,
-    262,
-    277,
-    278,
-    322,
-    323,
-)
-_TIFF_TAGS = {_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _ROWS, _TILE_WIDTH, _TILE_HEIGHT}
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 256, 257, 258, 262
+_COMPRESSION, _FAX = 259, {2, 3, 4}
+_SAMPLES, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 277, 278, 322, 323
+_TIFF_TAGS = {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS, _TILE_WIDTH, _TILE_HEIGHT}
 
 
 def _tiff(file: BinaryIO) -> Header:
@@ -261,7 +149,7 @@ def _tiff(file: BinaryIO) -> Header:
     width = struct.calcsize(layout)
     directory = file.read(count * width)
     values: dict[int, list[int]] = {}
-    pieces = _Pieces()
+    pieces = Pieces()
     for tag, kind, number, content in struct.iter_unpack(layout, directory[: len(directory) // width * width]):
         size = number * _TIFF_SIZES.get(kind, 1)
         if kind not in _TIFF_BYTES and number > MOST_NUMBERS:
@@ -278,6 +166,8 @@ def _tiff(file: BinaryIO) -> Header:
         """Of a tag that comes twice the larger, as readers differ in which one they take."""
         return max(values.get(tag, [default]))
 
+    if _FAX & set(values.get(_COMPRESSION, ())):  # libtiff prints a line for each of the picture's that is damaged
+        raise DamagedHeader("it is a fax, in black and white: save it as PNG")
     wide, high = most(_WIDTH, 0), most(_HEIGHT, 0)
     bits = most(_BITS, 1) * max(most(_SAMPLES, 1), 1)
     # Of colours that are no RGB libtiff makes RGBA.
@@ -286,7 +176,7 @@ def _tiff(file: BinaryIO) -> Header:
     tile = most(_TILE_WIDTH, 0) * most(_TILE_HEIGHT, 0) * each
     # Pillow turns the image by its tag, which takes a second one.
     stored = 4 if bits > 8 else 1
-    return _header(wide, high, 2 * stored, stored, more=round(3 * max(strip if _ROWS in values else 0, tile)))
+    return cost(wide, high, 2 * stored, stored, more=round(3 * max(strip if _ROWS in values else 0, tile)))
 
 
 def _jpeg_2000(file: BinaryIO) -> Header:
@@ -303,7 +193,7 @@ def _jpeg_2000(file: BinaryIO) -> Header:
     tiles = -(-(right - tile_left) // tile_width) * -(-(lower - tile_top) // tile_height)
     area = min(tile_width, width) * min(tile_height, height)
     _check_blocks(head[at + 2 :])
-    return _header(width, height, 4, 4, more=area * (9 * parts + 4) + tiles * (8_000 + 2_000 * parts))
+    return cost(width, height, 4, 4, more=area * (9 * parts + 4) + tiles * (8_000 + 2_000 * parts))
 
 
 def _check_blocks(segments: bytes) -> None:
@@ -339,7 +229,7 @@ def _starts(*first: bytes) -> Callable[[bytes], bool]:
 
 #: How a file begins, at least as freely as Pillow takes it, and what reads its header.
 READERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Header]], ...] = (
-    (_starts(b"\xff\xd8\xff"), _jpeg),
+    (_starts(b"\xff\xd8\xff"), jpeg.read),
     (_starts(b"\x89PNG\r\n\x1a\n"), _png),
     (_starts(b"GIF87a", b"GIF89a"), _gif),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _webp),

@@ -47,7 +47,7 @@ class Metadata(NamedTuple):
         """Return what Pillow's `save` takes to keep profile and EXIF; EXIF loses its orientation, and is left out if it
         is damaged."""
         options = {} if self.icc_profile is None else {"icc_profile": self.icc_profile}
-        with suppress(Exception):  # Pillow raises nearly every built-in kind
+        with QUIET, suppress(Exception):  # Pillow raises nearly every built-in kind
             if self.exif is not None:
                 read = Image.Exif()
                 read.load(self.exif)

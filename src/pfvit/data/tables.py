@@ -209,7 +209,9 @@ class ParquetTable(Table):
 
     def _read(self, names: Sequence[str]) -> pa.Table:
         try:
-            return self.file.read(columns=list(names))
+            table = self.file.read(columns=list(names))
+            table.validate(full=True)
+            return table
         except Exception as problem:
             raise InputError(f"{self.path} cannot be read: {_first_line(problem)}") from problem
 
@@ -230,7 +232,9 @@ def read_pictures(path: Path, index: int, column: str, stamp: tuple[int, int], w
     try:
         if stamp_of(path) != stamp:
             raise OSError("it is not the file that was opened")
-        cells = pq.ParquetFile(path).read_row_group(index, columns=[column])[column].combine_chunks()
+        read = pq.ParquetFile(path).read_row_group(index, columns=[column])[column]
+        read.validate(full=True)  # places in a dictionary, which pyarrow does not check while it reads
+        cells = read.combine_chunks()
     except Exception as problem:
         raise InputError(
             f"{path}, row group {index}, cannot be read: {_first_line(problem)}. The file is damaged or has changed "

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,19 @@ from PIL import Image
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
 from pfvit.detection.libfacedetection import Rows
-from pfvit.detection.strips import Box, Piece, Turn, before_quarters, parts
+from pfvit.detection.turn import Box, Turn, before_quarters
+from pfvit.utils.memory import give_back
 
 #: Larger views are looked at in pieces of this side in pixels, which bounds memory, and which overlap by so much.
 #: Those of large pictures are smaller: that takes 1.4 times the work, as more of it is overlap, and less memory.
 PIECE, PIECE_OF_LARGE, OVERLAP = 1280, 768, 256
 #: Bytes of the picture that are reduced at a time.
 BAND = 4_000_000
-#: Of pictures of more pixels no more is copied than some columns (`pfvit.detection.strips`).
+#: Pictures of more pixels are never copied whole: to look closely at 50 million, all would be scaled (150 MB) and
+#: turned (300 MB). Each piece is made of the pixels that it needs.
 LARGE = 16_000_000
+#: After so many pieces their memory is given back: it is kept in pieces, too.
+SOME = 8
 #: Pixels of a look at smaller ones that is made at once: turned by an eighth, a narrow picture is mostly nothing.
 MOST_TURNED = 48_000_000
 NARROW = 16
@@ -101,7 +105,7 @@ class Picture:
         self.height, self.width = image.shape[:2]
         self._halves: dict[int, Image.Image] = {}
         self.large = self.width * self.height > LARGE
-        """Whether no more of it is copied than some columns."""
+        """Whether no more of it is copied than a piece needs."""
         self.narrow = max(image.shape[:2]) > NARROW * min(image.shape[:2])
         """Whether it is too narrow to be looked at turned by an eighth: that is a square with next to nothing in it."""
 
@@ -125,31 +129,41 @@ class Picture:
         """Return the picture reduced by a power of two: from 1 on, or from 2 if it is large."""
         first = 2 if self.large else 1
         if first not in self._halves:
-            half = Image.new("RGB", self._size(first))
-            for top, band in self._bands(first):
-                half.paste(band, (0, top))
-            self._halves[first] = half
+            self._halves[first] = self._reduced(first, (0, 0, *self._size(first)))
         while len(self._halves) <= power - first:
             last = max(self._halves)
             self._halves[last + 1] = self._halves[last].reduce(2)
         return self._halves[power]
 
-    def _bands(self, power: int) -> Iterator[tuple[int, Image.Image]]:
-        """Yield the reduced picture from top to bottom, some lines at a time, with where they begin."""
-        step = 2**power
-        lines = step * max(1, BAND // (3 * step * self.width))
-        for top in range(0, self.height, lines):
-            yield top // step, _reduced(self.image[top : top + lines], power)
+    def _reduced(self, power: int, box: Box) -> Image.Image:
+        """Return a part of the picture that is reduced by a power of two; made some lines at a time."""
+        left, top, right, bottom = box
+        step, made = 2**power, Image.new("RGB", (right - left, bottom - top))
+        lines = max(1, BAND // (3 * step * step * (right - left)))
+        for first in range(top, bottom, lines):
+            last = min(first + lines, bottom)
+            band = Image.fromarray(self.image[first * step : last * step, left * step : right * step])
+            for _ in range(power):
+                band = band.reduce(2)
+            made.paste(band, (0, first - top))
+        return made
 
-    def _columns(self, power: int, size: tuple[int, int], left: int, right: int) -> Image.Image:
-        """Return some columns of the picture that is reduced, and then scaled to a size."""
-        narrow = Image.new("RGB", (right - left, self._size(power)[1]))
-        for top, band in self._bands(power) if power < 2 else [(0, self._half(power))]:
-            across = band if band.width == size[0] else band.resize((size[0], band.height), Image.Resampling.BILINEAR)
-            narrow.paste(across.crop((left, 0, right, band.height)), (0, top))
-        if narrow.height == size[1]:
-            return narrow
-        return narrow.resize((right - left, size[1]), Image.Resampling.BILINEAR)
+    def _scaled(self, power: int, size: tuple[int, int], box: Box) -> Image.Image:
+        """Return a part of the picture that is reduced, and then scaled to a size.
+
+        Its pixels are those of a picture that is scaled whole, but for rounding: one value in hundreds is 1 off.
+        """
+        whole = self._size(power)
+        if whole == size:
+            return self._part(power, *box)
+        across, down = whole[0] / size[0], whole[1] / size[1]
+        left, top, right, bottom = box[0] * across, box[1] * down, box[2] * across, box[3] * down
+        more = math.ceil(max(across, down)) + 1  # what the filter reaches beyond the part
+        first = max(0, math.floor(left) - more), max(0, math.floor(top) - more)
+        last = min(whole[0], math.ceil(right) + more), min(whole[1], math.ceil(bottom) + more)
+        near = left - first[0], top - first[1], min(right, whole[0]) - first[0], min(bottom, whole[1]) - first[1]
+        scaled = (box[2] - box[0], box[3] - box[1])
+        return self._part(power, *first, *last).resize(scaled, Image.Resampling.BILINEAR, near)
 
     def views(self, scale: float, roll: float) -> Iterator[View]:
         """Yield the whole picture at a scale, turned so that faces of this roll stand upright, in pieces if large."""
@@ -179,17 +193,21 @@ class Picture:
         plain = power == 0 and size == (self.width, self.height) and turn is None
         wide, high = size if turn is None else turn.size
         if not plain and ((self.large and (power < 2 or len(boxes) > 1)) or wide * high > MOST_TURNED):
-            sources = [box if turn is None else turn.source(box, size) for box in boxes]
-            pieces = [
-                Piece(number, box, source)
-                for number, (box, source) in enumerate(zip(boxes, sources, strict=True))
-                if source is not None
-            ]
-            yield from parts(pieces, size[0], turn, partial(self._columns, power, size))
+            for number, box in enumerate(boxes):
+                source = box if turn is None else turn.source(box, size)
+                if source is not None:
+                    yield number, self._piece(power, size, turn, box, source)
+                    if number % SOME == 0:
+                        give_back()  # what some were made of
             return
         seen = self.image if plain else self._seen(power, size, turn)
         for number, (left, top, right, bottom) in enumerate(boxes):
             yield number, seen[top:bottom, left:right]
+
+    def _piece(self, power: int, size: tuple[int, int], turn: Turn | None, box: Box, source: Box) -> Pixels:
+        """Return a part of the picture that is scaled to a size and turned; `source` is where it is before that."""
+        part = self._scaled(power, size, source)
+        return np.asarray(part if turn is None else turn.part(part, box, *source[:2]))
 
     def _seen(self, power: int, size: tuple[int, int], turn: Turn | None) -> Pixels:
         """Return the whole picture, reduced, scaled to a size and turned."""
@@ -197,7 +215,7 @@ class Picture:
         if scaled.size != size:
             scaled = scaled.resize(size, Image.Resampling.BILINEAR)
         if turn is not None:
-            scaled = turn.part(scaled, (0, 0, *turn.size), 0)
+            scaled = turn.part(scaled, (0, 0, *turn.size))
         return np.asarray(scaled)
 
     def around(self, centre: complex, reach: float, side: int, roll: float, quarters: Sequence[int]) -> list[View]:
@@ -236,16 +254,7 @@ class Picture:
         """Return a part of the reduced picture."""
         if power > (1 if self.large else 0):
             return self._half(power).crop((left, top, right, bottom))
-        step = 2**power
-        return _reduced(self.image[top * step : bottom * step, left * step : right * step], power)
-
-
-def _reduced(pixels: Pixels, power: int) -> Image.Image:
-    """Return a part that begins at a multiple of a power of two reduced by it, as it is in the whole picture."""
-    image = Image.fromarray(pixels)
-    for _ in range(power):
-        image = image.reduce(2)
-    return image
+        return self._reduced(power, (left, top, right, bottom))
 
 
 def _starts(length: int, side: int) -> list[int]:

@@ -138,10 +138,10 @@ def create_app(config: Serve) -> FastAPI:
     )
     async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
         """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
-        media_type = accepted(request.headers.get("accept", ""))
+        media_types = accepted(request.headers.get("accept", ""))
         if query.face == "all" and query.view != "photo":
             raise Problem("bad-parameter", "face=all goes with view=photo")
-        finish = drawing(query.view, query.face, query.strength, media_type)
+        finish = drawing(query.view, query.face, query.strength, media_types)
         caller = caller_of(request.scope)
         job = partial(Job, whole=query.whole, finish=finish, draws=True, caller=caller)
         with room.hold(address(caller[0])) as take:
@@ -150,7 +150,8 @@ def create_app(config: Serve) -> FastAPI:
             (made,) = await answers(request, sent, job)
         if isinstance(made, Problem):
             raise made
-        return Response(made, headers={"Vary": "Accept"}, media_type=media_type)
+        media_type, content = made
+        return Response(content, headers={"Vary": "Accept"}, media_type=media_type)
 
     @app.get(
         "/v1/model",

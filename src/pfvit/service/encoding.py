@@ -3,12 +3,13 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
 from pfvit.data.images import Metadata, Pixels
 from pfvit.data.pixel_memory import LARGE
+from pfvit.errors import without_frames
 from pfvit.service.errors import Problem
 
 #: Media type -> Pillow's format and how to save it: quickly, as a dial waits for it. Earlier ones win ties.
@@ -28,6 +29,18 @@ BAND, LINES = 1_000_000, 16
 PNG_HEAD = 8
 
 Options = dict[str, bytes]
+
+
+def encoded_as_any(pixels: Pixels, media_types: Sequence[str], metadata: Metadata, room: int) -> tuple[str, bytes]:
+    """Return the first of some media types that can hold a picture, and what `encoded` makes; Problem of the first if
+    none can."""
+    refusals: list[Problem] = []
+    for media_type in media_types:
+        try:
+            return media_type, encoded(pixels, media_type, metadata, room)
+        except Problem as refusal:
+            refusals.append(without_frames(refusal))
+    raise refusals[0]
 
 
 def encoded(pixels: Pixels, media_type: str, metadata: Metadata, room: int) -> bytes:

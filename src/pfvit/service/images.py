@@ -1,7 +1,7 @@
 """Pictures in, from their bytes; and the views of a face to be sent out, in the format that the caller accepts."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -16,7 +16,7 @@ from pfvit.errors import PictureError, TooLargeError, TooSmallError, UnknownForm
 from pfvit.inference.face_edit import STRIP, drawing_memory, paste_into
 from pfvit.inference.reading import Reading
 from pfvit.rendering import heat
-from pfvit.service.encoding import FORMATS, encoded
+from pfvit.service.encoding import FORMATS, encoded_as_any
 from pfvit.service.errors import Problem
 
 View = Literal["face", "reconstruction", "poker", "map", "photo"]
@@ -66,8 +66,8 @@ def _problems(limits: Limits) -> Iterator[None]:
         raise Problem("damaged-image", str(error)) from None
 
 
-def accepted(accept: str) -> str:
-    """Return the media type of ours that an Accept header prefers; Problem if it takes none of them."""
+def accepted(accept: str) -> list[str]:
+    """Return the media types of ours that an Accept header takes, preferred ones first; Problem if there is none."""
     wanted: dict[str, tuple[int, float]] = {}
     for part in (accept or "*/*").split(","):
         name, *options = (word.strip().lower() for word in part.split(";"))
@@ -84,23 +84,27 @@ def accepted(accept: str) -> str:
                     wanted[ours] = max(wanted.get(ours, (precision, quality)), (precision, quality))
         if name in FORMATS:
             wanted[name] = (2, quality)
-    able = [(quality, ours) for ours, (_, quality) in wanted.items() if 0 < quality <= 1]
+    able = [ours for ours, (_, quality) in wanted.items() if 0 < quality <= 1]
     if not able:
         raise Problem("not-acceptable", f"choose from {', '.join(FORMATS)}")
-    return max(able, key=lambda item: (item[0], wanted[item[1]][0], -list(FORMATS).index(item[1])))[1]
+    return sorted(able, key=lambda ours: (-wanted[ours][1], -wanted[ours][0], list(FORMATS).index(ours)))
 
 
-def drawing(view: View, which: Which, strength: float, media_type: str) -> Callable[[Photo, list[Reading]], bytes]:
-    """Return what makes a picture file from a photo and the faces read in it; it overwrites their pixels."""
+def drawing(
+    view: View, which: Which, strength: float, media_types: Sequence[str]
+) -> Callable[[Photo, list[Reading]], tuple[str, bytes]]:
+    """Return what makes a picture file from a photo and the faces read in it, and says of which of some media types:
+    the first that can hold it. It overwrites their pixels."""
 
-    def finish(photo: Photo, faces: list[Reading]) -> bytes:
+    def finish(photo: Photo, faces: list[Reading]) -> tuple[str, bytes]:
         chosen = _chosen(faces, which)
         room = _room(photo, faces, chosen, changed=view in ("poker", "photo") and strength != 0)
         if view == "photo":
             for face in chosen:
                 face.paste_into(photo.pixels, strength)
-            return encoded(photo.pixels, media_type, photo.metadata, room)
-        return encoded(picture(chosen[0], view, strength), media_type, photo.metadata._replace(exif=None), room)
+            return encoded_as_any(photo.pixels, media_types, photo.metadata, room)
+        metadata = photo.metadata._replace(exif=None)
+        return encoded_as_any(picture(chosen[0], view, strength), media_types, metadata, room)
 
     return finish
 

@@ -81,6 +81,9 @@ async def uploads(request: Request, limits: Limits, most: int, take: Callable[[i
     if kind not in (BINARY, FORM) and not kind.startswith("image/"):
         hint = "; curl needs -H 'Content-Type: image/jpeg'" if kind == CURLS_OWN else ""
         raise Problem("wrong-content-type", f"send an image, {BINARY} or {FORM}{hint}")
+    if "upgrade" in request.headers.get("connection", "").lower():  # httptools leaves out the body
+        hint = "it asks for another protocol: send it without Upgrade (Java: Version.HTTP_1_1)"
+        raise Problem("bad-request", hint, {"Connection": "close"})
     encoding = request.headers.get("content-encoding", PLAIN).strip().lower()
     if encoding not in ("", PLAIN):
         raise Problem("wrong-content-type", f"the body is encoded ({encoding}): send it as it is", ACCEPTED)

@@ -38,6 +38,8 @@ PREFIXES = ("module.", "model.", "backbone.", "net.", "vit.", "base_model.", "st
 #: What wrappers put between the parts of a name: torch.compile, FSDP, activation checkpointing.
 WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
+MOST_TENSORS = 20_000
+MOST_DIMENSIONS = 16  # PyTorch works with 64 at most, and checks a million of them for hours
 SHOWN = 5  # names of tensors in a message
 SINE_TOLERANCE = 1e-3  # fixed positions that were stored in half precision are still recognised
 IGNORED = ("head.", "head_drop.", "classifier.", "pooler.", "embeddings.mask_token")
@@ -120,7 +122,11 @@ def read(path: Path) -> Public:
     encoder: dict[str, Tensor] = {}
     decoder: dict[str, Tensor] = {}
     given = {_bare(name): tensor for name, tensor in _all_tensors(path).items()}
-    if wrong := [name for name, tensor in given.items() if not torch.isfinite(tensor).all()]:
+    if len(given) > MOST_TENSORS:
+        raise InputError(f"{path} is no vision transformer: it holds {len(given):,} tensors")
+    if deep := [name for name, tensor in given.items() if tensor.dim() > MOST_DIMENSIONS]:
+        raise InputError(f"{path} is no vision transformer: its {deep[0][:80]} has {given[deep[0]].dim()} dimensions")
+    if wrong := [name for name, tensor in given.items() if not _is_finite(tensor)]:
         raise InputError(f"{path} holds numbers that are not finite ({wrong[0]}): take an earlier checkpoint")
     for name, tensor in given.items():
         for pattern, ours in RENAMED:
@@ -214,6 +220,11 @@ def _take_norm(encoder: dict[str, Tensor]) -> str:
         return ""
     encoder |= {name.removeprefix("fc_"): tensor for name, tensor in norm.items()}
     return ", its fc_norm (of averaged tokens) taken as the last norm"
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Say whether all numbers are finite; PyTorch itself does not for those of eight bits."""
+    return bool(torch.isfinite(tensor.float() if tensor.dtype.itemsize == 1 else tensor).all())
 
 
 def _all_tensors(path: Path) -> dict[str, Tensor]:

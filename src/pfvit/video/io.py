@@ -29,6 +29,8 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A webcam without a new frame is asked again after so many seconds, this often at most before it counts as gone.
 PAUSE, PATIENCE = 0.01, 1000
+#: What FFmpeg calls files that name others, here or on the network, to be read in their place.
+LISTS = {"hls", "applehttp", "concat", "dash", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"}
 #: Bytes of frames that wait in one place.
 MOST_WAITING = 128_000_000
 #: x264 looks so many frames ahead; where fewer may wait, decoders and encoders hold as few as they can.
@@ -172,13 +174,25 @@ def _open_file(source: str) -> InputContainer:
     if path.is_dir():
         raise InputError(f"{source} is a folder; `pfvit video` takes one video, `pfvit predict` folders of pictures")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = _opened(path)
     except (av.error.FFmpegError, OSError, ValueError) as problem:
-        raise InputError(f"{source} cannot be read as a video: {_reason(problem)}") from problem
+        also = (
+            "; a list of other files has to be joined with FFmpeg first"
+            if isinstance(problem, av.error.ArgumentError)
+            else ""
+        )
+        raise InputError(f"{source} cannot be read as a video: {_reason(problem)}{also}") from problem
     if _is_picture(path, container):
         container.close()
         raise InputError(f"{source} is a picture, not a video: `pfvit predict` reads it")
     return container
+
+
+def _opened(path: Path) -> InputContainer:
+    """Open a file and no other. Without a protocol FFmpeg would take `http:/host/film.mp4`, a file in a folder, for an
+    address."""
+    allowed = ",".join(sorted(av.formats_available - LISTS))
+    return av.open(f"file:{path}", metadata_errors="replace", options={"format_whitelist": allowed})
 
 
 def _is_picture(path: Path, container: InputContainer) -> bool:
@@ -186,7 +200,7 @@ def _is_picture(path: Path, container: InputContainer) -> bool:
     if container.format.name == "image2":
         return True
     if container.format.name.endswith("_pipe"):  # a picture, or several one after the other: motion JPEG
-        with av.open(str(path)) as again:
+        with _opened(path) as again:
             return len(list(islice((packet for packet in again.demux(video=0) if packet.size), 2))) < 2
     with path.open("rb") as file:
         return container.duration is None and kind_of(file.read(HEAD)) in ("AVIF", "HEIF")

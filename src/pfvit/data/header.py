@@ -1,0 +1,52 @@
+"""What a header asks for, and the bounds of what it may hold: what the readers of all formats share."""
+
+from typing import NamedTuple
+
+from pfvit.data.pixel_memory import FREES, LARGE
+
+#: Bytes and pieces of metadata (profiles, EXIF, comments, thumbnails) that a picture may have: Pillow keeps them all.
+MOST_METADATA, MOST_PIECES = 64_000_000, 10_000
+#: Bytes for each pixel beside the decoded image: RGB and opacity. And at least: RGB, and the detector's copies of it.
+AFTER, LEAST = 4, 9
+#: The same for large pictures that `pfvit.data.pixel_memory` has decoded: RGB, and what their faces are looked for in.
+LEAN = 4
+
+
+class DamagedHeader(ValueError):
+    """A header that no decoder could follow, or that asks for what no picture needs; the message says what."""
+
+
+class Header(NamedTuple):
+    """What a header asks for."""
+
+    width: int
+    height: int
+    memory: int
+    """Most bytes that reading the picture takes, without the file itself."""
+    passes: int = 1
+    """How often the decoder goes over all pixels."""
+    slow: int = 0
+    """Pixels or numbers that Pillow decodes in Python, a million a second."""
+
+
+def cost(
+    width: int, height: int, decoder: float, stored: int, more: int = 0, lean: bool = False, **other: int
+) -> Header:
+    """`decoder` and `stored` are bytes for each pixel: while it decodes, and of the image that it leaves; `lean` if
+    they are given back while it is converted, should it be large."""
+    if lean and FREES and width * height >= LARGE:
+        return Header(width, height, round(max(decoder, LEAN) * width * height) + more, **other)
+    return Header(width, height, round(max(decoder, stored + AFTER, LEAST) * width * height) + more, **other)
+
+
+class Pieces:
+    """Counts metadata."""
+
+    def __init__(self) -> None:
+        self.bytes = self.count = 0
+
+    def add(self, size: int) -> None:
+        """Count one more of so many bytes; DamagedHeader if these are too many."""
+        self.bytes, self.count = self.bytes + size, self.count + 1
+        if self.bytes > MOST_METADATA or self.count > MOST_PIECES:
+            raise DamagedHeader("it holds far more metadata than a picture needs")
