@@ -31,9 +31,10 @@ HEAVY = ("Conv", "MatMul", "Gemm")
 
 
 class FaceReader(CalibrationDataReader):
-    """Gives batches of faces to onnxruntime's calibration."""
+    """Gives batches of faces to onnxruntime's calibration: some from all over the data, which may be sorted by class."""
 
     def __init__(self, faces: NDArray[np.uint8]):
+        faces = faces[np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(int)]
         # onnxruntime's histograms want batches of one size, so the last faces stay out.
         size = min(AT_ONCE, len(faces))
         self.left: Iterator[NDArray[np.uint8]] = iter(
@@ -61,7 +62,7 @@ def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
             quantize_static(
                 ready,
                 done,
-                FaceReader(faces[:CALIBRATION_FACES]),
+                FaceReader(faces),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=True,
