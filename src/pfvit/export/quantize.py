@@ -31,7 +31,7 @@ HEAVY = ("Conv", "MatMul", "Gemm")
 
 
 class FaceReader(CalibrationDataReader):
-    """Gives batches of faces to onnxruntime's calibration: some from all over the data, which may be sorted by class."""
+    """Gives batches of faces, from all over the data as it may be sorted by class, to onnxruntime's calibration."""
 
     def __init__(self, faces: NDArray[np.uint8]):
         faces = faces[np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(int)]
