@@ -173,3 +173,11 @@ def test_class_weights_change_what_is_learnt_alone(config, whole, tmp_path):
     assert ours["classification"] != plain["classification"] and ours["classification"] == pytest.approx(
         plain["classification"], rel=0.2
     )
+
+
+def test_few_steps_from_fresh_weights_are_told(config, whole, tmp_path, capsys):
+    """A newcomer's hundred pictures make a run that ends after seconds, and knows nothing."""
+    train(replace(config, out=tmp_path / "fresh", best="", keep=0))
+    assert "20 steps are too few for fresh weights" in capsys.readouterr().err
+    train(replace(config, out=tmp_path / "gone-on", best="", keep=0, start=whole))
+    assert "too few" not in capsys.readouterr().err

@@ -26,6 +26,13 @@ from pfvit.training.signals import left_to_the_parent
 from pfvit.training.throughput import Throughput
 from pfvit.utils.console import say
 
+#: A run of fewer steps from fresh weights is told so: the weights that ship took 4,370, of larger batches.
+FEW_STEPS = 1000
+MORE_STEPS = (
+    "begin with weights that know faces (pfvit train small-conv --start shipped, in a clone; or --start RUN), or give "
+    "more --epochs"
+)
+
 
 @dataclass
 class Phase:
@@ -87,6 +94,8 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     on = f"{fabric.device}, precision {fabric._precision.precision}"
     passed_over, check = PassedOver(), LossCheck(config, fabric.device)
     run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {on}, {weights}")
+    if isinstance(config, Train) and config.start is None and step == 0 and steps < FEW_STEPS:
+        run.say(f"{steps} steps are too few for fresh weights to learn much: {MORE_STEPS}")
     with run.heeding():
         with run.progress(step) as progress:
             throughput = Throughput(fabric, config.batch)
