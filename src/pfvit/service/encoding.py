@@ -24,6 +24,8 @@ SIDES = {"WEBP": 16_383, "JPEG": 65_500}
 WEBP = 10
 #: Bytes of a file that is made. It stays until its caller has taken it.
 MOST_FILE = 60_000_000
+#: Bytes that drawing leaves behind, beside the photo.
+KEPT = 10_000_000
 #: Pixels that are encoded at a time; a multiple of LINES of them.
 BAND, LINES = 1_000_000, 16
 PNG_HEAD = 8
@@ -58,7 +60,7 @@ def encoded(pixels: Pixels, media_type: str, metadata: Metadata, room: int) -> b
     if height * width < LARGE or name == "WEBP":
         return _saved(pixels, name, settings, options)
     file = io.BytesIO()  # which grows by an eighth more than is written
-    most = min(MOST_FILE, room // 9 * 8)
+    most = max(0, min(MOST_FILE, (room - KEPT) // 9 * 8))
     for part in _jpeg(pixels, settings, options) if name == "JPEG" else _png(pixels, settings, options):
         if file.tell() + len(part) > most:
             hint = "send a smaller photo" if name == "JPEG" else "accept image/jpeg, or send a smaller photo"

@@ -18,6 +18,7 @@ from pfvit.inference.reading import Reading
 from pfvit.rendering import heat
 from pfvit.service.encoding import FORMATS, encoded_as_any
 from pfvit.service.errors import Problem
+from pfvit.utils.memory import give_back
 
 View = Literal["face", "reconstruction", "poker", "map", "photo"]
 Which = int | Literal["all"]
@@ -100,8 +101,13 @@ def drawing(
         chosen = _chosen(faces, which)
         room = _room(photo, faces, chosen, changed=view in ("poker", "photo") and strength != 0)
         if view == "photo":
-            for face in chosen:
-                face.paste_into(photo.pixels, strength)
+            drawing_with = chosen[0].generator.photo
+            while chosen:  # what was drawn goes with its face
+                chosen.pop(0).paste_into(photo.pixels, strength)
+            if photo.pixels.nbytes > MOST_MEMORY // 2:
+                if drawing_with is not None:
+                    drawing_with.give_back()
+                give_back()
             return encoded_as_any(photo.pixels, media_types, photo.metadata, room)
         metadata = photo.metadata._replace(exif=None)
         return encoded_as_any(picture(chosen[0], view, strength), media_types, metadata, room)
