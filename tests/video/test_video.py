@@ -711,13 +711,14 @@ def test_films_that_nothing_decodes_are_told(astronaut, weights, tmp_path, capsy
     [
         ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.ts\n#EXT-X-ENDLIST\n"),
         ("list.mp4", "ffconcat version 1.0\nfile other.ts\n"),
+        ("notes.txt", "notes\n" * 3000),
         (
             "list.sdp",
             "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
         ),
     ],
 )
-def test_a_film_names_no_other_files(name, content, astronaut, tmp_path):
+def test_a_film_is_no_text_and_names_no_other_files(name, content, astronaut, tmp_path):
     film(tmp_path / "other.ts", [frame_of(astronaut, 30)] * 3)
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match="a list of other files has to be joined with FFmpeg first"):

@@ -29,8 +29,9 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: the cover of 
 MOST_PIXELS, MOST_SIDE = 36_000_000, 16_384
 #: A webcam without a new frame is asked again after so many seconds, this often at most before it counts as gone.
 PAUSE, PATIENCE = 0.01, 1000
-#: What FFmpeg calls files that name others, here or on the network, to be read in their place.
-LISTS = {"hls", "applehttp", "concat", "dash", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"}
+#: What FFmpeg calls files that name others, here or on the network, to be read in their place; and text, which it would
+#: draw as on a terminal.
+NO_FILMS = {"hls", "applehttp", "concat", "dash", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"} | {"tty", "bin", "xbin"}
 #: Bytes of frames that wait in one place.
 MOST_WAITING = 128_000_000
 #: x264 looks so many frames ahead; where fewer may wait, decoders and encoders hold as few as they can.
@@ -177,7 +178,7 @@ def _open_file(source: str) -> InputContainer:
         container = _opened(path)
     except (av.error.FFmpegError, OSError, ValueError) as problem:
         also = (
-            "; a list of other files has to be joined with FFmpeg first"
+            "; text is no film, and a list of other files has to be joined with FFmpeg first"
             if isinstance(problem, av.error.ArgumentError)
             else ""
         )
@@ -191,7 +192,7 @@ def _open_file(source: str) -> InputContainer:
 def _opened(path: Path) -> InputContainer:
     """Open a file and no other. Without a protocol FFmpeg would take `http:/host/film.mp4`, a file in a folder, for an
     address."""
-    allowed = ",".join(sorted(av.formats_available - LISTS))
+    allowed = ",".join(sorted(av.formats_available - NO_FILMS))
     return av.open(f"file:{path}", metadata_errors="replace", options={"format_whitelist": allowed})
 
 
