@@ -637,6 +637,25 @@ def test_smoothing_is_an_exponential_mean_over_seconds():
     assert tracker.smooth(1, np.array([0.0, 1.0]), 9.0).tolist() == [0, 1], "what was long ago is forgotten"
 
 
+def test_reliability_is_smoothed_while_the_emotion_stays():
+    tracker = Tracker(0.5)
+    tracker.assign([face(0, 0)], 0)
+    assert tracker.smooth_reliability(1, "fear", None, 0) is None
+    assert tracker.smooth_reliability(1, "fear", 0.8, 0.1) == 0.8
+    assert tracker.smooth_reliability(1, "fear", None, 0.2) == 0.8, (
+        "a frame of another emotion says nothing of this one"
+    )
+    assert tracker.smooth_reliability(1, "fear", 0.4, 0.7) == pytest.approx(0.4 + 0.4 * math.exp(-1))
+    assert tracker.smooth_reliability(1, "anger", None, 0.8) is None
+    assert tracker.smooth_reliability(1, "anger", 0.6, 9.0) == 0.6
+    frame_by_frame = Tracker(0)
+    assert [frame_by_frame.smooth_reliability(1, "fear", r, t) for t, r in enumerate((0.8, None, 0.4))] == [
+        0.8,
+        None,
+        0.4,
+    ]
+
+
 def test_between_two_looks():
     first, second = face(0, 0, 40), Face((10.0, 20.0, 50.0, 60.0), 0.5, None)
     assert between(first, second, 0).box == first.box and between(first, second, 1).box == second.box

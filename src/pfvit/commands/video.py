@@ -155,7 +155,9 @@ class VideoRun:
             shares = self.baseline.correct(person, shares)
         shares = self.tracker.smooth(person, shares, frame.time)
         self.timeline.add(person, frame.time, shares, reading.crop)
-        return with_shares(replace(reading, face=person), dict(zip(labels, shares.tolist(), strict=True)))
+        told = with_shares(replace(reading, face=person), dict(zip(labels, shares.tolist(), strict=True)))
+        reliability = self.tracker.smooth_reliability(person, told.emotion, told.reliability, frame.time)
+        return replace(told, reliability=reliability)
 
     def _write(self, frame: VideoFrame, faces: list[Reading]) -> None:
         self.frames += 1

@@ -38,6 +38,7 @@ class Tracker:
         """Persons seen so far."""
         self._tracks: dict[int, Track] = {}
         self._smoothed: dict[int, tuple[NDArray[np.float64], float]] = {}  # probabilities, and of which second
+        self._reliability: dict[int, tuple[str, float | None, float]] = {}  # of which emotion, and of which second
         self._last = -math.inf  # second of the last detection
 
     def assign(self, faces: Sequence[Face], time: float) -> list[int]:
@@ -51,6 +52,7 @@ class Tracker:
         # Those seen up to the last detection stay known: the frames since then are read after this call.
         self._tracks = {track.number: track for track in tracks}
         self._smoothed = {number: kept for number, kept in self._smoothed.items() if number in self._tracks}
+        self._reliability = {number: kept for number, kept in self._reliability.items() if number in self._tracks}
         found: list[Track | None] = [None] * len(faces)
         if tracks and faces:
             cost = np.array([[_distance(face, track.face) for track in tracks] for face in faces])
@@ -77,6 +79,23 @@ class Tracker:
             shares = before + (1 - math.exp(-(time - then) / self.smoothing)) * (shares - before)
         self._smoothed[number] = shares, time
         return shares
+
+    def smooth_reliability(self, number: int, emotion: str, reliability: float | None, time: float) -> float | None:
+        """Return how probably a person's smoothed emotion is right, from 0 to 1; None if nothing is known of it.
+
+        `reliability` is that of the frame, or None if the frame alone shows another emotion. It is smoothed as the
+        probabilities are, for as long as the emotion stays the same.
+        """
+        before, smoothed, then = self._reliability.get(number, (emotion, None, -math.inf))
+        if self.smoothing == 0 or emotion != before or time - then > MEMORY:
+            smoothed = None
+        if reliability is not None:
+            if smoothed is not None:
+                kept = math.exp(-(time - then) / self.smoothing)
+                reliability = kept * smoothed + (1 - kept) * reliability
+            smoothed = reliability
+        self._reliability[number] = emotion, smoothed, time
+        return smoothed
 
 
 def between(first: Face, second: Face, share: float) -> Face:
