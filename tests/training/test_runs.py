@@ -130,7 +130,7 @@ def test_a_run_goes_on_by_its_folder_alone(short, made_up, tmp_path):
         parse("train", ["compact", "--out", str(short), "--resume"])
     with pytest.raises(InputError, match="is a run of `pfvit train`, not of `pfvit pretrain`"):
         parse("pretrain", ["--resume", str(short)])
-    with pytest.raises(UsageError, match="there is no checkpoint in it"):
+    with pytest.raises(UsageError, match="there is no checkpoint in it; name a run folder, or begin the run anew"):
         parse("train", ["--resume", str(tmp_path)])
 
 
