@@ -275,6 +275,14 @@ def test_srun_says_how_many_processes_there_are(monkeypatch):
         distributed.world(Hardware(devices=2))
 
 
+def test_devices_that_torchrun_does_not_start_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "world", lambda hardware: (1, 1))
+    assert distributed.make_fabric(Hardware(precision="32", threads=1, devices=2)).world_size == 1
+    assert "torchrun started 1 process a node: --hardware.devices 2 is passed over" in capsys.readouterr().err
+    distributed.make_fabric(Hardware(precision="32", threads=1))
+    assert "passed over" not in capsys.readouterr().err
+
+
 def test_numbers_that_nobody_gave_this_process_are_passed_over(monkeypatch, capsys):
     monkeypatch.delenv(distributed.OUR_PROCESS, raising=False)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
