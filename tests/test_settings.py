@@ -85,6 +85,8 @@ def test_senseless_settings_are_refused_in_a_line_before_data_are_read(words, to
         ),
         (Train, {"zoom": (0.0, 0.0)}, "zoom must rise from a factor above 0, not from 0 to 0"),
         (Train, {"zoom": (1.2, 0.8)}, "zoom must rise from a factor above 0, not from 1.2 to 0.8"),
+        (Train, {"zoom": (1.0, math.inf)}, "zoom must rise from a factor above 0, not from 1 to inf"),
+        (Pretrain, {"zoom": (1.2,)}, "zoom must be two factors, the smallest and the largest, not (1.2,)"),
         (Train, {"max_grad_norm": 0.0}, "max_grad_norm must be more than 0"),
         (Pretrain, {"mask_ratio": 1.0}, "--mask-ratio 1 hides 64 of 64 patches"),
         (Pretrain, {"mask_ratio": 0.0}, "--mask-ratio 0 hides 0 of 64 patches: some must be hidden and some seen"),

@@ -208,7 +208,10 @@ def parse(name: str, words: Sequence[str]) -> Any:
                 default, rest = resume.settings_of(run, settings, rest)
                 return tyro.cli(settings, default=default, description=text, prog=common["prog"], args=rest)
             if "--out" not in rest:
-                raise UsageError(f"--resume {run}: there is no checkpoint in it; name a run folder")
+                raise UsageError(
+                    f"--resume {run}: there is no checkpoint in it; name a run folder, or begin the run anew with "
+                    "the words of its first start"
+                )
         from pfvit.config.presets import SUMMARIES
         from pfvit.config.recipes import defaults
 

@@ -348,7 +348,10 @@ def test_pictures_that_lie_elsewhere_or_are_text(tmp_path):
     assert brightness([tmp_path / "f.parquet"], TRAIN) == {3}
     for cell, told in (
         ("https://a.example/b.png", r"names https://a\.example/b\.png, an address: download it first"),
-        ("iVBORw0KGgo" * 500, r"names (iVBORw0KGgo){18}iV\.\.\., which is not there"),
+        ("a b/" * 500, r"names (a b/){50}\.\.\., which is not there"),
+        ("iVBORw0KGgo" * 500, r"holds a picture as base64 text: write the bytes that base64\.b64decode makes of it"),
+        ("data:image/png;base64,iVBO", "holds a picture as base64 text"),
+        ({"data": b"x", "format": "png"}, "holds data, format: call what holds the file's content bytes"),
     ):
         pq.write_table(pa.table({"image": [cell] * 2, "label": ["happy", "sad"]}), tmp_path / "f.parquet")
         with pytest.raises(InputError, match=told):

@@ -81,6 +81,7 @@ def test_what_it_writes_is_read_by_training_and_evaluation_whatever_the_order(tm
     faces = FaceDataset([file], classes=7)
     batch = read_all(faces, 48, 3)
     assert [SEVEN[i] for i in batch.target.argmax(1)[:7]] == list(layouts.ORDERS["rafdb"])
+    assert not any("taken from its column" in line for line in faces.index.lines()), "its columns do not contradict"
     samples = Labelled([file], EIGHT, "ferplus", clean=True)
     assert [sample.truth for sample in samples][:7] == list(layouts.ORDERS["rafdb"])
     assert samples.classes == set(SEVEN), "that contempt is not told apart is in the file"

@@ -309,6 +309,28 @@ WRAPPED = {
         re.sub(r"^(blocks\.\d+\.)", r"\1_orig_mod._checkpoint_wrapped_module.", name): t for name, t in tensors.items()
     },
     "nested twice": lambda tensors: {"model": {"state_dict": tensors}},
+    "DeepSpeed": lambda tensors: {"module": {f"_forward_module.module.{name}": t for name, t in tensors.items()}},
+    "a part of a network": lambda tensors: {
+        **{f"model.image.vision_tower.{name}": t for name, t in tensors.items()},
+        "model.projector.weight": torch.ones(3),
+    },
+    "MoCo": lambda tensors: {
+        "state_dict": {
+            f"module.{network}.{name}": t * times
+            for network, times in (("base_encoder", 1), ("momentum_encoder", 0))
+            for name, t in {**tensors, "head.0.weight": torch.ones(3)}.items()
+        }
+    },
+    "student and teacher": lambda tensors: {
+        f"{network}.backbone.{name}": t * times
+        for network, times in (("student", 0), ("teacher", 1))
+        for name, t in tensors.items()
+    },
+    "an averaged network beside the last one": lambda tensors: {
+        f"{network}.{name}": t * times
+        for network, times in (("model", 0), ("ema_model", 1))
+        for name, t in tensors.items()
+    },
     "an autoencoder's part": lambda tensors: {f"encoder.{name}": t for name, t in tensors.items()},
 }
 
@@ -401,9 +423,15 @@ def test_a_file_that_is_no_checkpoint_is_called_by_its_name(make, what, suffix, 
         both_sides(Train(data=(), out=tmp_path, model=COLOUR, start=path))
 
 
+def test_the_network_that_is_taken_of_several_is_told(tmp_path):
+    tensors = {f"{network}.{name}": t for network in ("base_encoder", "other") for name, t in vit().items()}
+    torch.save(tensors, tmp_path / "two.pth")
+    assert ", its base_encoder taken, its other left out" in load(tmp_path / "two.pth", COLOUR)[1]
+
+
 def test_other_networks_are_refused_with_some_of_the_names_that_they_have(tmp_path):
     torch.save({"conv1.weight": torch.zeros(2), "bn1.weight": torch.zeros(2)}, tmp_path / "resnet.pth")
-    with pytest.raises(InputError, match=r"it has no cls_token, .*; it has conv1\.weight, bn1\.weight"):
+    with pytest.raises(InputError, match=r"it has no cls_token, .*; it has conv1\.weight, bn1\.weight$"):
         load(tmp_path / "resnet.pth", COLOUR)
 
 

@@ -130,7 +130,7 @@ def test_a_run_goes_on_by_its_folder_alone(short, made_up, tmp_path):
         parse("train", ["compact", "--out", str(short), "--resume"])
     with pytest.raises(InputError, match="is a run of `pfvit train`, not of `pfvit pretrain`"):
         parse("pretrain", ["--resume", str(short)])
-    with pytest.raises(UsageError, match="there is no checkpoint in it"):
+    with pytest.raises(UsageError, match="there is no checkpoint in it; name a run folder, or begin the run anew"):
         parse("train", ["--resume", str(tmp_path)])
 
 
@@ -273,6 +273,14 @@ def test_srun_says_how_many_processes_there_are(monkeypatch):
     assert distributed.world(Hardware()) == (4, 2) == distributed.world(Hardware(devices=4))
     with pytest.raises(UsageError, match=r"srun started 4 tasks a node and --hardware\.devices is 2"):
         distributed.world(Hardware(devices=2))
+
+
+def test_devices_that_torchrun_does_not_start_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "world", lambda hardware: (1, 1))
+    assert distributed.make_fabric(Hardware(precision="32", threads=1, devices=2)).world_size == 1
+    assert "torchrun started 1 process a node: --hardware.devices 2 is passed over" in capsys.readouterr().err
+    distributed.make_fabric(Hardware(precision="32", threads=1))
+    assert "passed over" not in capsys.readouterr().err
 
 
 def test_numbers_that_nobody_gave_this_process_are_passed_over(monkeypatch, capsys):

@@ -179,5 +179,8 @@ def test_few_steps_from_fresh_weights_are_told(config, whole, tmp_path, capsys):
     """A newcomer's hundred pictures make a run that ends after seconds, and knows nothing."""
     train(replace(config, out=tmp_path / "fresh", best="", keep=0))
     assert "20 steps are too few for fresh weights" in capsys.readouterr().err
+    train(replace(config, out=tmp_path / "one", best="", keep=0, epochs=0.01, warmup=0.0))
+    told = capsys.readouterr().err
+    assert "faces, 1 step of 16" in told and "1 step is too few for fresh weights" in told
     train(replace(config, out=tmp_path / "gone-on", best="", keep=0, start=whole))
     assert "too few" not in capsys.readouterr().err

@@ -322,5 +322,7 @@ def _check_views(config: Pretrain | Train) -> None:
     positive(config, "lr", "max_grad_norm")
     within(0, 180, config, "degrees")
     below_one(config, "shift")
-    if not 0 < config.zoom[0] <= config.zoom[1]:
+    if not isinstance(config.zoom, tuple | list) or len(config.zoom) != 2:
+        raise UsageError(f"zoom must be two factors, the smallest and the largest, not {config.zoom}")
+    if not 0 < config.zoom[0] <= config.zoom[1] < math.inf:
         raise UsageError(f"zoom must rise from a factor above 0, not from {config.zoom[0]:g} to {config.zoom[1]:g}")

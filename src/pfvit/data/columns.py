@@ -19,7 +19,7 @@ from pfvit.data.parts import flag_of
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, PictureError, UsageError
 from pfvit.utils.files import read_file
-from pfvit.utils.text import parsed
+from pfvit.utils.text import parsed, shortened
 
 #: Digits of a pixel that is read as a number.
 LONGEST_PIXEL = 9
@@ -36,6 +36,8 @@ NOWHERE = NULLS | {"0", "0.0", "false", "no", "none"}
 #: Another way to give labels, for messages.
 OR_CLASS_COLUMNS = "or give each class a column with 1 or 0, or its share, called after an emotion or as --order says"
 SHORT, LONGEST = 32, 200  # letters of a cell that are looked at, and shown
+#: Text that holds a picture: an address that is the picture itself, or more letters than a file's name may have.
+BASE64 = re.compile(r"data:image/|[A-Za-z0-9+/]{256}")
 
 
 class Columns(NamedTuple):
@@ -83,7 +85,8 @@ def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, pla
         class_names = EIGHT
     several = bool(class_names) and _type(feature) != "ClassLabel" and prepared is None
     people = tuple(name for one in PEOPLE if (name := first((one,), others)) is not None)
-    also_in, note = first((ALSO_IN,), others), other_labels(label, others, place.name)
+    also_in = first((ALSO_IN,), others)
+    note = other_labels(label, others, place.name) if prepared is None else ""  # else `emotion` says the same in words
     like = "fer2013" if (image, label) == ("pixels", "emotion") and not class_names else ""
     return Columns(image, label, votes, also_in, people, class_names, several, prepared, note, like, tuple(others))
 
@@ -207,6 +210,8 @@ def picture_in(cell: object, beside: Path, name: str) -> bytes | Pixels:
     the one above), or pixels as nested lists or as FER2013's text. PictureError, beginning with `name`, if it has none.
     """
     if isinstance(cell, Mapping):
+        if not {"bytes", "path"} & {*cell}:
+            raise PictureError(f"{name} holds {shortened(map(str, cell))}: call what holds the file's content bytes")
         content, path = cell.get("bytes"), cell.get("path")
         cell = path if content is None else content
     if isinstance(cell, bytes):
@@ -258,6 +263,8 @@ def file_beside(path: str, beside: Path, name: str) -> bytes:
             if problem.errno == errno.ENAMETOOLONG:  # a picture as text, say
                 continue
             raise PictureError(f"{name}: {folder / path} cannot be opened: {problem.strerror}") from problem
+    if BASE64.match(path):
+        raise PictureError(f"{name} holds a picture as base64 text: write the bytes that base64.b64decode makes of it")
     shown = path if len(path) <= LONGEST else f"{path[:LONGEST]}..."
     if is_address(path):
         raise PictureError(f"{name} names {shown}, an address: download it first")

@@ -82,6 +82,9 @@ def make_fabric(hardware: Hardware) -> Fabric:
     os.environ[OUR_PROCESS] = str(os.getpid())  # the processes that Fabric starts know it from us
     fabric.launch()
     leave_at_exit()
+    if hardware.devices not in (1, here) and fabric.is_global_zero:  # no error: it may be from the record of a run
+        started = "1 process" if here == 1 else f"{here} processes"
+        console.say(f"torchrun started {started} a node: --hardware.devices {hardware.devices} is passed over")
     return fabric
 
 

@@ -93,9 +93,10 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     weights = distributed.parameter_summary(stage.phases[0].module, fabric.world_size)
     on = f"{fabric.device}, precision {fabric._precision.precision}"
     passed_over, check = PassedOver(), LossCheck(config, fabric.device)
-    run.say(f"{len(faces)} faces, {steps} steps of {config.batch}, {on}, {weights}")
+    counted = "1 step" if steps == 1 else f"{steps} steps"
+    run.say(f"{len(faces)} faces, {counted} of {config.batch}, {on}, {weights}")
     if isinstance(config, Train) and config.start is None and step == 0 and steps < FEW_STEPS:
-        run.say(f"{steps} steps are too few for fresh weights to learn much: {MORE_STEPS}")
+        run.say(f"{counted} {'is' if steps == 1 else 'are'} too few for fresh weights to learn much: {MORE_STEPS}")
     with run.heeding():
         with run.progress(step) as progress:
             throughput = Throughput(fabric, config.batch)

@@ -21,7 +21,7 @@ from pfvit.config import Architecture
 from pfvit.errors import InputError
 from pfvit.model import Decoder, Encoder
 from pfvit.model.transformer import positions
-from pfvit.training import checkpoint
+from pfvit.training import checkpoint, public_names
 from pfvit.utils.text import parsed
 
 #: Mean and standard deviation of pixels in [0, 1]: MAE's and DeiT's, and those of Google's ViT, which is our [-1, 1].
@@ -32,34 +32,13 @@ INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 PLAIN = ("argparse.Namespace",)
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".tar", ".ckpt")
 #: Where training programs put the weights in what they save; averaged ones first, as these are what is evaluated.
-TABLES = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "teacher", "model", "state_dict", "model_state_dict")
-#: What wrappers put before every name: DDP, timm's and others' own.
-PREFIXES = ("module.", "model.", "backbone.", "net.", "vit.", "base_model.", "student.", "ema.")
-#: What wrappers put between the parts of a name: torch.compile, FSDP, activation checkpointing.
-WITHIN = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+TABLES = ("model_ema", "state_dict_ema", "ema_state_dict", "ema", "teacher", "model", "state_dict", "model_state_dict",
+          "module")  # fmt: skip
 SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
 MOST_TENSORS = 20_000
 MOST_DIMENSIONS = 16  # PyTorch works with 64 at most, and checks a million of them for hours
 SHOWN = 5  # names of tensors in a message
 SINE_TOLERANCE = 1e-3  # fixed positions that were stored in half precision are still recognised
-IGNORED = ("head.", "head_drop.", "classifier.", "pooler.", "embeddings.mask_token")
-RENAMED = (
-    (r"^encoder\.(?=(embeddings|blocks|cls_token|pos_embed|patch_embed|norm|fc_norm)\b)", ""),
-    (r"^embeddings\.(cls_token)$", r"\1"),
-    (r"^embeddings\.position_embeddings$", "pos_embed"),
-    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
-    (r"^layernorm\.", "norm."),
-    (r"^(encoder\.layer|layers)\.(?=\d)", "blocks."),
-    (r"^(decoder\.decoder_layers|decoder\.decoder_encoder\.layer|decoder_blocks)\.(?=\d)", "decoder.blocks."),
-    (r"^(decoder\.)?decoder_(embed|norm|pred|pos_embed)\b", r"decoder.\2"),
-    (r"^(decoder\.)?mask_token$", "decoder.mask_token"),
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.(attention\.)?(q|k|v)(uery|ey|alue|_proj)\.", r".attn.\2."),
-    (r"\.attention\.(output\.dense|o_proj)\.", ".attn.proj."),
-    (r"\.intermediate\.dense\.", ".mlp.fc1."),
-    (r"(?<=\d)\.output\.dense\.", ".mlp.fc2."),
-)
 
 
 class Nothing:
@@ -119,29 +98,20 @@ def read(path: Path) -> Public:
     """Read a public checkpoint; raise InputError if it holds code, or layers that a plain ViT does not have."""
     path = path.parent if path.name in INDEX_FILES else path
     folder = path if path.is_dir() else path.parent
-    encoder: dict[str, Tensor] = {}
-    decoder: dict[str, Tensor] = {}
-    given = {_bare(name): tensor for name, tensor in _all_tensors(path).items()}
+    given, notes = public_names.unwrapped(_all_tensors(path))
     if len(given) > MOST_TENSORS:
         raise InputError(f"{path} is no vision transformer: it holds {len(given):,} tensors")
     if deep := [name for name, tensor in given.items() if tensor.dim() > MOST_DIMENSIONS]:
         raise InputError(f"{path} is no vision transformer: its {deep[0][:80]} has {given[deep[0]].dim()} dimensions")
     if wrong := [name for name, tensor in given.items() if not _is_finite(tensor)]:
         raise InputError(f"{path} holds numbers that are not finite ({wrong[0]}): take an earlier checkpoint")
-    for name, tensor in given.items():
-        for pattern, ours in RENAMED:
-            name = re.sub(pattern, ours, name)
-        if not name.startswith(IGNORED):
-            part = decoder if name.startswith("decoder.") else encoder
-            part[name.removeprefix("decoder.")] = tensor
-    for part in (encoder, decoder):
-        _join_qkv(part)
-    notes = _take_norm(encoder)
+    encoder, decoder = public_names.ours(given)
+    notes += public_names.take_norm(encoder)
     missing = [name for name in ("cls_token", "pos_embed", "patch_embed.proj.weight") if name not in encoder]
     if missing:
-        found = ", ".join(list(given)[:SHOWN])
+        found = ", ".join([*list(given)[:SHOWN], *(["..."] if len(given) > SHOWN else [])])
         raise InputError(
-            f"{path} is no vision transformer that we can read: it has no {', '.join(missing)}; it has {found}, ..."
+            f"{path} is no vision transformer that we can read: it has no {', '.join(missing)}; it has {found}"
         )
     config: dict = {}
     for name in ("config.json", "preprocessor_config.json"):  # only such as belong to the file
@@ -202,24 +172,6 @@ def resized(given: Tensor, side: int) -> Tensor:
     grid = given[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return torch.cat([given[:, :1], grid.permute(0, 2, 3, 1).reshape(1, side * side, -1)], dim=1)
-
-
-def _bare(name: str) -> str:
-    """Return a name without what wrappers put before and between its parts."""
-    for word in WITHIN:
-        name = name.replace(word, "")
-    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
-        name = name.removeprefix(prefix)
-    return name
-
-
-def _take_norm(encoder: dict[str, Tensor]) -> str:
-    """Take the last norm of a network that averages its tokens, fc_norm, as that of the encoder; say so."""
-    norm = {name: encoder.pop(name) for name in list(encoder) if name.startswith("fc_norm.")}
-    if not norm or "norm.weight" in encoder:
-        return ""
-    encoder |= {name.removeprefix("fc_"): tensor for name, tensor in norm.items()}
-    return ", its fc_norm (of averaged tokens) taken as the last norm"
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -292,13 +244,6 @@ def _is_archive(file: Path) -> bool:
 def _begins_as_archive(file: Path) -> bool:
     with file.open("rb") as opened:
         return opened.read(2) == b"PK"
-
-
-def _join_qkv(part: dict[str, Tensor]) -> None:
-    for name in [name for name in part if ".attn.q." in name]:
-        trio = [name.replace(".attn.q.", f".attn.{which}.") for which in "qkv"]
-        if all(one in part for one in trio):
-            part[name.replace(".attn.q.", ".attn.qkv.")] = torch.cat([part.pop(one) for one in trio])
 
 
 def _fold_pixels(weights: dict[str, Tensor], mean: Tensor, std: Tensor, channels: int) -> None:
