@@ -53,6 +53,9 @@ def folder(tmp_path_factory) -> Path:
     shutil.copy(ASTRONAUT, out / "astronaut.jpg")
     with Image.open(ASTRONAUT) as photo:
         photo.rotate(90).save(out / "turned.png")
+        covered = photo.convert("RGB").crop((165, 55, 285, 175)).resize((60, 60))
+        covered.paste((128, 128, 128), (0, 21, 60, 60))
+        covered.save(out / "covered.png")
         tiny = photo.resize((128, 128))
         crowd = Image.new("RGB", (128 * 8, 128 * 6))
         for number in range(48):
@@ -117,6 +120,15 @@ def test_it_reads_as_the_package_does(name, page, folder):
     ours = np.array(list(expected["probabilities"].values()))
     assert np.abs(np.array(list(face["probabilities"].values())) - ours).max() < 0.1
     assert json.dumps(face)
+
+
+def test_it_looks_again_where_it_is_unsure_as_the_package_does(page, folder):
+    (face,) = page.evaluate(CALL, ["covered.png", "", 0, True])["images"][0]["faces"]
+    (expected,) = pfvit.read(folder / "covered.png", whole=True)
+    assert expected.unsure and face["unsure"]
+    assert list(face["probabilities"].values()) == pytest.approx(list(expected.probabilities.values()), abs=0.04)
+    alone = pfvit.Reader().recogniser.run(("probabilities",), image=expected.crop[None])["probabilities"][0]
+    assert np.abs(alone - list(expected.probabilities.values())).max() > 0.06  # so one look is not enough
 
 
 def test_a_crowd_is_found(page):

@@ -28,6 +28,9 @@ from pfvit.utils.files import atomic_write
 #: Faces whose activations set the ranges, and how many go through at a time.
 CALIBRATION_FACES, AT_ONCE = 256, 32
 HEAVY = ("Conv", "MatMul", "Gemm")
+#: A convolution's range begins at 0 if a Relu follows, which then has nothing to do; what a product with weights gives
+#: is not rounded before the bias is added. Both are more exact and faster than rounding once more.
+RECTIFIED, UNROUNDED = ("Relu",), {"OpTypesToExcludeOutputQuantization": ["MatMul"]}
 
 
 class FaceReader(CalibrationDataReader):
@@ -68,9 +71,10 @@ def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                op_types_to_quantize=list(HEAVY),
+                op_types_to_quantize=[*HEAVY, *RECTIFIED],
                 nodes_to_exclude=_excluded(onnx.load(ready)),
                 calibrate_method=CalibrationMethod.Percentile,
+                extra_options=UNROUNDED,
             )
         finally:
             logging.disable(logging.NOTSET)

@@ -20,7 +20,7 @@ from pfvit.detection.libfacedetection import lean_run
 from pfvit.errors import InputError
 from pfvit.inference.providers import CPU
 from pfvit.inference.session import open_session
-from pfvit.inference.unsure import RELIABILITY
+from pfvit.inference.unsure import RELIABILITY, of_both, second_look, unsure
 from pfvit.utils.text import parsed
 from pfvit.weights import CHECKPOINT, LAST, SHIPPED
 
@@ -136,8 +136,23 @@ class Network:
     def answers(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Return what a recogniser answers to each face, and how probable it is that it is right, [faces].
 
-        The second is None for files that do not say it.
+        The second is None for files that do not say it. Others look at faces again whose answer is unsure
+        (`second_look`), and answer with the mean.
         """
+        answers, reliability = self._first_answers(images)
+        if reliability is None:
+            return answers, None
+        doubtful = np.flatnonzero(unsure(answers, reliability))
+        again, said = self._first_answers([second_look(images[face]) for face in doubtful])
+        if said is not None:
+            answers[doubtful] = of_both(answers[doubtful], again)
+            right = np.stack([reliability[doubtful], said])
+            reliability[doubtful] = of_both(*np.stack([right, 1 - right], axis=-1))[:, 0]
+        return answers, reliability
+
+    def _first_answers(
+        self, images: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         outputs = ("probabilities", RELIABILITY) if RELIABILITY in self.gives else ("probabilities",)
         answers = self.each(images, outputs)
         if not answers:

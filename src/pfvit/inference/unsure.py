@@ -1,4 +1,4 @@
-"""When an answer is no name for an expression."""
+"""When an answer is no name for an expression, and how a doubtful face is looked at again."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,3 +23,22 @@ def unsure(
         return np.asarray(reliability) < LEAST_RELIABLE
     second, best = np.moveaxis(np.partition(probabilities, -2, axis=-1)[..., -2:], -1, 0)
     return (best < FLAT) | (best - second < CLOSE)
+
+
+#: How many of a crop's sides are added to them when it is looked at again.
+WIDER = 0.1
+
+
+def second_look(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a crop, uint8 [height, width, 3], as it is looked at again: its mirror image, and a little wider.
+
+    What is not in the crop is its edge, repeated.
+    """
+    down, across = (round(side * WIDER / 2) for side in crop.shape[:2])
+    return np.pad(crop[:, ::-1], ((down, down), (across, across), (0, 0)), mode="edge")
+
+
+def of_both(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what two looks say together, [faces, labels]: the mean of the log probabilities, normalised."""
+    together = np.sqrt(first * second) + np.finfo(first.dtype).tiny
+    return together / together.sum(axis=-1, keepdims=True)

@@ -6,13 +6,14 @@ import * as ort from "../ort/ort.wasm.min.mjs";
 import { applied, changeOf, strengthMap } from "./change.js";
 import { cut, frame } from "./crop.js";
 import { detect } from "./detect.js";
-import { canvasOf, decode, encode, resize, rgb } from "./pixels.js";
+import { canvasOf, decode, encode, resize, rgb, secondLook } from "./pixels.js";
 
 export const SERVED = false;
 
 const FILES = { recogniser: "pfvit-int8", photo: "pfvit-photo", drawing: "pfvit-photo-drawing", detector: "libfacedetection" };
 const LABELS = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"];
 const SIDE = 112; // of what the photo model sees and draws
+const SEEN = 48; // of what the recogniser sees
 const LEAST_RELIABLE = 0.75; // as in pfvit.inference.unsure
 const MOST_PIXELS = 50e6;
 const HEAT = [[20, 12, 60, 0], [120, 28, 109, 120], [229, 92, 48, 190], [252, 255, 164, 230]]; // as in pfvit.rendering
@@ -70,8 +71,8 @@ export async function read(photo, { whole = false, signal } = {}) {
   const images = [{ source: "image", width: pixels.width, height: pixels.height, faces: [], problem: null }];
   for (const [face, one] of faces.entries()) {
     signal?.throwIfAborted();
-    const { probabilities, reliability } = await run("recogniser", rgb(one.crop), ["probabilities", "reliability"]);
-    images[0].faces.push({ source: "image", face, ...one.told, ...named(Array.from(probabilities), reliability[0]) });
+    const { probabilities, reliability } = await answer(one.crop);
+    images[0].faces.push({ source: "image", face, ...one.told, ...named(probabilities, reliability) });
   }
   return { model: "pfvit", images };
 }
@@ -91,6 +92,25 @@ async function found(photo, whole, signal) {
     faces.set(whole, some);
   }
   return { pixels, faces: faces.get(whole) };
+}
+
+/** What the recogniser says of a crop; it looks again if that is unsure, as `Network.answers` does. */
+async function answer(crop) {
+  const first = await look(crop);
+  if (first.reliability >= LEAST_RELIABLE) return first;
+  const second = await look(secondLook(resize(crop, SEEN, SEEN)));
+  const both = (a, b) => {
+    const roots = a.map((share, n) => Math.sqrt(share * b[n]));
+    const all = roots.reduce((sum, root) => sum + root, 0);
+    return roots.map((root) => root / all);
+  };
+  const right = [first, second].map(({ reliability }) => [reliability, 1 - reliability]);
+  return { probabilities: both(first.probabilities, second.probabilities), reliability: both(...right)[0] };
+}
+
+async function look(crop) {
+  const { probabilities, reliability } = await run("recogniser", rgb(crop), ["probabilities", "reliability"]);
+  return { probabilities: Array.from(probabilities), reliability: reliability[0] };
 }
 
 function named(shares, reliability) {

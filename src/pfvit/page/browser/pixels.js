@@ -1,5 +1,7 @@
 // Pictures as {data, width, height}: RGBA bytes, row by row, as in ImageData. And reading between their pixels.
 
+const WIDER = 0.1; // as in pfvit.inference.unsure
+
 /** The pixels of a picture file (a Blob), turned as its EXIF says. */
 export async function decode(blob) {
   const bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
@@ -34,6 +36,22 @@ export function rgb({ data, width, height }, sides = 1, gray = 127) {
     }
   }
   return { bytes: out, shape: [1, high, wide, 3] };
+}
+
+/** A crop as it is looked at again: its mirror image, and a little wider (pfvit.inference.unsure). */
+export function secondLook({ data, width, height }) {
+  const [across, down] = [width, height].map((side) => Math.round((side * WIDER) / 2));
+  const wide = width + 2 * across;
+  const high = height + 2 * down;
+  const out = new Uint8ClampedArray(wide * high * 4);
+  for (let y = 0; y < high; y++) {
+    const row = Math.min(Math.max(y - down, 0), height - 1);
+    for (let x = 0; x < wide; x++) {
+      const column = width - 1 - Math.min(Math.max(x - across, 0), width - 1);
+      for (let c = 0; c < 4; c++) out[(y * wide + x) * 4 + c] = data[(row * width + column) * 4 + c];
+    }
+  }
+  return { data: out, width: wide, height: high };
 }
 
 /** The picture at another size, as Pillow's BILINEAR does it: a triangle as wide as a pixel of the smaller one. */
