@@ -1,4 +1,4 @@
-"""PF-ViT: read facial expressions, and take them off a face.
+"""PF-ViT: read facial expressions, and make faces neutral.
 
 `pfvit.read("photo.jpg")` is the whole of it; importing this package loads neither torch nor onnxruntime.
 """

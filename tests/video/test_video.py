@@ -482,7 +482,7 @@ def test_settings_that_mean_nothing(word, value, weights, tmp_path, capsys):
 
 def test_a_strength_without_poker_is_told(weights, tmp_path, capsys):
     assert video("v.mp4", tmp_path / "out", weights, "--strength", 0.5) == 2
-    assert "--strength 0.5 says how much --poker takes off: give --poker too" in capsys.readouterr().err
+    assert "--strength 0.5 says how much --poker removes: give --poker too" in capsys.readouterr().err
 
 
 def test_only_so_many_seconds(astronaut, weights, tmp_path):

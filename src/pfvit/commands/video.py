@@ -169,7 +169,7 @@ class VideoRun:
             self.writers["poker"].show(lambda: self._poker_faced(frame.image, faces), frame.time)
 
     def _poker_faced(self, image: Pixels, faces: list[Reading]) -> Pixels:
-        """Return a frame with the expressions taken off."""
+        """Return a frame with the expressions removed."""
         if not faces or self.config.strength == 0:
             return image
         image = image.copy() if "annotated" in self.writers else image  # which is drawn from the same frame
@@ -208,7 +208,7 @@ class VideoRun:
             say("what was read until then is written")
         count = self.tracker.count
         persons = f"{count} {'person' if count == 1 else 'persons'}"
-        say(f"{self.frames} frames, {persons}, {self.frames / seconds:.0f} frames/s")
+        say(f"{self.frames} frames, {persons}, read at {self.frames / seconds:.0f} frames/s")
         if self.baseline is not None:
             without = [person for person in range(1, count + 1) if self.baseline.of(person) is None]
             if without:

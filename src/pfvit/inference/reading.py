@@ -88,7 +88,7 @@ class Reading:
         return np.concatenate([whole[0], whole[1:].mean(0)])
 
     def poker_face(self, strength: float = 1.0) -> Pixels:
-        """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
+        """Return the crop with this share of its expression removed, uint8 [height, width, 3].
 
         `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. Resolution
         and colour are the crop's own: its pixels are moved, not painted (`pfvit.inference.face_edit`).
