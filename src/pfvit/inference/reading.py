@@ -13,7 +13,7 @@ from pfvit.data.images import Pixels
 from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
@@ -266,7 +266,10 @@ def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
     """Return a photo with a box around each face, and above it the emotion and how probable it is; `?` where unsure.
 
     The photo is the one that was read, or anything else that `Reader.read` takes of its size; it stays as it is.
+    UsageError for a single face, which goes into a list.
     """
+    if isinstance(faces, Reading):
+        raise UsageError("give several faces, as in [face], not one")
     return annotated(load(photo).pixels, faces)
 
 
