@@ -41,12 +41,12 @@ TORCH_FREE = {
         "data.folders",
         "data.label_cells",
         "data.list_files",
-        "data.listed_files",
+        "data.picture_places",
         "data.lists",
         "data.locate",
     ),
     *(
-        "data.headers",
+        "data.header_readers",
         "data.parquet",
         "data.parts",
         "data.parquet_process",
@@ -121,7 +121,7 @@ def test_rooms_import_only_from_rooms_below(module):
 
 
 def test_commands_are_entered_by_the_command_line_alone():
-    shared = {"commands.image_inputs", "commands.output_files", "commands.result_table", "commands.tracked_frames"}
+    shared = {"commands.image_inputs", "commands.output_files", "commands.result_table"}
     for module, path in FILES.items():
         if module != "__main__":
             verbs = {other for other in ours(path) if room(other) == "commands"} - shared - {"commands"}

@@ -42,6 +42,18 @@ def test_the_list_of_verbs_says_what_needs_which_extra(capsys):
     assert (inside(capsys).returncode, inside(capsys, "divine").returncode) == (2, 2)
 
 
+def test_a_wrong_verb_is_told_what_it_may_have_been_meant_as(capsys, tmp_path):
+    photo = tmp_path / "my photo.jpg"
+    photo.touch()
+    for word, told in (
+        ("predct", "pfvit: there is no verb 'predct'; did you mean predict?"),
+        (str(photo), f"pfvit: there is no verb '{photo}': to read it, write pfvit predict '{photo}'"),
+        ("divine", "pfvit: there is no verb 'divine'"),
+    ):
+        done = inside(capsys, word)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, told)
+
+
 @pytest.fixture(scope="module")
 def help_without_extras() -> dict[str, list]:
     """Status and text of each verb's help in a process that can import nothing of any extra."""
@@ -75,6 +87,7 @@ def test_help_needs_no_extra_and_shows_how_to_begin(name, help_without_extras):
     assert status == 0 and f"pfvit {name}" in told.splitlines()[0]
     assert all(f"  {example}\n" in told for example in VERBS[name].examples)
     assert (f'pip install "pfvit[{VERBS[name].extra}]"' in told) == bool(VERBS[name].extra)
+    assert "(default: )" not in " ".join(told.replace("│", " ").split()), "an empty default says nothing"
     if not VERBS[name].presets:  # types as a person reads them
         assert "{None}" not in told and "STR" not in told.splitlines()[0]
 

@@ -1,4 +1,4 @@
-"""PF-ViT: read facial expressions, and take them off a face.
+"""PF-ViT: read facial expressions, and make faces neutral.
 
 `pfvit.read("photo.jpg")` is the whole of it; importing this package loads neither torch nor onnxruntime.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pfvit.errors import InputError, PictureError
 
 if TYPE_CHECKING:
-    from pfvit.api import evaluate, pretrain, train
+    from pfvit.api import FrameResult, evaluate, pretrain, read_video, train
     from pfvit.data.pictures import Item
     from pfvit.detection.base import Face
     from pfvit.inference.reader import Reader, Result, read
@@ -27,6 +27,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 __version__ = "0.1.0"
 __all__ = [
     "Face",
+    "FrameResult",
     "InputError",
     "Item",
     "PictureError",
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "pretrain",
     "read",
+    "read_video",
     "train",
 ]
 
@@ -45,6 +47,7 @@ __all__ = [
 #: Name -> module that has it; loaded when first asked for, as reading a picture takes numpy and onnxruntime.
 _LAZY = {
     "Face": "pfvit.detection.base",
+    "FrameResult": "pfvit.api",
     "Item": "pfvit.data.pictures",
     "Reader": "pfvit.inference.reader",
     "Reading": "pfvit.inference.reading",
@@ -53,6 +56,7 @@ _LAZY = {
     "evaluate": "pfvit.api",
     "pretrain": "pfvit.api",
     "read": "pfvit.inference.reader",
+    "read_video": "pfvit.api",
     "train": "pfvit.api",
 }
 

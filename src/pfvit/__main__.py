@@ -1,9 +1,11 @@
 """The command line: `pfvit VERB ...`. A verb's module is imported only when that verb runs, not for its help."""
 
+import difflib
 import errno
 import importlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -39,25 +41,25 @@ VERBS = {
         "pfvit.commands.predict:predict",
         ("pfvit predict photo.jpg holiday/", "pfvit predict holiday/ --output faces.csv"),
     ),
+    "poker": Verb(
+        "remove the expression from faces in pictures",
+        "Poker",
+        "pfvit.commands.poker:poker",
+        ("pfvit poker photo.jpg --out calm", "pfvit poker photo.jpg --out calm --in-photo --strength 0.5"),
+    ),
     "video": Verb(
-        "follow faces through a video, and take their expressions off",
+        "follow faces through a video, and remove their expressions",
         "Video",
         "pfvit.commands.video:video",
         ("pfvit video film.mp4 --out seen", "pfvit video webcam --out seen"),
         extra="video",
     ),
     "batch": Verb(
-        "read a great many pictures on all cores or a Ray cluster",
+        "read millions of pictures on all cores or a Ray cluster",
         "Batch",
         "pfvit.commands.batch:batch",
         ("pfvit batch faces/ more.parquet --out read",),
         extra="batch",
-    ),
-    "poker": Verb(
-        "take the expression off faces in pictures",
-        "Poker",
-        "pfvit.commands.poker:poker",
-        ("pfvit poker photo.jpg --out calm", "pfvit poker photo.jpg --out calm --in-photo --strength 0.5"),
     ),
     "serve": Verb(
         "a page in the browser and an API over HTTP",
@@ -109,7 +111,7 @@ VERBS = {
         presets=True,
     ),
     "train-photo": Verb(
-        "train the photo model, which takes expressions off photographs",
+        "train the photo model, which moves the pixels of photos",
         "TrainPhoto",
         "pfvit.commands.train_photo:train_photo",
         ("pfvit train-photo --data faces_color.parquet --points points.npz --out runs/photo",),
@@ -180,10 +182,18 @@ def usage() -> str:
     )
     return (
         "usage: pfvit VERB [options]\n\n"
-        f"Read facial expressions, and take them off a face.\n\nverbs:\n{rows}\n\n"
+        f"Read facial expressions, and make faces neutral.\n\nverbs:\n{rows}\n\n"
         'A verb with a word in brackets needs that extra: pip install "pfvit[WORD]".\n'
         "`pfvit VERB --help` lists a verb's options, `pfvit --version` prints the version."
     )
+
+
+def meant(word: str) -> str:
+    """Return what a word that is no verb may have been meant as, to end a message with; empty if nothing is like it."""
+    if os.path.exists(word):  # noqa: PTH110
+        return f": to read it, write pfvit predict {shlex.quote(word)}"
+    close = difflib.get_close_matches(word, VERBS, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def parse(name: str, words: Sequence[str]) -> Any:
@@ -248,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(sys, stream, open(os.devnull, mode))  # noqa: SIM115, PTH123
     name = words[0] if words else ""
     if name not in (*VERBS, *HELP, *VERSION):
-        wrong = f"pfvit: there is no verb {name!r}\n\n" if name else ""
+        wrong = f"pfvit: there is no verb {name!r}{meant(name)}\n\n" if name else ""
         print(f"{wrong}{usage()}", file=sys.stderr)  # noqa: T201
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,15 +1,22 @@
-"""Training and measuring from Python, with the settings of the command line."""
+"""Videos, training and measuring from Python, with the settings of the command line."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from pfvit.config import Evaluate, Pretrain, Train
+from pfvit.config import Evaluate, Pretrain, Train, Video
 from pfvit.config.checks import typed
-from pfvit.errors import UsageError
+from pfvit.errors import InputError, UsageError
 from pfvit.utils.files import let_go_of_all
+
+if TYPE_CHECKING:
+    from pfvit.data.images import Pixels
+    from pfvit.inference.reader import Reader
+    from pfvit.inference.reading import Reading
 
 Paths = str | Path | Iterable[str | Path]
 Protocol = Literal["clean", "official", "all", "majority"]
@@ -18,6 +25,79 @@ MANY, ONE, WORDS = {"data", "validation", "teacher", "unlabelled"}, {"out", "sta
 
 
 Settings = TypeVar("Settings", Pretrain, Train)
+
+
+class FrameResult(NamedTuple):
+    """What is read in one frame of a video."""
+
+    frame: int
+    """The frame's number, from 0."""
+    time: float
+    """Seconds since the start."""
+    image: "Pixels"
+    """uint8 [height, width, 3], RGB, upright."""
+    faces: list["Reading"]
+    """In any order. `Reading.face` is the person's number in the video, from 1, and the probabilities are smoothed."""
+
+
+def read_video(
+    path: str | os.PathLike[str],
+    *,
+    every: int = 4,
+    smoothing: float = 0.3,
+    min_score: float = 0.7,
+    seconds: float | None = None,
+    reader: "Reader | None" = None,
+) -> Iterator[FrameResult]:
+    """Yield every frame of a video with the people in it, followed from frame to frame; as `pfvit video` does.
+
+    `path` is a video file, or `webcam`, `webcam:NUMBER`, `webcam:NAME`. Faces are detected in every fourth frame
+    (`every`) and placed in between; those that score less than `min_score` (0 to 1) are left out. A person's
+    probabilities are smoothed over 0.3 seconds (`smoothing`; 0: not at all). `seconds` ends the video early. `reader`
+    is one with other weights or settings than the shipped ones. Memory does not grow with the length of the video.
+
+    It needs the extra `video`. Raises UsageError for a setting that makes no sense, and InputError for a video that
+    cannot be opened; also where it breaks off, after the frames before that.
+    """
+    try:
+        from pfvit.inference.tracked_frames import TrackedFrames
+        from pfvit.video.io import VideoReader
+    except ModuleNotFoundError as missing:
+        raise _needs("read_video", missing, "video") from missing
+    from pfvit.inference.reader import Reader
+
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"give the path of a video, or webcam, not {type(path).__name__}")
+    config = Video(  # which checks them
+        os.fsdecode(path),
+        out=Path(),
+        every=typed("every", every, int),
+        smoothing=typed("smoothing", smoothing, float),
+        min_score=typed("min_score", min_score, float),
+        seconds=typed("seconds", seconds, float | None),
+    )
+    source = VideoReader(config.path)
+    frames = TrackedFrames(source, reader or Reader(), config.smoothing, config.every, config.min_score, config.seconds)
+
+    def results() -> Iterator[FrameResult]:
+        count = 0
+        try:
+            with closing(frames.runs()) as runs:  # before the file: a thread decodes ahead
+                for run in runs:
+                    for (frame, _, persons), faces in zip(run, frames.read(run), strict=True):
+                        named = zip(faces, persons, strict=True)
+                        smoothed = [frames.smoothed(face, person, frame.time) for face, person in named]
+                        yield FrameResult(frame.number, frame.time, frame.image, smoothed)
+                        count += 1
+                    run.clear()  # frames may be large, and the next are gathered now
+        finally:
+            source.close()
+        if source.broken and not source.live:
+            raise InputError(f"{config.path}: it breaks off after {count} frames ({source.broken})")
+        if not count:
+            raise InputError(f"{config.path} holds no frame that can be decoded")
+
+    return results()
 
 
 def pretrain(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
@@ -50,9 +130,7 @@ def _run(kind: type[Settings], preset: str | None, out: str | Path, data: Paths,
     try:
         from pfvit.training import distributed, pretrainer, resume, trainer
     except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            f'pfvit.{verb} needs {missing.name}: pip install "pfvit[train]"', name=missing.name
-        ) from missing
+        raise _needs(verb, missing, "train") from missing
 
     given = {**settings, "out": out} | ({"data": data} if data else {})
     if settings.get("resume") and resume.is_run(Path(out)):
@@ -70,6 +148,11 @@ def _run(kind: type[Settings], preset: str | None, out: str | Path, data: Paths,
         let_go_of_all()
     distributed.end_other_processes()
     return Path(out)
+
+
+def _needs(function: str, missing: ModuleNotFoundError, extra: str) -> ModuleNotFoundError:
+    message = f'pfvit.{function} needs {missing.name}: pip install "pfvit[{extra}]"'
+    return ModuleNotFoundError(message, name=missing.name)
 
 
 def evaluate(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import fake_weights
@@ -218,9 +219,25 @@ def test_one_line_a_face_at_any_width(width, lines):
         assert f" {box} " in row, "a box is never cut"
     assert "happiness" in rows[1] and rows[2].split()[0].endswith(".jpg")
     assert ("█" * BAR in rows[0]) == ("then" in heading) == (width is None or width >= 400)
-    assert rows[1].startswith(lines[1][0] if width is None or width >= 400 else "…")
+    assert rows[1].startswith(lines[1]["picture"] if width is None or width >= 400 else "…")
     if width is None:
-        assert lines[1][0] in rows[1] and "[photo].jpg" in rows[1]
+        assert lines[1]["picture"] in rows[1] and "[photo].jpg" in rows[1]
+
+
+def test_measures_that_are_asked_for_stand_in_the_table_or_its_caption(weights):
+    (face,) = Reader(weights, threads=1).read(np.full((20, 20, 3), 16, np.uint8), whole=True, source="a.jpg")
+    line = cells(face, movement=True, affect=True)
+    assert line["valence"] == f"{face.affect.valence + 0.0:+.2f}", "signed"
+    assert line["opening"] == "-", "there is no photo model beside these weights"
+    assert cells(replace(face, probabilities={"neutral": 0.997, "sadness": 0.003}), affect=True)["valence"] == "+0.00"
+    measures = ["valence", "arousal", "brows", "lids", "corners", "width", "opening"]
+    assert shown([line], None)[0].split()[-7:] == measures
+    for width in range(55, 150):
+        heading, row, *caption = shown([line], width)
+        lost = [name for name in ("box", *measures) if name not in heading.split()]
+        assert "\N{HORIZONTAL ELLIPSIS}" not in row + heading, "nothing is cut"
+        told = " ".join(" ".join(caption).split())
+        assert (not lost and not told) or (told.endswith(": --json has all") and all(name in told for name in lost))
 
 
 def test_bars_go_before_the_runners_up(lines):

@@ -281,6 +281,8 @@ def test_providers_are_used_or_refused_with_what_there_is(faces, weights, capsys
     assert status == 1 and "cannot use cuda, only cpu" in said and "onnxruntime-gpu" in said
     with pytest.raises(InputError, match="no provider 'npu'; there are cpu, cuda"):
         Reader(weights, providers=["npu"])
+    with pytest.raises(InputError, match=r"providers are several words, as in \['cuda'\]"):
+        Reader(weights, providers="cuda")
     # One that is built in but does not start: onnxruntime would go on with the processor in silence.
     known = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: known)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from pfvit.data import images, picture_cost
-from pfvit.data.header import Header
+from pfvit.data.header_cost import Header
 from pfvit.data.picture_cost import Limit
 from pfvit.errors import PictureError, TooLargeError
 

@@ -59,6 +59,4 @@ def test_style_sheets_fetch_nothing_from_other_hosts(pages):
 
 def test_docstrings_are_shown(pages):
     text = (SITE / "python-api" / "index.html").read_text()
-    assert (
-        "Return the crop with this share of its expression taken off" in text and "pfvit.inference.reader.read" in text
-    )
+    assert "Return the crop with this share of its expression removed" in text and "pfvit.inference.reader.read" in text

@@ -1,6 +1,7 @@
 """`Reader.stream`: any number of pictures of any kind, in order, with what cannot be read in its place."""
 
 import io
+import json
 import os
 import threading
 from array import array
@@ -329,6 +330,43 @@ def test_a_photo_is_annotated_and_stays_as_it_is(reader):
     (face,) = reader.read(photo, whole=True)
     drawn = np.asarray(pfvit.annotate(photo, [face]))
     assert drawn.shape == photo.shape and (drawn != photo).any() and (photo == 16).all()
+    with pytest.raises(UsageError, match=r"give several faces, as in \[face\]"):
+        pfvit.annotate(photo, face)
+
+
+class OfNumpy:
+    """A detector that answers with NumPy's numbers, as most do."""
+
+    def detect(self, image):
+        return [Face(tuple(np.array([3, 4, 20, 21.4], np.float32)), np.float32(0.5), None)]
+
+
+def test_numbers_of_numpy_become_those_of_python(tmp_path):
+    (face,) = Reader(fake_weights.write(tmp_path), OfNumpy(), threads=1).read(np.full((40, 40, 3), 16, np.uint8))
+    assert type(face.score) is float and {*map(type, face.box)} == {int}
+    assert json.loads(json.dumps(face.to_dict()))["score"] == 0.5
+
+
+def test_a_result_is_shown_without_its_pixels(reader, tmp_path):
+    good, bad = reader.stream([np.full((40, 40, 3), 16, np.uint8), "nothing.png"], whole=True)
+    assert repr(good).startswith("Result(source='the picture', faces=[Reading(") and "array(" not in repr(good)
+    assert repr(bad) == f"Result(source='nothing.png', faces=[], problem={bad.problem!r})"
+
+
+def test_sources_are_one_for_each_picture(reader):
+    (face,) = reader.read(np.full((40, 40, 3), 16, np.uint8), whole=True, source=7)
+    assert face.source == "7"
+    with pytest.raises(UsageError, match="there are 1 pictures and 2 sources: give one for each"):
+        reader.read_batch([NOISE], whole=True, sources=["a", "b"])
+
+
+def test_the_8_bit_file_may_be_named_itself(tmp_path):
+    """It gives no components, for which the file beside it is opened where they are asked for."""
+    shipped = pfvit.Reader(threads=1)
+    named = Reader(shipped.recogniser.path, threads=1)
+    assert shipped.recogniser.path.stem == "pfvit-int8" and named.recogniser.path == shipped.recogniser.path
+    (face,), (other,) = shipped.read(PHOTO), named.read(PHOTO)
+    assert face.probabilities == other.probabilities and other.embedding.shape == face.embedding.shape
 
 
 def test_a_picture_as_text_is_told_what_to_do(reader):

@@ -258,7 +258,7 @@ def test_the_dial_moves_the_face(visit):
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("[data-shown='0.95']")
     assert differ(pixels(page, "#after"), calm)
-    assert page.get_attribute("#dial", "aria-valuetext") == "95% taken off"
+    assert page.get_attribute("#dial", "aria-valuetext") == "95% removed"
     page.click("[data-to='0']")
     page.wait_for_selector("[data-shown='0.00']")
     assert not differ(pixels(page, "#after"), pixels(page, "#before"))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import socket
 
 import fake_weights
 import numpy as np
@@ -341,6 +342,14 @@ def test_a_key_of_any_letters_in_a_header_of_any_letters(weights, monkeypatch):
 def test_settings_that_cannot_be(capsys, words, told):
     assert main(["serve", *words]) in (1, 2)
     assert told in capsys.readouterr().err
+
+
+def test_an_address_that_is_taken_is_told_in_a_line(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"pfvit serve: 127.0.0.1:{port} is in use already: choose another --port"]
 
 
 def test_it_warns_where_anyone_may_call(capsys, monkeypatch):

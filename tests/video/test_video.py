@@ -25,12 +25,12 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from pfvit.__main__ import main
-from pfvit.commands.video import with_shares
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
 from pfvit.errors import InputError, OutputError
 from pfvit.inference.affect import affect_of
 from pfvit.inference.reader import Reader
+from pfvit.inference.tracked_frames import with_shares
 from pfvit.video import io as video_io
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader
@@ -216,7 +216,7 @@ def test_few_frames_a_second_and_pauses_are_one_person_in_every_frame(times, eve
 
 
 def test_frames_between_two_detections_stay_few_in_memory(astronaut, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", 3 * WIDE * HIGH * 3)
+    monkeypatch.setattr("pfvit.inference.tracked_frames.WAITING", 3 * WIDE * HIGH * 3)
     detected = []
     detect = Reader(weights).detector.detect
 
@@ -482,7 +482,7 @@ def test_settings_that_mean_nothing(word, value, weights, tmp_path, capsys):
 
 def test_a_strength_without_poker_is_told(weights, tmp_path, capsys):
     assert video("v.mp4", tmp_path / "out", weights, "--strength", 0.5) == 2
-    assert "--strength 0.5 says how much --poker takes off: give --poker too" in capsys.readouterr().err
+    assert "--strength 0.5 says how much --poker removes: give --poker too" in capsys.readouterr().err
 
 
 def test_only_so_many_seconds(astronaut, weights, tmp_path):
@@ -762,7 +762,7 @@ def test_few_large_frames_wait(tmp_path):
 
 def test_of_large_frames_two_are_held_at_a_time(astronaut, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(video_io, "MOST_WAITING", WIDE * HIGH * 3)
-    monkeypatch.setattr("pfvit.commands.tracked_frames.WAITING", WIDE * HIGH * 3)
+    monkeypatch.setattr("pfvit.inference.tracked_frames.WAITING", WIDE * HIGH * 3)
     alive, most = set(), []
     upright = video_io._upright
 

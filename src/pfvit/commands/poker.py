@@ -1,4 +1,4 @@
-"""`pfvit poker`: take the expression off every face, and write what remains at the size of the face."""
+"""`pfvit poker`: remove the expression from every face, and write the faces or the photos."""
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.commands.output_files import Namer, make_folder, save
@@ -12,7 +12,7 @@ SURE = 0.5
 
 
 def poker(config: Poker) -> int:
-    """Write one PNG per face (or per photo) into the folder, with `strength` of its expression taken off."""
+    """Write one PNG per face (or per photo) into the folder, with `strength` of the expression removed."""
     inputs = Inputs(config.paths, leave_out=[config.out])
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
     # A generator that is missing should be known before the first picture is read.

@@ -14,6 +14,8 @@ from pfvit.commands.output_files import Namer, make_folder, save
 from pfvit.commands.result_table import AFFECT, MOVEMENT, FinishedTable, Records, rows_of
 from pfvit.config import Predict
 from pfvit.data import sources
+from pfvit.inference.affect import Affect
+from pfvit.inference.movement import Movement
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading, prepare
 from pfvit.rendering import annotated
@@ -22,9 +24,13 @@ from pfvit.utils.text import printable
 
 BAR = 12  # characters
 GAP = 2  # characters between columns
-#: Columns of the table for people, with their styles, and those that go first where a terminal is too narrow for all.
-HEADINGS = ("picture", "face", "box", "emotion", "sure", "", "then")
-STYLES = ("", "", "dim", "bold", "", "", "dim")
+#: Styles of the columns of the table for people. Those of numbers are aligned to the right.
+STYLES = {"box": "dim", "emotion": "bold", "then": "dim"}
+WORDS = ("picture", "box", "emotion", "", "then")
+MOVEMENT_HEADINGS = tuple(field.removeprefix("mouth_") for field in Movement._fields)
+#: Columns of `--affect` and `--movement`.
+MEASURES = (*Affect._fields, *MOVEMENT_HEADINGS)
+#: Columns that go first where a terminal is too narrow for all.
 DISPENSABLE = ("", "then")
 NARROWEST = 8  # characters that are left of a picture's name at least
 
@@ -66,7 +72,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     """Read every face and print it, or write it to the records; return the exit status."""
     faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs)
     photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs)
-    lines: list[tuple[str, ...]] = []
+    lines: list[dict[str, str]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
         if config.movement:
@@ -78,7 +84,7 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
             for row in rows:
                 emit(json.dumps(row))
         elif records is None:
-            lines += [cells(reading, config.top) for reading in faces]
+            lines += [cells(reading, config.top, config.movement, config.affect) for reading in faces]
         if faces_namer is not None:
             for reading in faces:
                 save(reading.to_pil(), faces_namer.name(reading))
@@ -96,28 +102,35 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     return 1 if records is not None and records.failed else inputs.status
 
 
-def table_of(lines: list[tuple[str, ...]], width: int | None) -> Table:
+def table_of(lines: list[dict[str, str]], width: int | None) -> Table:
     """Return the table for people, one line a face, in so many characters; None is as wide as it needs to be.
 
-    Where it is too wide, the bars and then the runners-up are left out, and then names keep their end only: a box or an
-    emotion is never cut.
+    Where it is too wide, the bars and then the runners-up are left out, and then names keep their end only. With
+    measures the boxes may go too, then the measures from the right, and the caption names them. Nothing else is cut.
     """
-    columns = dict(zip(HEADINGS, zip(*lines, strict=True), strict=True))
+    columns = {heading: [line[heading] for line in lines] for heading in lines[0]}
     widest = {heading: max(map(cell_len, (heading, *column))) for heading, column in columns.items()}
 
     def room() -> int:
         """Return the characters that are left for names."""
-        others = sum(wide + GAP for heading, wide in widest.items() if heading in columns and heading != HEADINGS[0])
-        return widest[HEADINGS[0]] if width is None else width - others
+        others = sum(wide + GAP for heading, wide in widest.items() if heading in columns and heading != "picture")
+        return widest["picture"] if width is None else width - others
 
     for heading in DISPENSABLE:
-        if room() < widest[HEADINGS[0]]:
+        if room() < widest["picture"]:
             del columns[heading]
+    last = [heading for heading in columns if heading in MEASURES]
+    lost = []
+    while last and room() < min(NARROWEST, widest["picture"]):
+        lost.append(last.pop() if "box" not in columns else "box")
+        del columns[lost[-1]]
     most = max(room(), NARROWEST)
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     for heading in columns:
-        justify = "right" if heading in ("face", "sure") else "left"
-        table.add_column(heading, style=STYLES[HEADINGS.index(heading)], justify=justify, no_wrap=True)
+        justify = "left" if heading in WORDS else "right"
+        table.add_column(heading, style=STYLES.get(heading, ""), justify=justify, no_wrap=True)
+    if lost:
+        table.caption = f"too narrow for {', '.join(lost)}: --json has all"
     for name, *others in zip(*columns.values(), strict=True):
         table.add_row(Text(name if cell_len(name) <= most else shortened(name, most)), *others)
     return table
@@ -131,8 +144,8 @@ def shortened(name: str, room: int) -> str:
     return set_cell_size(f"\N{HORIZONTAL ELLIPSIS}{tail}", room)
 
 
-def cells(reading: Reading, top: int = 3) -> tuple[str, ...]:
-    """Return a row of the table."""
+def cells(reading: Reading, top: int = 3, movement: bool = False, affect: bool = False) -> dict[str, str]:
+    """Return a row of the table: heading -> text."""
     order = sorted(reading.probabilities.items(), key=lambda item: -item[1])
     best = order[0][1]
     runners_up = ", ".join(f"{name} {share:.0%}" for name, share in order[1:top])
@@ -141,4 +154,17 @@ def cells(reading: Reading, top: int = 3) -> tuple[str, ...]:
     utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
     bar = ("█" if utf8 else "#") * round(best * BAR)
     box = f"{width}x{height}+{x}+{y}"
-    return printable(reading.source), str(reading.face), box, name, f"{best:.0%}", bar, runners_up
+    row = {"picture": printable(reading.source), "face": str(reading.face), "box": box, "emotion": name}
+    row |= {"sure": f"{best:.0%}", "": bar, "then": runners_up}
+    if affect:
+        row |= measures(Affect._fields, reading.affect)
+    if movement:
+        row |= measures(MOVEMENT_HEADINGS, reading.movement)
+    return row
+
+
+def measures(headings: Iterable[str], values: Iterable[float] | None) -> dict[str, str]:
+    """Return signed numbers under their headings; dashes where there are none."""
+    if values is None:
+        return dict.fromkeys(headings, "-")
+    return {name: f"{round(value, 2) + 0.0:+.2f}" for name, value in zip(headings, values, strict=True)}  # never -0.00

@@ -1,5 +1,6 @@
 """`pfvit serve`: the page and the API on one address."""
 
+import errno
 import logging
 import os
 import signal
@@ -117,9 +118,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as problem:
-        raise InputError(
-            f"{host}:{port} cannot be listened on ({problem.strerror}): choose another --port"
-        ) from problem
+        if problem.errno == errno.EADDRINUSE:  # its text names the address once more, in brackets
+            raise InputError(f"{host}:{port} is in use already: choose another --port") from problem
+        raise InputError(f"{host}:{port} cannot be listened on ({problem.strerror})") from problem
 
 
 def server_config(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:

@@ -1,4 +1,4 @@
-"""`pfvit train-photo`: train the photo model, which takes expressions off photographs."""
+"""`pfvit train-photo`: train the photo model, which moves the pixels of photos."""
 
 from pfvit.config import TrainPhoto
 from pfvit.training import photo_trainer

@@ -1,11 +1,11 @@
 """`pfvit video`: faces followed through a video, as a table, an annotated video, a timeline and a video of poker faces.
 
-Frames stream through (`pfvit.commands.tracked_frames`), so memory does not grow with the length.
+Frames stream through (`pfvit.inference.tracked_frames`), so memory does not grow with the length.
 """
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from av.packet import Packet
@@ -13,13 +13,13 @@ from rich.progress import TextColumn
 
 from pfvit.commands.output_files import make_folder, save, stem_of
 from pfvit.commands.result_table import AFFECT, OF_A_FACE, Table, unfinished_table
-from pfvit.commands.tracked_frames import TrackedFrame, TrackedFrames
 from pfvit.config import Video
 from pfvit.data.images import Pixels
 from pfvit.errors import InputError, UsageError
 from pfvit.inference.reader import Reader
 from pfvit.inference.reading import Reading, prepare
 from pfvit.inference.steady import SteadyMovement
+from pfvit.inference.tracked_frames import TrackedFrame, TrackedFrames
 from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
@@ -27,7 +27,6 @@ from pfvit.utils.files import remove, unfinished
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader, is_live
 from pfvit.video.timeline import COLOURS, Timeline
-from pfvit.video.tracking import Tracker
 from pfvit.video.writer import ENDINGS, VideoWriter, suffix_for
 
 COLUMNS = {"frame": "int64", "time": "float64", "person": "int32", **OF_A_FACE}
@@ -52,13 +51,18 @@ def video(config: Video) -> int:
         return run.run()
 
 
+def tracked_frames(config: Video, source: VideoReader, reader: Reader) -> TrackedFrames:
+    """Return the frames with the faces in them, as the command line asks for them."""
+    return TrackedFrames(source, reader, config.smoothing, config.every, config.min_score, config.seconds)
+
+
 def measured_baseline(config: Video, reader: Reader) -> Baseline:
     """Read the whole video for the sake of everyone's calmest frames."""
     labels = reader.recogniser.labels
     baseline = Baseline(labels)
     source = VideoReader(config.path)
     try:
-        frames = TrackedFrames(config, source, reader, Tracker(config.smoothing))
+        frames = tracked_frames(config, source, reader)
         with progress_bar() as progress:
             task = progress.add_task("looking for calm frames", total=source.length)
             for run in frames.runs():
@@ -76,8 +80,7 @@ class VideoRun:
 
     def __init__(self, config: Video, source: VideoReader, reader: Reader, closing: ExitStack):
         self.config, self.source, self.reader = config, source, reader
-        self.tracker = Tracker(config.smoothing)
-        self.tracked = TrackedFrames(config, source, reader, self.tracker)
+        self.tracked = tracked_frames(config, source, reader)
         self.baseline: Baseline | None = None
         self.steady = SteadyMovement()
         self.timeline = Timeline(reader.recogniser.labels)
@@ -149,15 +152,10 @@ class VideoRun:
             self._write(frame, [self._smoothed(face, person, frame) for face, person in pairs])
 
     def _smoothed(self, reading: Reading, person: int, frame: VideoFrame) -> Reading:
-        labels = self.reader.recogniser.labels
-        shares = np.array(list(reading.probabilities.values()))
-        if self.baseline is not None:
-            shares = self.baseline.correct(person, shares)
-        shares = self.tracker.smooth(person, shares, frame.time)
-        self.timeline.add(person, frame.time, shares, reading.crop)
-        told = with_shares(replace(reading, face=person), dict(zip(labels, shares.tolist(), strict=True)))
-        reliability = self.tracker.smooth_reliability(person, told.emotion, told.reliability, frame.time)
-        return replace(told, reliability=reliability)
+        correct = None if self.baseline is None else partial(self.baseline.correct, person)
+        told = self.tracked.smoothed(reading, person, frame.time, correct)
+        self.timeline.add(person, frame.time, np.array(list(told.probabilities.values())), reading.crop)
+        return told
 
     def _write(self, frame: VideoFrame, faces: list[Reading]) -> None:
         self.frames += 1
@@ -169,7 +167,7 @@ class VideoRun:
             self.writers["poker"].show(lambda: self._poker_faced(frame.image, faces), frame.time)
 
     def _poker_faced(self, image: Pixels, faces: list[Reading]) -> Pixels:
-        """Return a frame with the expressions taken off."""
+        """Return a frame with the expressions removed."""
         if not faces or self.config.strength == 0:
             return image
         image = image.copy() if "annotated" in self.writers else image  # which is drawn from the same frame
@@ -206,25 +204,15 @@ class VideoRun:
             say(f"{self.config.path}: it breaks off ({self.source.broken}); what came before is read")
         if self.stopped is not None:
             say("what was read until then is written")
-        count = self.tracker.count
+        count = self.tracked.tracker.count
         persons = f"{count} {'person' if count == 1 else 'persons'}"
-        say(f"{self.frames} frames, {persons}, {self.frames / seconds:.0f} frames/s")
+        say(f"{self.frames} frames, {persons}, read at {self.frames / seconds:.0f} frames/s")
         if self.baseline is not None:
             without = [person for person in range(1, count + 1) if self.baseline.of(person) is None]
             if without:
                 say(f"no baseline, as they are seen too shortly or never calm: person {', '.join(map(str, without))}")
         for path in self.names.values():
             say(f"{path} is written")
-
-
-def with_shares(reading: Reading, shares: dict[str, float]) -> Reading:
-    """Return a reading with other probabilities, and the emotion that is most probable by them.
-
-    Its reliability is that of the answer to this frame alone: of another emotion it says nothing, and is left out.
-    """
-    emotion = max(shares, key=lambda name: shares[name])
-    reliability = reading.reliability if emotion == reading.emotion else None
-    return replace(reading, emotion=emotion, probabilities=shares, reliability=reliability)
 
 
 def row(frame: VideoFrame, face: Reading, affect: bool = False) -> dict[str, object]:

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from pfvit.config.checks import at_least, check_order, positive
 from pfvit.config.presets import architecture
 from pfvit.config.recipes import RECIPES
-from pfvit.config.training import DataPaths
+from pfvit.config.several import Paths, Words
 from pfvit.errors import UsageError
 
 #: Bits of two hashes that may differ; with more, the groups of bits that the search sorts by are too short.
@@ -42,10 +42,10 @@ class Prepare:
     hash_distance: Annotated[int, arg(aliases=("--near",))] = 10
     """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
     the square of the number of faces: from some millions on use 6."""
-    order: tuple[str, ...] = ()
+    order: Words = ()
     """folders: what folders that are named by numbers stand for (fer2013, rafdb, affectnet7, ...), or the names of your
     own classes."""
-    apart_from: tuple[Path, ...] = ()
+    apart_from: Paths = ()
     """Prepared folders that this one is also compared with: what pre-training sees should not be in a test set."""
     smallest: int = 48
     """faces: drop what is smaller than so many pixels across."""
@@ -83,7 +83,7 @@ class Reproduce:
     NAME_test.parquet."""
     out: Path
     """Folder for the runs, the weights and the table."""
-    faces: DataPaths = ()
+    faces: Paths = ()
     """Parquet files of faces for masked pre-training, whose labels are not looked at (the authors took AffectNet's);
     the training part of --data if not given. A student also learns its teachers' answers to those that are not
     in --data."""
@@ -94,7 +94,7 @@ class Reproduce:
     """Other sizes of the model than the recipe's; `pfvit info list` names them all."""
     scale: Literal["full", "try"] = "full"
     """try: a hundredth of the epochs, to see that everything works."""
-    only: tuple[str, ...] = ()
+    only: Words = ()
     """Runs to measure, with those that they start from: a to e2 of the ablation, baseline or gan of a test set."""
     seeds: int | None = None
     """Repeat everything with so many seeds; as many as the recipe says if not given."""

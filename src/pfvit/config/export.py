@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from pfvit.config.checks import at_least, check_order, positive
+from pfvit.config.several import Words
 from pfvit.errors import UsageError
 
 
@@ -21,7 +22,7 @@ class Export:
     calibrate: Path | None = None
     """Labelled faces to fit the temperature on (every second one; report on the others), named as for `pfvit train
     --validation`. With them NAME-int8.onnx is written too, which answers twice as fast."""
-    order: tuple[str, ...] = ()
+    order: Words = ()
     """What label 0, 1, 2, ... of --calibrate mean where the file does not say it, as for `pfvit train`; that run's
     --order if not given."""
     flip_tta: bool = False

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from pfvit.config.checks import MOST_THREADS, at_least, check_order, within
 from pfvit.config.presets import architecture
-from pfvit.config.training import DataPaths
+from pfvit.config.several import Paths, Words
 from pfvit.emotions import EIGHT
 from pfvit.errors import UsageError
 
@@ -37,23 +37,23 @@ class Info:
 class Evaluate:
     """Measure recognition and poker faces on labelled faces, with 95% bootstrap intervals."""
 
-    data: DataPaths
+    data: Paths
     """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
     test part, or else the validation part."""
     weights: Path | None = None
     """A recogniser .onnx (its generator is looked for beside it), a run folder of `pfvit train` or one of its
     checkpoints; the shipped weights if not given."""
-    cross: tuple[Path, ...] = ()
+    cross: Paths = ()
     """Recognisers or run folders for a table of each on each of --data, which are then data sets of their own: train on
     one, test on another. Only recognition is measured, over the emotions that both sides distinguish."""
-    merge: tuple[str, ...] = ()
+    merge: Words = ()
     """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
-    probe: DataPaths = ()
+    probe: Paths = ()
     """Labelled faces to fit a linear classifier to (scikit-learn): the encoder of --weights, which may also be a run of
     `pfvit pretrain`, is then measured on --data by that linear probe, and its own answers are not."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
-    order: tuple[str, ...] = ()
+    order: Words = ()
     """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
     ckplus; or the names of the classes. FER+'s if not given."""
     protocol: tuple[Literal["clean", "official", "all", "majority"], ...] = ("clean",)
@@ -107,31 +107,30 @@ class Evaluate:
 class Predict:
     """Find faces in pictures and read their expressions."""
 
-    paths: Positional[tuple[str, ...]]
-    """Pictures, folders of pictures, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for a picture
-    on standard input."""
+    paths: Positional[Words]
+    """Pictures, folders, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for standard input."""
     json: bool = False
     """Print one JSON object per face and line on stdout, and nothing else there."""
     output: Path | None = None
-    """Write a table instead, one row per face: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is whole."""
+    """Write a table instead, one row per face: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is complete."""
     resume: bool = False
-    """Go on with the --output that an earlier run left unfinished: pictures in it are not read again. If it is
-    finished, nothing is done."""
+    """Continue the --output of an earlier run that was stopped: pictures in it are not read again. If it is complete,
+    nothing is done."""
     annotate: Path | None = None
     """Write each photo in which a face is found into this folder, with boxes and names."""
     picture: Path | None = None
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
     movement: bool = False
-    """Also say how far brows, lids and mouth have moved from where they are in the face's own poker face."""
+    """Also show how far brows, lids and mouth are from where they are in the face's own poker face."""
     affect: bool = False
-    """Also write an index of valence and arousal, computed from the probabilities."""
+    """Also show an index of valence and arousal, computed from the probabilities."""
     whole: bool = False
     """Take each picture as one face that is already cropped: no detection."""
     look: Look = "normal"
     """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
     too, and takes many times as long."""
     top: int = 3
-    """How many emotions the table for people names."""
+    """How many emotions the table names; not used with --json or --output."""
     min_score: float = 0.0
     """Leave out faces that the detector is less sure of, from 0 to 1."""
     weights: Path | None = None
@@ -154,10 +153,10 @@ class Predict:
 
 @dataclass(frozen=True)
 class Poker:
-    """Take the expression off each face: one PNG per face, `<source stem>_<face>.png`, or the photo with all faces."""
+    """Remove the expression from faces: one PNG per face, `<source stem>_<face>.png`, or the photo with all faces."""
 
-    paths: Positional[tuple[str, ...]]
-    """Pictures, folders of pictures, or Parquet files with an image column."""
+    paths: Positional[Words]
+    """Pictures, folders, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for standard input."""
     out: Path
     """Folder for the PNG files; made if it is not there."""
     strength: float = 1.0
@@ -191,15 +190,15 @@ class Video:
     out: Path
     """Folder for what is written: NAME.csv, NAME-timeline.png, NAME-annotated.mp4, NAME-poker.mp4."""
     table: Literal["csv", "parquet", "jsonl"] = "csv"
-    """Form of the table."""
+    """Format of the table."""
     annotate: bool = True
     """Write the video with boxes and names, and its sound."""
     poker: bool = False
-    """Write the video with everyone's expression taken off, and its sound."""
+    """Write the video with everyone's expression removed, and its sound."""
     strength: float = 1.0
     """With --poker, the share of the expression to remove: 1 gives the poker face, -1 exaggerates."""
     every: int = 4
-    """Look for faces in every so many frames; between two looks they are placed on the way."""
+    """Look for faces in every so many frames; in between, boxes move evenly from one look to the next."""
     look: Look = "normal"
     """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
     too, and takes many times as long."""
@@ -208,7 +207,7 @@ class Video:
     min_score: float = 0.7
     """Leave out faces that the detector is less sure of, from 0 to 1."""
     affect: bool = False
-    """Also write an index of valence and arousal, computed from the probabilities."""
+    """Also show an index of valence and arousal, computed from the probabilities."""
     baseline: bool = False
     """Read the video twice, and take each person's calmest frames for neutral: some faces look sad or angry at rest."""
     seconds: float | None = None
@@ -225,7 +224,7 @@ class Video:
         within(1, MOST_THREADS, self, "threads")
         within(-1, 1, self, "strength")
         if self.strength != 1 and not self.poker:
-            raise UsageError(f"--strength {self.strength:g} says how much --poker takes off: give --poker too")
+            raise UsageError(f"--strength {self.strength:g} says how much --poker removes: give --poker too")
         within(0, 1, self, "min_score")
         if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
             raise UsageError(f"--smoothing must be 0 or more seconds, not {self.smoothing}")
@@ -235,9 +234,9 @@ class Video:
 
 @dataclass(frozen=True)
 class Batch:
-    """Read a great many pictures on all cores, or on a Ray cluster: Parquet files or folders in, Parquet files out."""
+    """Read millions of pictures on all cores, or on a Ray cluster: Parquet files or folders in, Parquet files out."""
 
-    paths: Positional[tuple[str, ...]]
+    paths: Positional[Words]
     """Parquet files with an image column, pictures, and folders of either; on this machine, or URLs of any file system
     that pyarrow or fsspec knows (s3://bucket/faces)."""
     out: str

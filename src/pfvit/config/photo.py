@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pfvit.config.checks import at_least, below_one, positive, within
-from pfvit.config.training import DataPaths, Hardware
+from pfvit.config.several import Paths
+from pfvit.config.training import Hardware
 from pfvit.errors import UsageError
 
 
@@ -55,7 +56,7 @@ class PhotoWeights:
 class TrainPhoto:
     """Train the photo model: masked pre-training, then movement from the teacher, then the adversarial phase."""
 
-    data: DataPaths
+    data: Paths
     """Parquet files of faces with an image column."""
     points: Path
     """Mesh points of these faces, as experiments/mesh_points.py writes them."""

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Literal
 
 from pfvit.config.checks import at_least, check_order
-from pfvit.config.training import DataPaths
+from pfvit.config.several import Paths, Words
 
 
 @dataclass(frozen=True)
 class Report:
     """Write the figures, tables and pictures that a paper would print: one page, and files of each."""
 
-    data: DataPaths
+    data: Paths
     """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
     test part, or else the validation part."""
     out: Path
     """Folder for report.html (which needs no other file), figures/ (SVG, PNG), numbers/ (CSV), report.json, and
     model-card.md."""
-    weights: tuple[Path, ...] = ()
+    weights: Paths = ()
     """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given. Further ones are
     compared with the first on the same faces."""
     judge: Path | None = None
@@ -26,10 +26,10 @@ class Report:
     pairs: Path | None = None
     """Folder of photos NAME_neutral.jpg and NAME_happiness.jpg (or any other word) of the same people: poker faces are
     then measured against their real neutral faces."""
-    groups: tuple[str, ...] = ()
+    groups: Words = ()
     """Columns of the data that say which group a person belongs to; age, gender, race and the like, where there are
     such columns, if not given."""
-    order: tuple[str, ...] = ()
+    order: Words = ()
     """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
     ckplus; or the names of the classes. FER+'s if not given."""
     protocol: Literal["clean", "official"] = "clean"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pfvit.config.checks import at_least, within
+from pfvit.config.several import Words
 from pfvit.errors import UsageError
 
 
@@ -44,7 +45,7 @@ class Serve:
     """Processes; one already uses every core, as the model runs in threads. More help with many small requests."""
     threads: int | None = None
     """Processor threads for the model over all workers; all cores if not given."""
-    hosts: tuple[str, ...] = ()
+    hosts: Words = ()
     """Names under which it may be called besides this machine's, when it listens on loopback behind a proxy."""
     ray: bool = False
     """Run under Ray Serve, here or on the cluster in RAY_ADDRESS; needs `pip install "pfvit[serve,cluster]"`."""

@@ -19,9 +19,9 @@ from pfvit.config.checks import (
     within,
 )
 from pfvit.config.gan import Gan
+from pfvit.config.several import ANY_NUMBER, Paths, Words
 from pfvit.errors import UsageError
 
-DataPaths = tuple[Path, ...]
 Precision = Literal["auto", "32", "bf16"]
 #: What can be kept from learning. The discriminator's stem is a copy of the encoder's.
 Part = Literal["encoder", "separator", "classifier", "discriminator_stem"]
@@ -72,7 +72,7 @@ class Hardware:
 class Training:
     """What both stages are asked for."""
 
-    data: DataPaths
+    data: Paths
     """Parquet files or folders of them, a folder with one folder of pictures for each class, or a CSV list of files and
     labels. Folders with parts give their training part. Stage one needs no labels."""
     out: Path
@@ -94,7 +94,7 @@ class Training:
     views: Literal["plain", "wild"] = "plain"
     """How faces are augmented. wild is for pictures of users: every framing, turned, small, compressed, blurred, badly
     lit, partly covered (`data/wild.py`; stage one takes the framing alone)."""
-    window: tuple[str, ...] = ()
+    window: Words = ()
     """FILE=SIDE,DOWN for files with a wider view than the others: the square that frames the face, as a share of the
     picture's side, and how far below the middle it is, in half sides; as in faces_color=0.92,-0.08."""
     seed: int = 0
@@ -181,7 +181,7 @@ class Pretrain(Training):
 class Train(Training):
     """Stage two: recognition, separation and generation. Continue a stopped run with --resume."""
 
-    validation: DataPaths = ()
+    validation: Paths = ()
     """What to validate on while training, as --data names it: of a folder with parts the validation or test part. Each
     has figures of its own. Never trained on."""
     folds: int = 1
@@ -208,7 +208,7 @@ class Train(Training):
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
     """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
     voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/label_schemes.py`)."""
-    order: tuple[str, ...] = ()
+    order: Words = ()
     """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
     ckplus; or the names of the classes. FER+'s if not given."""
     label_smoothing: float = 0.05
@@ -238,12 +238,12 @@ class Train(Training):
     fit_emotion_subspace: Annotated[float | None, Suppress] = None
     """Share of the training after which a `subspace` separator is set to where the emotion shows linearly (LEACE,
     arXiv 2306.03819), and kept there."""
-    freeze: tuple[Part, ...] = ()
+    freeze: Annotated[tuple[Part, ...], ANY_NUMBER] = ()
     """Parts that do not learn. With encoder, separator and classifier only the generator does, several times as fast.
     A frozen discriminator_stem takes a third of the time, and is as steady as a projected GAN (arXiv 2111.01007)."""
     ema_decay: Annotated[float, Suppress] = 0.999
     """Decay of the averaged weights, which are evaluated and exported; it rises to this over the first steps."""
-    teacher: DataPaths = ()
+    teacher: Paths = ()
     """Distillation: learn the averaged answers of these too. Recognisers (NAME.onnx), run folders of `pfvit train`, or
     the answers that an earlier run kept (RUN/teachers.safetensors)."""
     teacher_share: Annotated[float, Suppress] = 0.5
@@ -251,7 +251,7 @@ class Train(Training):
     mesh_points: Annotated[Path | None, Suppress] = None
     """Mesh points of the --unlabelled faces (experiments/mesh_points.py): between neutral and happiness their shape
     decides, not the teachers, since recognisers call mild smiles neutral (`training/smiles.py`)."""
-    unlabelled: DataPaths = ()
+    unlabelled: Paths = ()
     """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
     unlabelled_share: Annotated[float, Suppress] = 1 / 3
     """Share of each step's faces that comes from --unlabelled."""

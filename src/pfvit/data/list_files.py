@@ -13,9 +13,9 @@ import numpy as np
 from pfvit.data import columns, text_lists
 from pfvit.data.class_columns import class_columns
 from pfvit.data.label_cells import NULLS, point
-from pfvit.data.listed_files import Places
 from pfvit.data.lists import Listing, Row
 from pfvit.data.parts import PARTS, are_parts, flag_of, part_of, part_said, parts_flagged
+from pfvit.data.picture_places import Places
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
 from pfvit.utils.text import parsed, shortened

@@ -7,8 +7,8 @@ import io
 import struct
 from typing import BinaryIO, NamedTuple
 
-from pfvit.data.header import DamagedHeader, Header
-from pfvit.data.headers import read
+from pfvit.data.header_cost import DamagedHeader, Header
+from pfvit.data.header_readers import read
 from pfvit.errors import PictureError, TooLargeError
 
 #: Passes over all pixels that a JPEG may ask for, each at the price of a few bytes; progressive ones have about ten.

@@ -64,7 +64,7 @@ class Sighting:
         """Return it as detectors do."""
         x, y, across, down = self.upright
         box = x - across, y - down, 2 * across, 2 * down
-        return Face(box, min(self.score, 1.0), np.stack([self.points.real, self.points.imag], axis=1))
+        return Face(box, min(float(self.score), 1.0), np.stack([self.points.real, self.points.imag], axis=1))
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,7 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
                 tally.add_answers(name, recogniser, images)
             progress.advance(task, len(batch))
     if not tally.truth:
-        what = f"no labelled face in {', '.join(map(str, config.data))}"
-        if faces.unreadable:
-            raise InputError(f"{what} could be read: what is wrong is named above")
-        other = ", ".join(name for name, _ in faces.unknown.most_common(3))
-        why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", _without_label(faces.no_label)]
-        told = "; ".join(filter(None, why))
-        raise InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
+        raise _no_face(config, faces, recogniser)
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
         "data": [utf8(path.name) for path in config.data],
@@ -111,15 +105,31 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
         report["mean_of_framings"] = robustness.mean_of_framings(report["war"], report["robustness"])
     if config.faces:
         report["poker"] = poker(tally, generator, judge)
-    if sheet is not None and config.figures is not None:
-        sheet.save(config.figures)
     if config.figures is not None:
-        probabilities, truth = answers(tally, "probabilities", known)  # those whose accuracy is reported
-        save_whole(reliability(probabilities, truth, report["ece"]), config.figures / "reliability.png")
-        right = probabilities.argmax(1) == truth
-        curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
-        save_whole(curve, config.figures / "selective.png")
+        if sheet is not None:
+            sheet.save(config.figures)
+        _draw_figures(config.figures, tally, known, report["ece"])
     return report, faces.unreadable
+
+
+def _no_face(config: Evaluate, faces: Labelled, recogniser: network.Network) -> InputError:
+    """Return the error that says why there is nothing to measure."""
+    what = f"no labelled face in {', '.join(map(str, config.data))}"
+    if faces.unreadable:
+        return InputError(f"{what} could be read: what is wrong is named above")
+    other = ", ".join(name for name, _ in faces.unknown.most_common(3))
+    why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", _without_label(faces.no_label)]
+    told = "; ".join(filter(None, why))
+    return InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
+
+
+def _draw_figures(folder: Path, tally: Tally, known: Sequence[int], error: float) -> None:
+    """Write the reliability diagram, with the calibration error, and the curve of selective prediction."""
+    probabilities, truth = answers(tally, "probabilities", known)  # those whose accuracy is reported
+    save_whole(reliability(probabilities, truth, error), folder / "reliability.png")
+    right = probabilities.argmax(1) == truth
+    curve = selective_curve(right, tally["probabilities, reliability"], tally["probabilities, unsure"])
+    save_whole(curve, folder / "selective.png")
 
 
 def rows_of(config: Evaluate) -> str:

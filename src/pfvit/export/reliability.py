@@ -68,6 +68,10 @@ def fit_reliability(path: Path, faces: NDArray[np.uint8], truth: NDArray[np.inte
     return Reliability(float(weight[0] - scaled @ mean), float(weight[1]), scaled.astype(np.float32))
 
 
+#: A node to add: operation, inputs (`/name` are outputs and constants of ours), output, attributes.
+Step = tuple[str, list[str], str, dict[str, Any]]
+
+
 def write_reliability(path: Path, fitted: Reliability, labels: Sequence[str] = (), mild_smiles: float = 0.0) -> None:
     """Add the output `reliability`, float32 [batch], to a recogniser's file.
 
@@ -86,7 +90,7 @@ def write_reliability(path: Path, fitted: Reliability, labels: Sequence[str] = (
         "one": np.array(1 + TINY, np.float32),
         "tiny": np.array(TINY, np.float32),
     }
-    steps: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+    steps: tuple[Step, ...] = (
         # A recogniser that looks at the mirror image too has its tokens behind the face's own.
         ("Shape", ["probabilities"], "count", {"start": 0, "end": 1}),
         ("Slice", [_tokens_of(model), "/first", "/count", "/first"], "tokens", {}),
@@ -108,27 +112,9 @@ def write_reliability(path: Path, fitted: Reliability, labels: Sequence[str] = (
     )
     last = "fitted"
     if mild_smiles and {NEUTRAL, HAPPINESS} <= set(labels):
-        constants |= {
-            "neutral": np.array([labels.index(NEUTRAL)]),
-            "happiness": np.array([labels.index(HAPPINESS)]),
-            # reliability = 1 / (1 + doubt * happiness / neutral), which is LEAST_RELIABLE at that share of happiness
-            "doubt": np.array((1 / LEAST_RELIABLE - 1) * (1 - mild_smiles) / mild_smiles, np.float32),
-            "whole": np.array(1, np.float32),
-        }
-        steps += (
-            ("Gather", ["probabilities", "/neutral"], "neutral_column", {"axis": 1}),
-            ("Gather", ["probabilities", "/happiness"], "happiness_column", {"axis": 1}),
-            ("Reshape", ["/neutral_column", "/last_axis"], "calm", {}),
-            ("Reshape", ["/happiness_column", "/last_axis"], "smiling", {}),
-            ("Add", ["/calm", "/tiny"], "calm_share", {}),
-            ("Div", ["/smiling", "/calm_share"], "smile_odds", {}),
-            ("Mul", ["/smile_odds", "/doubt"], "doubts", {}),
-            ("Add", ["/doubts", "/whole"], "doubted", {}),
-            ("Div", ["/whole", "/doubted"], "trusted", {}),
-            ("Min", ["/fitted", "/trusted"], "either", {}),
-            ("Equal", ["/calm", "/best"], "called_neutral", {}),
-            ("Where", ["/called_neutral", "/either", "/fitted"], "careful", {}),
-        )
+        more, doubting = _doubt_of_smiles(labels, mild_smiles)
+        constants |= more
+        steps += doubting
         last = "careful"
     for operation, inputs, output, settings in steps:
         named = [RELIABILITY + name if name.startswith("/") else name for name in inputs]
@@ -142,6 +128,31 @@ def write_reliability(path: Path, fitted: Reliability, labels: Sequence[str] = (
     onnx.checker.check_model(model)
     with atomic_write(path) as unfinished:
         onnx.save(model, unfinished)
+
+
+def _doubt_of_smiles(labels: Sequence[str], mild_smiles: float) -> tuple[dict[str, np.ndarray], tuple[Step, ...]]:
+    """Return constants and nodes for 1 / (1 + doubt * happiness / neutral), LEAST_RELIABLE at that share of happiness,
+    which limits the reliability of an answer of neutral."""
+    constants = {
+        "neutral": np.array([labels.index(NEUTRAL)]),
+        "happiness": np.array([labels.index(HAPPINESS)]),
+        "doubt": np.array((1 / LEAST_RELIABLE - 1) * (1 - mild_smiles) / mild_smiles, np.float32),
+        "whole": np.array(1, np.float32),
+    }
+    return constants, (
+        ("Gather", ["probabilities", "/neutral"], "neutral_column", {"axis": 1}),
+        ("Gather", ["probabilities", "/happiness"], "happiness_column", {"axis": 1}),
+        ("Reshape", ["/neutral_column", "/last_axis"], "calm", {}),
+        ("Reshape", ["/happiness_column", "/last_axis"], "smiling", {}),
+        ("Add", ["/calm", "/tiny"], "calm_share", {}),
+        ("Div", ["/smiling", "/calm_share"], "smile_odds", {}),
+        ("Mul", ["/smile_odds", "/doubt"], "doubts", {}),
+        ("Add", ["/doubts", "/whole"], "doubted", {}),
+        ("Div", ["/whole", "/doubted"], "trusted", {}),
+        ("Min", ["/fitted", "/trusted"], "either", {}),
+        ("Equal", ["/calm", "/best"], "called_neutral", {}),
+        ("Where", ["/called_neutral", "/either", "/fitted"], "careful", {}),
+    )
 
 
 def _answers(

@@ -1,1 +1,1 @@
-"""Read faces, and take their expressions off, with onnxruntime and numpy alone."""
+"""Read faces, and remove their expressions, with onnxruntime and numpy alone."""

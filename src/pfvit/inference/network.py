@@ -200,6 +200,8 @@ def open_answering(path: Path | None = None, threads: int | None = None, provide
     The 8-bit form is made for processors; anything else takes the full precision.
     """
     full = SHIPPED if path is None else path
+    if full.stem.endswith(INT8):  # named itself
+        return open_recogniser(full, threads, components=False, providers=providers)
     if not int8_path(full).is_file() or any(word != CPU for word in providers):
         return open_recogniser(full, threads, providers=providers)
     return open_recogniser(int8_path(full), threads, components=False)

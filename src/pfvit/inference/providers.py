@@ -19,6 +19,8 @@ def named(providers: Sequence[str]) -> list[str]:
     """Return onnxruntime's names of providers, the processor last; InputError for one that is not to be had here."""
     import onnxruntime
 
+    if isinstance(providers, str):  # whose letters would be taken for names
+        raise UsageError(f"providers are several words, as in [{providers!r}]")
     there = set(onnxruntime.get_available_providers())
     names = []
     for word in providers or (CPU,):

@@ -63,6 +63,11 @@ class Result(NamedTuple):
     key: Any = None
     """The `key` of its Item."""
 
+    def __repr__(self) -> str:
+        """Return it without the pixels, of which a notebook would show some forty lines."""
+        problem = "" if self.problem is None else f", problem={self.problem!r}"
+        return f"Result(source={self.source!r}, faces={self.faces!r}{problem})"
+
 
 class _Found(NamedTuple):
     """A decoded picture and the faces found in it, not recognised yet."""
@@ -143,7 +148,9 @@ class Reader:
         """Return the faces in each of some pictures, which must fit in memory together; PictureError at the first
         that cannot be read. `stream` and `read_each` take any number, and go on."""
         images = list(_several(images))
-        names = [name_of(image) for image in images] if sources is None else sources
+        names = [name_of(image) for image in images] if sources is None else list(map(str, sources))
+        if len(names) != len(images):
+            raise UsageError(f"there are {len(images)} pictures and {len(names)} sources: give one for each")
         found = [self.find(load(image, name).pixels, whole) for image, name in zip(images, names, strict=True)]
         return self.read_found(found, names)
 
@@ -235,9 +242,11 @@ def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
     """Cut faces out of uint8 RGB [height, width, 3], in the order given."""
     height, width = image.shape[:2]
     frames = [frame(face) for face in faces]
+    boxes = [_inside(face.box, width, height) for face in faces]
+    scores = [float(face.score) for face in faces]  # a detector may give NumPy's, which JSON does not take
     return [
-        FaceCrop(_inside(face.box, width, height), face.score, face.points, square, cut(image, square), (width, height))
-        for face, square in zip(faces, frames, strict=True)
+        FaceCrop(box, score, face.points, square, cut(image, square), (width, height))
+        for face, square, box, score in zip(faces, frames, boxes, scores, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from pfvit.data.images import Pixels
 from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
@@ -88,7 +88,7 @@ class Reading:
         return np.concatenate([whole[0], whole[1:].mean(0)])
 
     def poker_face(self, strength: float = 1.0) -> Pixels:
-        """Return the crop with this share of its expression taken off, uint8 [height, width, 3].
+        """Return the crop with this share of its expression removed, uint8 [height, width, 3].
 
         `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. Resolution
         and colour are the crop's own: its pixels are moved, not painted (`pfvit.inference.face_edit`).
@@ -266,7 +266,10 @@ def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
     """Return a photo with a box around each face, and above it the emotion and how probable it is; `?` where unsure.
 
     The photo is the one that was read, or anything else that `Reader.read` takes of its size; it stays as it is.
+    UsageError for a single face, which goes into a list.
     """
+    if isinstance(faces, Reading):
+        raise UsageError("give several faces, as in [face], not one")
     return annotated(load(photo).pixels, faces)
 
 

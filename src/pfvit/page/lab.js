@@ -7,17 +7,17 @@ const $ = (id) => document.getElementById(id);
 const LIVE_SIDE = 384; // larger faces are turned at this size while the dial moves, and once more in full when it rests
 const REST = 0.25; // seconds
 const ENDS = { face: 0, poker: 1 }; // views that are places on the dial
-const CALM = 0.5; // a face that is likelier neutral than not has little to take off
+const CALM = 0.5; // a face that is likelier neutral than not has little to remove
 const KEY_STEP = 5; // of 100
 const CATCH = 3; // a pointer this near to "as is" means it
 const GLIDE = 500; // milliseconds
 const EXPLAIN = {
   face: "The face as it was cut out of the photo, upright.",
   reconstruction: "What the model draws from what it keeps of the face: a small picture.",
-  poker: "The face with its expression taken off: your photo's own pixels, moved.",
+  poker: "The face with its expression removed: your photo's own pixels, moved.",
   map: "Where taking the expression off changes the face, from dark (little) to light (most).",
-  calm: "This face looks neutral already, so there is little to take off.",
-  between: "The face with part of its expression taken off.",
+  calm: "This face looks neutral already, so there is little to remove.",
+  between: "The face with part of its expression removed.",
   more: "The face with more of its expression than it has.",
 };
 
@@ -222,7 +222,7 @@ function place(strength) {
   if (strength === 0) return "as is";
   if (strength === 1) return "poker face";
   if (strength === -1) return "exaggerated";
-  return strength > 0 ? `${share}% taken off` : `${share}% exaggerated`;
+  return strength > 0 ? `${share}% removed` : `${share}% exaggerated`;
 }
 
 function paint(canvas, picture, most = Infinity) {

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -68,6 +68,21 @@ class PokerQuery(BaseModel):
     whole: bool = Field(False, description="Take the picture as one face, already cropped: no detection")
 
 
+class Service(NamedTuple):
+    """What the routes share."""
+
+    config: Serve
+    engine: Engine
+    counted: metrics.Measures
+    room: Room
+
+    async def answers(self, request: Request, sent: list[Upload], job: partial[Job]) -> list[Any]:
+        """Return what comes of each picture, in order; an error is a Problem in its place. `sent` is emptied."""
+        jobs = [job(one) for one in sent]
+        sent.clear()  # each file goes from memory when it is decoded
+        return await while_wanted(request, self.engine.run(jobs), self.config.limits.seconds, len(jobs))
+
+
 def create_app(config: Serve) -> FastAPI:
     """Return the ASGI app; it loads its weights here, and is ready when its lifespan has started."""
     engine = Engine(config.weights, max(1, (config.threads or cores()) // config.workers), config.limits)
@@ -93,12 +108,24 @@ def create_app(config: Serve) -> FastAPI:
     app.router.route_class = LeanRoute
     schemas.document(app, locked=key is not None)
     _answer_problems(app, counted)
+    service = Service(config, engine, counted, room)
+    _add_reading(app, service)
+    _add_drawing(app, service)
+    _add_state(app, service)
+    _add_docs(app)
+    # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
+    app.router.default = StaticFiles(directory=PAGE, html=True, check_dir=False)
+    app.add_middleware(
+        Guard,
+        counted=counted,
+        admits=engine.admits,
+        key=key,
+        hosts=config.hosts if config.host in LOOPBACK else None,
+    )
+    return app
 
-    async def answers(request: Request, sent: list[Upload], job: partial[Job]) -> list[Any]:
-        jobs = [job(one) for one in sent]
-        sent.clear()  # each file goes from memory when it is decoded
-        return await while_wanted(request, engine.run(jobs), config.limits.seconds, len(jobs))
 
+def _add_reading(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/read",
         responses={**schemas.answer(schemas.ReadAnswer), **schemas.REFUSALS},
@@ -114,22 +141,25 @@ def create_app(config: Serve) -> FastAPI:
             return {"width": width, "height": height, "faces": kept, "problem": None}
 
         caller = caller_of(request.scope)
-        with room.hold(address(caller[0])) as take:
-            with engine.expecting():
-                sent = await uploads(request, config.limits, config.limits.images, take)
+        job = partial(Job, whole=query.whole, finish=answer_of, caller=caller)
+        with service.room.hold(address(caller[0])) as take:
+            with service.engine.expecting():
+                sent = await uploads(request, service.config.limits, service.config.limits.images, take)
             names = [one.source for one in sent]
-            made = await answers(request, sent, partial(Job, whole=query.whole, finish=answer_of, caller=caller))
+            made = await service.answers(request, sent, job)
         images = []
         for name, answer in zip(names, made, strict=True):
             if isinstance(answer, Problem):
                 if len(names) == 1:
                     raise answer
-                counted.problem(answer.kind)
+                service.counted.problem(answer.kind)
                 answer = {"width": None, "height": None, "faces": [], "problem": answer.to_dict()}
             images.append({"source": name, **answer})
-        counted.faces.inc(sum(len(image["faces"]) for image in images))
-        return Response(to_json({"model": engine.reader.recogniser.name, "images": images}), media_type=JSON)
+        service.counted.faces.inc(sum(len(image["faces"]) for image in images))
+        return Response(to_json({"model": service.engine.reader.recogniser.name, "images": images}), media_type=JSON)
 
+
+def _add_drawing(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/poker",
         responses={200: schemas.pictures(), **schemas.problems(406), **schemas.REFUSALS},
@@ -137,21 +167,25 @@ def create_app(config: Serve) -> FastAPI:
         openapi_extra=schemas.body(several=False),
     )
     async def poker(request: Request, query: Annotated[PokerQuery, Query()]) -> Response:
-        """Take the expression off a face: PNG, WebP or JPEG, by `Accept`."""
+        """Remove the expression from a face: PNG, WebP or JPEG, by `Accept`."""
         media_types = accepted(request.headers.get("accept", ""))
         if query.face == "all" and query.view != "photo":
             raise Problem("bad-parameter", "face=all goes with view=photo")
         finish = drawing(query.view, query.face, query.strength, media_types)
         caller = caller_of(request.scope)
         job = partial(Job, whole=query.whole, finish=finish, draws=True, caller=caller)
-        with room.hold(address(caller[0])) as take:
-            with engine.expecting():
-                sent = await uploads(request, config.limits, 1, take)
-            (made,) = await answers(request, sent, job)
+        with service.room.hold(address(caller[0])) as take:
+            with service.engine.expecting():
+                sent = await uploads(request, service.config.limits, 1, take)
+            (made,) = await service.answers(request, sent, job)
         if isinstance(made, Problem):
             raise made
         media_type, content = made
         return Response(content, headers={"Vary": "Accept"}, media_type=media_type)
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    """Add the routes that say what answers here, whether it can, and what it has done."""
 
     @app.get(
         "/v1/model",
@@ -162,7 +196,7 @@ def create_app(config: Serve) -> FastAPI:
     )
     async def model(request: Request) -> Response:
         """Tell which model answers: its labels, licence, training data, metrics and card."""
-        return Response(to_json(_about(engine)), media_type=JSON)
+        return Response(to_json(_about(service.engine)), media_type=JSON)
 
     @app.get(
         "/healthz",
@@ -178,15 +212,17 @@ def create_app(config: Serve) -> FastAPI:
     )
     async def ready(request: Request) -> Response:
         """Tell whether it can answer now."""
-        if not engine.ready:
+        if not service.engine.ready:
             raise Problem("not-ready")
         return Response(to_json({"status": "ok"}), media_type=JSON)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics_text(request: Request) -> Response:
-        counted.depth.set(engine.depth)
-        return Response(counted.text(), media_type=metrics.MEDIA_TYPE)
+        service.counted.depth.set(service.engine.depth)
+        return Response(service.counted.text(), media_type=metrics.MEDIA_TYPE)
 
+
+def _add_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         return HTMLResponse(api_docs.page(app.openapi()))
@@ -194,17 +230,6 @@ def create_app(config: Serve) -> FastAPI:
     @app.get("/docs.css", include_in_schema=False)
     async def style(request: Request) -> Response:
         return Response(api_docs.STYLE, media_type="text/css")
-
-    # What is no route is a file of the page. Mounted at / it would also take what a route refuses, such as a GET.
-    app.router.default = StaticFiles(directory=PAGE, html=True, check_dir=False)
-    app.add_middleware(
-        Guard,
-        counted=counted,
-        admits=engine.admits,
-        key=key,
-        hosts=config.hosts if config.host in LOOPBACK else None,
-    )
-    return app
 
 
 async def while_wanted(request: Request, work: Awaitable[T], seconds: float, pictures: int) -> T:

@@ -1,4 +1,4 @@
-"""What a header asks for, and the bounds of what it may hold: what the readers of all formats share."""
+"""What decoding costs by what a header says, and what a header may hold: shared by the readers of all formats."""
 
 from typing import NamedTuple
 

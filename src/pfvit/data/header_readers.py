@@ -9,8 +9,8 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-from pfvit.data import jpeg
-from pfvit.data.header import MOST_METADATA, MOST_PIECES, DamagedHeader, Header, Pieces, cost
+from pfvit.data import jpeg_header
+from pfvit.data.header_cost import MOST_METADATA, MOST_PIECES, DamagedHeader, Header, Pieces, cost
 
 #: Numbers in one tag of a TIFF: each becomes an object of Python. A strip for each of 130,000 lines is plenty.
 MOST_NUMBERS = 131_072
@@ -229,7 +229,7 @@ def _starts(*first: bytes) -> Callable[[bytes], bool]:
 
 #: How a file begins, at least as freely as Pillow takes it, and what reads its header.
 READERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Header]], ...] = (
-    (_starts(b"\xff\xd8\xff"), jpeg.read),
+    (_starts(b"\xff\xd8\xff"), jpeg_header.read),
     (_starts(b"\x89PNG\r\n\x1a\n"), _png),
     (_starts(b"GIF87a", b"GIF89a"), _gif),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _webp),

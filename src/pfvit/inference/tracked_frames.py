@@ -4,12 +4,14 @@ Faces are detected in every few frames; in between they are placed on the straig
 so that a box never lags behind its face.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 from av.packet import Packet
+from numpy.typing import NDArray
 
-from pfvit.config import Video
 from pfvit.detection.base import Face
 from pfvit.inference.reader import Reader, crop_faces
 from pfvit.inference.reading import Reading
@@ -22,6 +24,9 @@ DECODED_AHEAD = 4
 #: Bytes of frames that wait for the next detection at most: with a large --every it comes earlier than asked for, and
 #: of frames that are larger in each of them.
 WAITING = MOST_WAITING
+
+
+Correction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class TrackedFrame(NamedTuple):
@@ -43,12 +48,23 @@ class _Detection(NamedTuple):
 class TrackedFrames:
     """One video, to be gone through once."""
 
-    def __init__(self, config: Video, source: VideoReader, reader: Reader, tracker: Tracker):
-        self.config, self.source, self.reader, self.tracker = config, source, reader, tracker
+    def __init__(
+        self,
+        source: VideoReader,
+        reader: Reader,
+        smoothing: float,
+        every: int,
+        min_score: float,
+        seconds: float | None = None,
+    ):
+        """Faces are detected in each frame whose number `every` divides, and those that score less than `min_score`
+        (0 to 1) left out; `smoothing` is in seconds, and it ends after so many `seconds` if they are given."""
+        self.source, self.reader, self.tracker = source, reader, Tracker(smoothing)
+        self.every, self.min_score, self.seconds = every, min_score, seconds
 
     def runs(
         self, begin: Callable[[VideoFrame], None] | None = None, sound: Callable[[Packet], None] | None = None
-    ) -> Iterator[list[TrackedFrame]]:
+    ) -> Generator[list[TrackedFrame], None, None]:
         """Yield the frames with the faces in them, in runs that end with a detection.
 
         `begin` is called with the first frame; `sound`, if given, with the sound between frames, after `begin`.
@@ -59,7 +75,7 @@ class TrackedFrames:
         for frame in self._frames(begin, sound):
             waiting.append(frame)
             size += frame.image.nbytes
-            if frame.number % self.config.every == 0 or size + frame.image.nbytes > WAITING:
+            if frame.number % self.every == 0 or size + frame.image.nbytes > WAITING:
                 now = self._detect(frame)
                 run = self._filled(before or now, now, waiting)
                 before, waiting, size = now, [], 0
@@ -72,7 +88,19 @@ class TrackedFrames:
     def read(self, run: list[TrackedFrame]) -> list[list[Reading]]:
         """Recognise the faces of some frames together."""
         found = [crop_faces(one.frame.image, one.faces) for one in run]
-        return self.reader.read_found(found, [self.config.path] * len(run))
+        return self.reader.read_found(found, [self.source.source] * len(run))
+
+    def smoothed(self, reading: Reading, person: int, time: float, correct: Correction | None = None) -> Reading:
+        """Return a reading as the person's: with their number as `face`, and smoothed over the time before.
+
+        `correct` takes the probabilities of this frame and returns what is smoothed in their place.
+        """
+        shares = np.array(list(reading.probabilities.values()))
+        shares = self.tracker.smooth(person, shares if correct is None else correct(shares), time)
+        named = dict(zip(reading.probabilities, shares.tolist(), strict=True))
+        told = with_shares(replace(reading, face=person), named)
+        reliability = self.tracker.smooth_reliability(person, told.emotion, told.reliability, time)
+        return replace(told, reliability=reliability)
 
     def _frames(
         self, begin: Callable[[VideoFrame], None] | None, sound: Callable[[Packet], None] | None
@@ -83,7 +111,7 @@ class TrackedFrames:
         ahead = self.source.at_once(DECODED_AHEAD)
         for item in items if self.source.live or ahead == 1 else prefetch(items, ahead):
             if isinstance(item, VideoFrame):
-                if self.config.seconds is not None and item.time >= self.config.seconds:
+                if self.seconds is not None and item.time >= self.seconds:
                     return
                 if not begun and begin is not None:
                     begin(item)
@@ -98,7 +126,7 @@ class TrackedFrames:
                 early.clear()
 
     def _detect(self, frame: VideoFrame) -> _Detection:
-        faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.config.min_score]
+        faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.min_score]
         return _Detection(frame.time, faces, self.tracker.assign(faces, frame.time))
 
     def _filled(self, before: _Detection, now: _Detection, frames: list[VideoFrame]) -> list[TrackedFrame]:
@@ -117,3 +145,13 @@ class TrackedFrames:
             }
             tracked.append(TrackedFrame(frame, list(placed.values()), list(placed)))
         return [*tracked, TrackedFrame(frames[-1], now.faces, now.persons)]
+
+
+def with_shares(reading: Reading, shares: dict[str, float]) -> Reading:
+    """Return a reading with other probabilities, and the emotion that is most probable by them.
+
+    Its reliability is that of the answer to this frame alone: of another emotion it says nothing, and is left out.
+    """
+    emotion = max(shares, key=lambda name: shares[name])
+    reliability = reading.reliability if emotion == reading.emotion else None
+    return replace(reading, emotion=emotion, probabilities=shares, reliability=reliability)

@@ -4,7 +4,7 @@ import re
 import struct
 from typing import BinaryIO
 
-from pfvit.data.header import DamagedHeader, Header, Pieces, cost
+from pfvit.data.header_cost import DamagedHeader, Header, Pieces, cost
 
 #: Scans of a JPEG are counted no further.
 ENOUGH_SCANS = 100
