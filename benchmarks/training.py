@@ -79,7 +79,7 @@ def stage_two(config: Train) -> tuple[Callable[[int], None], Callable[[int], Non
     side = GeneratorSide(model, gan)
     adam, opponent_adam = (torch.optim.AdamW(module.parameters(), 1e-4) for module in (side, opponent))
     face = torch.rand(config.batch, sizes.channels, sizes.image_size, sizes.image_size) * 2 - 1
-    target = torch.eye(sizes.classes)[torch.arange(config.batch) % sizes.classes]
+    target = torch.eye(sizes.outputs)[torch.arange(config.batch) % sizes.outputs]
     clean, strength = face[: gan.batch], torch.ones(gan.batch)
 
     def bare(step: int) -> None:
