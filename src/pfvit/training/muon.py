@@ -27,11 +27,9 @@ class Muon(AdamW):
     A weight of more than two dimensions is taken as the matrix [first, all others] that a convolution multiplies by.
     """
 
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], dtype: torch.dtype, fused: bool = False
-    ):
+    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], dtype: torch.dtype):
         """Take groups as `AdamW` does; `dtype` is that of the iteration (bfloat16 suffices where it is fast)."""
-        super().__init__([{"matrices": False, **group} for group in groups], betas=betas, fused=fused)
+        super().__init__([{"matrices": False, **group} for group in groups], betas=betas, fused=True)
         self.dtype = dtype
 
     @torch.no_grad()
