@@ -1,6 +1,6 @@
 """How fast do the training loops go: beside a bare loop, with either attention, and of the machine's rate?
 
-    python benchmarks/training.py FACES.parquet [--preset small-conv] [--rounds 4] [--threads 2]
+    python benchmarks/training.py FACES.parquet [--preset small-conv] [--rounds 4] [--threads 2] [--optimizer muon]
 
 All run in turns in one process, so that a noisy machine disturbs them alike. The bare loop has its tensors in memory
 and does forward, backward, clipping and optimizer step; ours also reads, decodes, augments, checks that the losses are
@@ -79,7 +79,7 @@ def stage_two(config: Train) -> tuple[Callable[[int], None], Callable[[int], Non
     side = GeneratorSide(model, gan)
     adam, opponent_adam = (torch.optim.AdamW(module.parameters(), 1e-4) for module in (side, opponent))
     face = torch.rand(config.batch, sizes.channels, sizes.image_size, sizes.image_size) * 2 - 1
-    target = torch.eye(sizes.classes)[torch.arange(config.batch) % sizes.classes]
+    target = torch.eye(sizes.outputs)[torch.arange(config.batch) % sizes.outputs]
     clean, strength = face[: gan.batch], torch.ones(gan.batch)
 
     def bare(step: int) -> None:
@@ -155,6 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("faces", type=Path)
     parser.add_argument("--preset", default="compact")
+    parser.add_argument("--optimizer", default="adamw", help="of ours; the bare loop's is AdamW")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=None)
@@ -166,6 +167,7 @@ def main() -> None:
         common = {
             "data": (options.faces,),
             "batch": options.batch,
+            "optimizer": options.optimizer,
             "model": sizes,
             "hardware": hardware,
         }

@@ -5,12 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from pfvit.config.presets import ARCHITECTURES, NANO
 from pfvit.model import SEPARATORS, Encoder, PFViTOutput, mask_patches
 from pfvit.model.autoencoder import Autoencoder
 from pfvit.model.leace_axes import leace_axes, leace_axes_of_sets
-from pfvit.model.stems import PatchEmbed
+from pfvit.model.stems import ConvLayer, PatchEmbed
 from pfvit.model.transformer import Attention, CrossAttention, patchify, positions, unpatchify
 from pfvit.training.build import build_decoder, build_discriminator, build_encoder, build_pfvit
 
@@ -112,6 +113,29 @@ def test_the_discriminator_keeps_the_statistics_of_its_stem():
     critic(torch.rand(4, 1, 24, 24))
     assert any(name.endswith("running_mean") for name in before)
     assert all(torch.equal(before[name], value) for name, value in critic.named_buffers())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_convolutions_keep_channels_side_by_side_also_of_gray_faces(channels):
+    sizes = replace(CONVOLUTIONAL, channels=channels)
+    model, seen = build_pfvit(sizes), []
+    for layer in (*model.encoder.patch_embed.layers, model.generator.refiner.conv2):
+        layer.register_forward_hook(lambda layer, _, out: seen.append(out))
+    model(torch.rand(2, channels, 24, 24))
+    assert len(seen) > 4 and all(out.is_contiguous(memory_format=torch.channels_last) for out in seen)
+
+
+def test_statistics_that_stay_go_into_the_convolution_s_weights():
+    layer = ConvLayer(3, 5, stride=2).eval()
+    for vector in (*layer.norm.parameters(), layer.norm.running_mean, layer.norm.running_var):
+        nn.init.uniform_(vector, 0.5, 2)
+    grid = torch.randn(2, 3, 8, 8, requires_grad=True)
+    ours, plain = layer(grid), layer.norm(layer.conv(grid)).relu()
+    torch.testing.assert_close(ours, plain)
+    wanted = (grid, *layer.parameters())
+    pairs = zip(*(torch.autograd.grad(out.square().sum(), wanted) for out in (ours, plain)), strict=True)
+    for gradient, expected in pairs:
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_erased_axes_leave_nothing_that_a_linear_probe_could_read():

@@ -38,8 +38,8 @@ def test_matrices_of_one_shape_may_be_taken_together(monkeypatch):
     def weights_after(together: bool) -> list[nn.Parameter]:
         shapes = [(6, 4), (4, 6), (6, 4), (6, 2, 2), (3, 3)]
         weights = [nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(3))) for shape in shapes]
-        if together:
-            monkeypatch.setattr("pfvit.training.muon.alike", lambda few: [few[:1] + few[2:4], few[1:2], few[4:]])
+        if not together:
+            monkeypatch.setattr("pfvit.training.muon.alike", lambda few: [[weight] for weight in few])
         optimizer = Muon([{"params": weights, "lr": 0.1, "matrices": True}], (0.9, 0.95), torch.float32)
         for step in range(3):
             for number, weight in enumerate(weights):

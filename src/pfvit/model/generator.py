@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pfvit.model.autoencoder import Decoder
+from pfvit.model.stems import channels_last
 from pfvit.model.transformer import LAYER_NORM_EPS, CrossAttention, initialise, unpatchify
 
 CROSS_EVERY = 2  # every second block also attends to the emotion
@@ -44,7 +45,7 @@ class Refiner(nn.Module):
 
     def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
         """Return the face with its seams smoothed."""
-        face = face.contiguous(memory_format=torch.channels_last)  # convolutions on processors are faster so
+        face = channels_last(face)
         return face + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(face)))))
 
 

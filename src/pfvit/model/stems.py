@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,15 @@ class Stem(nn.Module):
     """Turn a face into one token per patch; `patch_size` is the side of a patch in pixels."""
 
     patch_size: int
+
+
+def channels_last(face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch channels high wide"]:
+    """Return a face in the order of memory in which convolutions on processors are fastest.
+
+    `contiguous` would leave a gray face as it is: with one channel both orders are the same bytes, and by its strides
+    torch takes it for the other one, in which all layers then go on, at half the speed.
+    """
+    return face.clone(memory_format=torch.channels_last)
 
 
 class PatchEmbed(Stem):
@@ -47,8 +57,7 @@ class ConvStem(Stem):
 
     def forward(self, face: Float[Tensor, "batch channels high wide"]) -> Float[Tensor, "batch patches width"]:
         """Return patch tokens in reading order."""
-        face = face.contiguous(memory_format=torch.channels_last)  # convolutions on processors are faster so
-        return self.proj(self.layers(face)).flatten(2).transpose(1, 2)
+        return self.proj(self.layers(channels_last(face))).flatten(2).transpose(1, 2)
 
 
 class ConvLayer(nn.Module):
@@ -62,5 +71,16 @@ class ConvLayer(nn.Module):
 
     def forward(self, grid: Float[Tensor, "batch inward high wide"]) -> Float[Tensor, "batch outward lower narrower"]:
         """Return the layer's output, `stride` times smaller."""
-        out = F.relu(self.norm(self.conv(grid)))
+        out = F.relu(self._normalised(grid))
         return grid + out if self.residual else out
+
+    def _normalised(self, grid: Tensor) -> Tensor:
+        conv, norm = self.conv, self.norm
+        if norm.training or torch.compiler.is_exporting():  # what is exported is folded there
+            return norm(conv(grid))
+        # With statistics that stay, the norm is a factor and an offset for each channel: a convolution with these in
+        # its weights does both, without two more passes over the map.
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        weight, bias = conv.weight * scale[:, None, None, None], norm.bias - mean * scale
+        return F.conv2d(grid, weight, bias, conv.stride, conv.padding)

@@ -27,11 +27,9 @@ class Muon(AdamW):
     A weight of more than two dimensions is taken as the matrix [first, all others] that a convolution multiplies by.
     """
 
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], dtype: torch.dtype, fused: bool = False
-    ):
+    def __init__(self, groups: Iterable[dict[str, Any]], betas: tuple[float, float], dtype: torch.dtype):
         """Take groups as `AdamW` does; `dtype` is that of the iteration (bfloat16 suffices where it is fast)."""
-        super().__init__([{"matrices": False, **group} for group in groups], betas=betas, fused=fused)
+        super().__init__([{"matrices": False, **group} for group in groups], betas=betas, fused=True)
         self.dtype = dtype
 
     @torch.no_grad()
@@ -67,13 +65,13 @@ class Muon(AdamW):
 
 
 def alike(weights: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Yield weights by themselves, on a GPU all that are matrices of one shape: few, large products instead of many.
+    """Yield together the weights that are matrices of one shape: few, large products instead of many.
 
     Of shards each is gathered by itself, as all of them together may not fit.
     """
     stacks: dict[object, list[nn.Parameter]] = {}
     for number, weight in enumerate(weights):
-        together = weight.device.type != "cpu" and not hasattr(weight, "full_tensor")
+        together = not hasattr(weight, "full_tensor")
         stacks.setdefault(weight.flatten(1).shape if together else number, []).append(weight)
     yield from stacks.values()
 
@@ -85,9 +83,10 @@ def orthogonal(matrix: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = (matrix.mT if tall else matrix).to(dtype)
+    x = (matrix.mT if tall else matrix).to(dtype).contiguous()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + EPS)
+    add_product = torch.addmm if x.ndim == 2 else torch.baddbmm  # sums in the pass that multiplies
     for _ in range(ITERATIONS):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = add_product(x, add_product(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

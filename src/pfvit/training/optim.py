@@ -65,21 +65,19 @@ def optimizer_for(
     fabric: Fabric, config: Pretrain | Train, named: Sequence[tuple[str, nn.Parameter]], scale: Scale = _alike
 ) -> torch.optim.AdamW:
     """Make the optimizer that the settings ask for: AdamW, or Muon for matrices and AdamW for the rest."""
-    fused = fabric.device.type == "cuda"  # one kernel for all weights
     muon = config.optimizer == "muon"
     sorted_ = groups(named, config.weight_decay, scale, matrices=muon)
     if not muon:
-        return torch.optim.AdamW(sorted_, betas=BETAS, fused=fused)
+        return torch.optim.AdamW(sorted_, betas=BETAS, fused=True)  # one kernel for all weights
     dtype = torch.bfloat16 if fabric._precision.precision == "bf16-mixed" else torch.float32
-    return Muon(sorted_, BETAS, dtype, fused)
+    return Muon(sorted_, BETAS, dtype)
 
 
 def discriminator_optimizer(
     fabric: Fabric, config: Train, named: Sequence[tuple[str, nn.Parameter]]
 ) -> torch.optim.AdamW:
     """Make the discriminator side's optimizer."""
-    fused = fabric.device.type == "cuda"
-    return torch.optim.AdamW(groups(named, config.weight_decay), betas=DISCRIMINATOR_BETAS, fused=fused)
+    return torch.optim.AdamW(groups(named, config.weight_decay), betas=DISCRIMINATOR_BETAS, fused=True)
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:
