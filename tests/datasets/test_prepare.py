@@ -227,6 +227,7 @@ def test_bad_rows_of_ferplus(tmp_path, out, capsys):
     made[2] = (made[2][0], 7, *made[2][2:])
     made[6] = (*made[6][:4], ["x"] + [0] * 9)
     made[4] = (*made[4][:4], ["\u00b2"] + [1] * 9)  # a digit, and no number
+    made[7] = (*made[7][:4], ["\x1f8"] + [0] * 9)  # space to `strip`, and not to `int`: 8
     source = layouts.ferplus(tmp_path / "f", made)
     assert prepare("ferplus", source, out) == 1
     found = {(row["file"], row["row"]): row["reason"] for row in bad(out)}
