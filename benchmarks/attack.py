@@ -28,34 +28,37 @@ from kills import JOBS, kills
 
 from pfvit.errors import InputError
 
-#: Inputs of a process: more of those that take less than its start.
-SOME, MANY = 500, {"pictures": 5000, "lists": 5000, "requests": 5000}
+#: Inputs of a process: its start takes as long as hundreds of them.
+MOST = 5000
+#: Where inputs are written: on a disk most of the time would be spent waiting for it.
+MEMORY = Path("/dev/shm")
+#: The input that is being read, for when it ends its process.
+NOW = "now"
 SLOW, LARGE = 5.0, 1_000_000_000
 LIMIT = 3600  # seconds of a process
 
 
-def some(part: str, seed: str, count: int, found: Path) -> dict[str, float]:
-    """Read so many inputs; return how many came to what, the slowest, and the memory of this process."""
+def some(part: str, seed: str, count: int, found: Path, folder: Path) -> dict[str, float]:
+    """Read so many inputs; return how many came to what, and the slowest. `folder` is for what is read from files."""
     counts = {"read": 0, "refused": 0, "other errors": 0, "slow": 0, "slowest": 0.0}
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = PARTS[part](Path(folder), random.Random(seed))
-        for number in range(count):
-            content, read = next(inputs)
-            (found / "now").write_bytes(content)
-            began = time.process_time()  # so that what else runs on the machine does not count
-            try:
-                read(content)
-                counts["read"] += 1
-            except InputError:
-                counts["refused"] += 1
-            except Exception:
-                counts["other errors"] += 1
-                keep(found, f"{part}-{seed}-{number}", content, traceback.format_exc())
-            spent = time.process_time() - began
-            counts["slowest"] = max(counts["slowest"], spent)
-            if spent > SLOW:
-                counts["slow"] += 1
-                keep(found, f"{part}-{seed}-{number}", content, f"{spent:.1f} s")
+    inputs = PARTS[part](folder, random.Random(seed))
+    for number in range(count):
+        content, read = next(inputs)
+        (folder / NOW).write_bytes(content)
+        began = time.process_time()  # so that what else runs on the machine does not count
+        try:
+            read(content)
+            counts["read"] += 1
+        except InputError:
+            counts["refused"] += 1
+        except Exception:
+            counts["other errors"] += 1
+            keep(found, f"{part}-{seed}-{number}", content, traceback.format_exc())
+        spent = time.process_time() - began
+        counts["slowest"] = max(counts["slowest"], spent)
+        if spent > SLOW:
+            counts["slow"] += 1
+            keep(found, f"{part}-{seed}-{number}", content, f"{spent:.1f} s")
     return counts
 
 
@@ -69,17 +72,18 @@ def apart(part: str, seed: str, count: int, out: Path) -> dict[str, float]:
     """Do the same in a process of its own, and say if it ends or takes too much."""
     found = out / "found"
     found.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, __file__, "--some", part, seed, str(count), "--out", str(out)]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
-        result = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-        why = f"status {done.returncode}\n{done.stderr[-2000:]}"
-    except subprocess.TimeoutExpired:
-        result, why = None, f"more than {LIMIT} s"
-    if result is None:
-        keep(found, f"{part}-{seed}-ended", (found / "now").read_bytes(), why)
-        return {"ended": 1}
-    return {**result, "ended": 0}
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        words = [sys.executable, __file__, "--some", part, seed, str(count), folder, "--out", str(out)]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT)
+            result = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+            why = f"status {done.returncode}\n{done.stderr[-2000:]}"
+        except subprocess.TimeoutExpired:
+            result, why = None, f"more than {LIMIT} s"
+        if result is None:
+            keep(found, f"{part}-{seed}-ended", (Path(folder) / NOW).read_bytes(), why)
+            return {"ended": 1}
+        return {**result, "ended": 0}
 
 
 def main() -> int:
@@ -90,13 +94,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("attack"))
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--jobs", default=",".join(JOBS))
-    parser.add_argument("--some", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--some", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.some:
         import resource
 
-        part, seed, count = options.some
-        counts = some(part, seed, int(count), options.out / "found")
+        part, seed, count, folder = options.some
+        counts = some(part, seed, int(count), options.out / "found", Path(folder))
         kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         print(json.dumps({**counts, "memory": kilobytes * 1024}))
         return 0
@@ -112,9 +116,8 @@ def main() -> int:
             file.flush()
 
         for part in filter(None, options.parts.split(",")):
-            most = MANY.get(part, SOME)
-            for start in range(0, options.inputs, most):
-                seed, count = f"{options.seed}-{start}", min(most, options.inputs - start)
+            for start in range(0, options.inputs, MOST):
+                seed, count = f"{options.seed}-{start}", min(MOST, options.inputs - start)
                 if (part, seed) not in before:
                     note(part=part, seed=seed, inputs=count, **apart(part, seed, count, options.out))
         for verb in filter(None, options.jobs.split(",")) if options.kills else ():

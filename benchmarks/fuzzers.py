@@ -155,6 +155,18 @@ def metadata(folder: Path, rng: random.Random) -> Inputs:
         yield model.SerializeToString(), read
 
 
+SIZES = {
+    "image_size": 12,
+    "width": 4,
+    "depth": 1,
+    "heads": 1,
+    "decoder_width": 4,
+    "decoder_depth": 1,
+    "decoder_heads": 1,
+}
+RECORD = {"stage": "train", "step": 3, "config": {"model": SIZES}, "classes": ["neutral", "fear"]}
+
+
 def checkpoints(folder: Path, rng: random.Random) -> Inputs:
     """Damaged checkpoints of runs, and weights that others made, with pickles in them or without."""
     import torch
@@ -163,8 +175,8 @@ def checkpoints(folder: Path, rng: random.Random) -> Inputs:
     from pfvit.training import checkpoint, pretrained
 
     ours, theirs, pickled = (folder / name for name in ("run.safetensors", "vit.safetensors", "vit.pth"))
-    tensors = {"encoder.cls_token": torch.zeros(1, 1, 4), "step": torch.tensor(3), "half": torch.ones(7).bfloat16()}
-    checkpoint.save(ours, tensors, {"step": 3, "config": {"model": {"size": 8}}, "classes": ["neutral", "fear"]})
+    tensors = {"encoder.cls_token": torch.zeros(1, 1, 4), "step": torch.tensor(3), "half": torch.ones(40).bfloat16()}
+    checkpoint.save(ours, tensors, RECORD)
     public = {"cls_token": torch.zeros(1, 1, 4), "pos_embed": torch.zeros(1, 5, 4), "norm.weight": torch.ones(4)}
     public["patch_embed.proj.weight"] = torch.zeros(4, 3, 2, 2)
     save_file(public, theirs)

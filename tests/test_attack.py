@@ -20,7 +20,10 @@ COUNTS = {
 @pytest.mark.parametrize("part", attack.PARTS)
 def test_damaged_inputs_are_read_or_refused(part, tmp_path):
     seed = f"{date.today():%Y%m%d}"
-    counts = attack.some(part, seed, COUNTS[part], tmp_path)
-    found = {file.name: file.read_text() for file in tmp_path.glob("*.txt")}
+    found_in, folder = tmp_path / "found", tmp_path / "files"
+    found_in.mkdir()
+    folder.mkdir()
+    counts = attack.some(part, seed, COUNTS[part], found_in, folder)
+    found = {file.name: file.read_text() for file in found_in.glob("*.txt")}
     assert not found, f"seed {seed}: {found}"
     assert counts["read"] + counts["refused"] == COUNTS[part] and counts["refused"] > 0

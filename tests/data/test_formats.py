@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,3 +160,13 @@ def test_what_a_file_says_beside_its_pixels_is_known():
     for pixels, alpha in ((opaque, None), (cut_out, SMOOTH[:, :, 0])):
         kept = images.as_photo(Image.fromarray(pixels)).metadata.alpha
         assert (kept is None) if alpha is None else (kept == alpha).all()
+
+
+def test_folders_that_lie_deep_in_each_other_take_no_time(tmp_path):
+    deep = tmp_path.joinpath("deep", *["n"] * 700)
+    deep.mkdir(parents=True)
+    began = time.process_time()
+    files, _ = sources.find([tmp_path / "deep"], [tmp_path])
+    assert time.process_time() - began < 1 and len(files) == 1
+    found = sources.find([tmp_path / "deep"], [deep])
+    assert found.notes == [f"{deep} is left out: this run writes there"]

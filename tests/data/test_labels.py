@@ -1,6 +1,7 @@
 """Labels are read for what they are, by training and by measuring alike; what cannot be known is asked for."""
 
 import json
+import time
 from decimal import Decimal
 
 import numpy as np
@@ -29,6 +30,24 @@ def write(path, column, feature=None, **more):
     features = {"image": {"_type": "Image"}} | ({} if feature is None else {"label": feature})
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path)
     return path
+
+
+@pytest.mark.parametrize("cell", [-(10**30), "-" + "9" * 40, -1e300, [1, 10**400], {"happy": 10**400}])
+def test_numbers_that_are_too_large_are_no_labels(cell):
+    with pytest.raises(UsageError, match="is no class"):
+        labels.read(Cells([cell], "a.csv"), ("affectnet8",))
+
+
+@pytest.mark.parametrize("cell", [{}, []])
+def test_a_column_without_classes_is_told(cell):
+    with pytest.raises(UsageError, match="the lists or tables in its label column name no class"):
+        labels.read(Cells([cell, None], "a.csv"))
+
+
+def test_long_space_in_a_label_takes_no_time():
+    began = time.process_time()
+    labels.read(Cells(["1" + " " * 20_000 + "x", "a"], "a.csv"))
+    assert time.process_time() - began < 1
 
 
 def class_label(names):

@@ -286,6 +286,21 @@ def test_the_folders_of_ferplus_itself(tmp_path):
         assert read == {first: ("happiness", [0, 8, 2, 0]), first + 1: ("neutral", [6, 0, 0, 4])}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f'{{"key {number}": 1}}' for number in range(9_000)),  # 81 million cells
+        ",".join(f"c{number}" for number in range(10_001)) + "\na.png\n",
+        "file,label\n" + "a\n" * 2_000 + ",".join("b" * 9_000) + "\n",
+    ],
+)
+def test_lists_are_no_larger_in_memory_than_as_files(text, tmp_path):
+    path = tmp_path / ("list.jsonl" if text.startswith("{") else "list.csv")
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"has [\d,]+ columns in [\d,]+ lines: pictures need a few"):
+        list_files.read_list(path)
+
+
 @pytest.mark.parametrize("heading", ["File Name , Emotion ", "FILE-NAME,EMOTION", "filepath,label"])
 def test_names_of_columns_may_have_spaces(heading, path):
     write(path, heading, "happy", "sad")

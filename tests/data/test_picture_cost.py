@@ -75,6 +75,15 @@ def test_what_takes_a_decoder_seconds_is_refused_from_its_header(name):
         picture_cost.check(io.BytesIO(_endless()[name]), "cat")
 
 
+def test_tiles_that_lie_outside_of_a_jpeg_2000_are_refused():
+    """So many fewer than none would make the picture cost less than nothing."""
+    content = bytearray(hostile.jpeg_2000(13_000, 13_000, 13_000))
+    at = content.index(b"\xff\x51") + 22
+    content[at : at + 16] = struct.pack(">IIII", 13_000, 13_000, 2**31, 0)
+    with pytest.raises(PictureError, match="its size or its number of channels makes no sense"):
+        picture_cost.check(io.BytesIO(content), "a")
+
+
 def test_what_comes_after_a_picture_is_not_looked_at():
     content = GOOD["JPEG RGB"] + b"\xff" * 20_000
     assert images.decode(content).shape == images.decode(GOOD["JPEG 4:4:4"] + bytes(9)).shape == (240, 200, 3)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from PIL import Image
 from pfvit.__main__ import main
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
+from pfvit.data.locate import locate
 from pfvit.datasets.crop import sharpness
 from pfvit.datasets.manifest import digest, lines
 from pfvit.emotions import EIGHT, SEVEN
+from pfvit.errors import InputError
 from pfvit.utils.cores import cores
 
 PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
@@ -224,6 +227,7 @@ def test_bad_rows_of_ferplus(tmp_path, out, capsys):
     made[2] = (made[2][0], 7, *made[2][2:])
     made[6] = (*made[6][:4], ["x"] + [0] * 9)
     made[4] = (*made[4][:4], ["\u00b2"] + [1] * 9)  # a digit, and no number
+    made[7] = (*made[7][:4], ["\x1f8"] + [0] * 9)  # space to `strip`, and not to `int`: 8
     source = layouts.ferplus(tmp_path / "f", made)
     assert prepare("ferplus", source, out) == 1
     found = {(row["file"], row["row"]): row["reason"] for row in bad(out)}
@@ -415,9 +419,16 @@ def test_a_prepared_folder_is_checked(tmp_path, out, capsys):
     file.unlink()
     assert prepare("rafdb", source, out) == 1
     assert "train-00000.parquet is absent, but manifest.json lists it" in capsys.readouterr().err
-    (out / "manifest.json").write_text("{")
-    assert prepare("rafdb", source, out) == 1
-    assert "manifest.json is damaged" in capsys.readouterr().err
+    told = manifest(out)
+    inside = {"splits": {"train": {**told["splits"]["train"], "files": [{**told["splits"]["train"]["files"][0]}]}}}
+    inside["splits"]["train"]["files"][0]["name"] = "../train-00000.parquet"
+    odd = [{"splits": []}, {"splits": {"train": 3}}, {"counts": None}, {"dropped": [3]}, {"differs": 3}, {"name": 3}]
+    for text in ("{", *(json.dumps(told | wrong) for wrong in (*odd, {"settings": 3}, {"labels": 3}, inside))):
+        (out / "manifest.json").write_text(text)
+        assert prepare("rafdb", source, out) == 1
+        assert "manifest.json is damaged" in capsys.readouterr().err, text
+        with suppress(InputError):
+            locate(out)
 
 
 def test_a_source_that_changed_is_noticed(tmp_path, out, capsys):

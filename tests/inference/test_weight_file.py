@@ -11,9 +11,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pfvit.config import Serve
 from pfvit.errors import InputError
-from pfvit.inference.network import open_recogniser
+from pfvit.inference.network import generator_path, open_generator, open_recogniser
 from pfvit.inference.weight_file import check
+from pfvit.service.app import create_app
 from pfvit.weights import SHIPPED
 
 
@@ -148,11 +150,13 @@ def test_nodes_in_another_order_are_not_folded(path):
         ({"size": "-5"}, "a size of -5"),
         ({"size": "1000000000"}, "a size of 1000000000"),
         ({"labels": '["a","a","b","c","d","e","f","g"]'}, "a label twice"),
-        ({"labels": '["a","b"]'}, "a probability for each label"),
+        ({"labels": '["a","b"]'}, "does not answer each face with finite numbers"),
         ({"emphasis": "nan"}, "an emphasis of nan"),
         ({"emphasis": "-1"}, "an emphasis of -1"),
         ({"labels": "[" * 5000}, "does not say all that it should"),
         ({"labels": '"abcdefgh"'}, "labels are no list of names"),
+        ({"labels": '["\\u001b[2J","b","c","d","e","f","g","h"]'}, "a label that is no name"),
+        ({"labels": f'["{"a" * 201}","b","c","d","e","f","g","h"]'}, "a label that is no name"),
         ({"labels": '[["a"],{},"c","d","e","f","g","h"]'}, "labels are no list of names"),
     ],
 )
@@ -166,8 +170,47 @@ def test_answers_that_are_no_numbers(path):
     (slope,) = (one for one in model.graph.initializer if one.name == "slope")
     slope.CopyFrom(numpy_helper.from_array(np.float32([np.nan]), "slope"))
     onnx.save(model, path)
-    with pytest.raises(InputError, match="a probability for each label: export it anew"):
+    with pytest.raises(InputError, match=r"does not answer each face with finite numbers .*: export it anew"):
         open_recogniser(path)
+
+
+def replaced(path: Path, name: str, kind: int, *nodes: onnx.NodeProto, **constants: np.ndarray) -> None:
+    """Make an answer of another one, "before"."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.output[:] = ["before" if one == name else one for one in node.output]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(numpy_helper.from_array(value, word) for word, value in constants.items())
+    (answer,) = (one for one in model.graph.output if one.name == name)
+    answer.CopyFrom(helper.make_tensor_value_info(name, kind, None))
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.STRING, TensorProto.INT64])
+def test_answers_that_are_text_or_whole_numbers(path, kind):
+    replaced(path, "probabilities", kind, helper.make_node("Cast", ["before"], ["probabilities"], to=kind))
+    with pytest.raises(InputError, match=r"finite numbers \(probabilities\): export it anew"):
+        open_recogniser(path)
+
+
+def test_answers_that_are_wrong_for_some_faces_alone(path):
+    one_for_all = helper.make_node("ReduceMean", ["before", "first"], ["probabilities"], keepdims=1)
+    replaced(path, "probabilities", TensorProto.FLOAT, one_for_all, first=np.array([0]))
+    faces = [np.full((12, 12, 3), brightness, np.uint8) for brightness in (100, 200)]
+    opened = open_recogniser(path)
+    with pytest.raises(InputError, match=r"finite numbers \(probabilities\): export it anew"):
+        opened.probabilities(faces)
+
+
+def test_faces_of_another_size_than_the_file_says(path):
+    cut = helper.make_node("Slice", ["before", "from", "to", "axis"], ["face"])
+    ends = {"from": np.array([0]), "to": np.array([3]), "axis": np.array([1])}
+    replaced(generator_path(path), "face", TensorProto.FLOAT, cut, **ends)
+    recogniser = open_recogniser(path)
+    (parts,) = recogniser.each([np.full((12, 12, 3), 100, np.uint8)], ("emotion", "residue"))
+    emotion, residue = (part[None] for part in parts)
+    with pytest.raises(InputError, match=r"finite numbers \(face\): export it anew"):
+        open_generator(recogniser).run(emotion=emotion, residue=residue, strength=np.ones(1, np.float32))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -180,3 +223,10 @@ def test_damaged_files_open_or_say_so(path, seed):
             open_recogniser(path)
         except InputError as problem:
             assert str(path) in str(problem)
+
+
+def test_weights_that_cannot_be_run_end_the_service_before_it_starts(path):
+    odd = helper.make_node("Reshape", ["before", "seven"], ["face"])
+    replaced(generator_path(path), "face", TensorProto.FLOAT, odd, seven=np.array([7, -1]))
+    with pytest.raises(InputError, match=r"-generator\.onnx cannot be run: .*; export it anew"):
+        create_app(Serve(weights=path))

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from pfvit.config import Limits, Serve
-from pfvit.service import images
+from pfvit.service import app, images
 from pfvit.service.app import create_app
 from pfvit.service.errors import KINDS, MEDIA_TYPE, TYPE
 
@@ -124,6 +124,20 @@ def test_what_curl_sends_without_a_type_is_told_the_header(client):
 def test_parameters_out_of_range(client, query, word):
     told = refused(client.post(f"/v1/poker?{query}", content=CROP), "bad-parameter")
     assert word in told["detail"] and "passwd" not in told["detail"]
+
+
+def test_thousands_of_wrong_parameters_are_not_all_told(client):
+    query = "&".join(f"word{number}=1" for number in range(3000))
+    assert len(refused(client.post(f"/v1/read?{query}", content=CROP), "bad-parameter")["detail"]) < 2000
+
+
+@pytest.mark.parametrize("metrics", ['{"a": NaN}', "[1e999]", '{"a": "\\ud800"}', "[" * 900 + "]" * 900, "["])
+def test_what_weights_and_their_card_say_is_told_or_left_out(metrics, tmp_path):
+    weights = fake_weights.write(tmp_path, metrics=metrics)
+    (tmp_path / app.CARD).write_bytes(b"# Caf\xe9")
+    with TestClient(create_app(Serve(weights=weights, limits=LIMITS)), base_url="http://localhost") as client:
+        about = client.get("/v1/model").json()
+    assert about["card"] == "# Caf\ufffd" and isinstance(about["metrics"], dict | list)
 
 
 def test_scores_out_of_range(client):

@@ -435,7 +435,29 @@ def test_other_networks_are_refused_with_some_of_the_names_that_they_have(tmp_pa
         load(tmp_path / "resnet.pth", COLOUR)
 
 
-@pytest.mark.parametrize("record", [None, "", "[]", "{}", "[" * 5000, '{"config": 3}', '{"config": []}'])
+SMALL = {
+    "image_size": 12,
+    "width": 8,
+    "depth": 1,
+    "heads": 1,
+    "decoder_width": 8,
+    "decoder_depth": 1,
+    "decoder_heads": 1,
+}
+
+
+def run_record(model: object = SMALL, **more: object) -> str:
+    return json.dumps({"stage": "train", "step": 3, "classes": ["a", "b"], "config": {"model": model}, **more})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [None, "", "[]", "{}", "[" * 5000, '{"config": 3}', '{"config": []}', '{"config": {}, "stage": "train", "step": 3}']
+    + [run_record(SMALL | odd) for odd in (
+        {"width": "8"}, {"width": 10**400}, {"width": 8.5}, {"depth": True}, {"depth": 10**9}, {"separator": "x"},
+        {"stem": 5}, {"stem": [8, "a"]}, {"heads": 0}, {"patch_size": 1, "image_size": 8192})]
+    + [run_record([]), run_record(classes=3), run_record(classes=[1]), run_record(stage=None), run_record(step="x")],
+)  # fmt: skip
 @pytest.mark.parametrize("form", ["pfvit-run-1", "pfvit-run-2"])
 def test_a_checkpoint_with_a_damaged_record_is_told(record, form, tmp_path):
     path = tmp_path / "last.safetensors"
@@ -444,6 +466,42 @@ def test_a_checkpoint_with_a_damaged_record_is_told(record, form, tmp_path):
     for read in (checkpoint.load, checkpoint.record_of):
         with pytest.raises(InputError, match=r"last\.safetensors is no checkpoint of pfvit, or is damaged"):
             read(path)
+
+
+def test_a_record_may_not_ask_for_more_weights_than_its_file_holds(tmp_path):
+    path = tmp_path / "last.safetensors"
+    save_file({"a": torch.zeros(200)}, path, {"format": "pfvit-run-2", "record": run_record()})
+    checkpoint.load(path)
+    record = run_record(SMALL | {"width": 8192, "depth": 8192})  # 8 TB
+    save_file({"a": torch.zeros(200)}, path, {"format": "pfvit-run-2", "record": record})
+    with pytest.raises(InputError, match="is damaged: it holds fewer weights than a model of the sizes that it says"):
+        checkpoint.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("model.safetensors.index.json", '{"weight_map": {"a": 3}}', "is no list of files with weights"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "../w.safetensors"}}', "is no list of files with weigh"),
+        ("config.json", '[["a", 3]]', "is damaged .it is no table"),
+        ("preprocessor_config.json", '{"image_mean": "half"}', "image_mean or image_std make no sense"),
+        ("preprocessor_config.json", '{"image_std": [0, 1, 1]}', "image_mean or image_std make no sense"),
+        ("preprocessor_config.json", '{"image_mean": [0.5]}', "image_mean or image_std make no sense"),
+        ("config.json", '{"pretrained_cfg": ["mean"]}', ""),
+    ],
+)
+def test_damaged_descriptions_of_a_hugging_face_folder_are_told(name, text, what, tmp_path):
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    weights = {name: tensor.contiguous() for name, tensor in vit().items()}
+    if name != "model.safetensors.index.json":
+        save_file(weights, folder / "model.safetensors")
+    (folder / name).write_text(text)
+    if not what:
+        pretrained.read(folder).statistics()
+        return
+    with pytest.raises(InputError, match=what):
+        pretrained.read(folder).statistics()
 
 
 def test_damaged_files_of_others_are_told_and_no_table_is_followed_without_end(tmp_path):

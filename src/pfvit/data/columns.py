@@ -23,6 +23,8 @@ from pfvit.utils.text import parsed, shortened
 
 #: Digits of a pixel that is read as a number.
 LONGEST_PIXEL = 9
+#: Columns of a table or a list: each is looked at several times.
+MOST_COLUMNS = 10_000
 #: Names of columns, first choice first; case does not matter.
 PICTURES = ("image", "img", "picture", "photo", "face", "file_name", "filename", "file", "path", "image_path",
             "image_name", "subdirectory_filepath", "file_path", "filepath", "img_path", "img_name",
@@ -70,6 +72,8 @@ class Columns(NamedTuple):
 
 def columns_of(names: Sequence[str], metadata: Mapping[bytes, bytes] | None, place: Path) -> Columns:
     """Return the columns of a Parquet file; InputError if none holds pictures, or several may."""
+    if len(names) > MOST_COLUMNS:
+        raise InputError(f"{place} has {len(names):,} columns: pictures need a few")
     metadata = metadata or {}
     features = _features(metadata)
     image = _image(names, features, place)

@@ -188,7 +188,8 @@ def _jpeg_2000(file: BinaryIO) -> Header:
     numbers = struct.unpack(">IIIIIIIIH", head[at + 8 : at + 42])
     right, lower, left, top, tile_width, tile_height, tile_left, tile_top, parts = numbers
     width, height = right - left, lower - top
-    if width <= 0 or height <= 0 or not tile_width or not tile_height or not 0 < parts <= 4:
+    in_tiles = tile_left <= left < tile_left + tile_width and tile_top <= top < tile_top + tile_height
+    if width <= 0 or height <= 0 or not in_tiles or not 0 < parts <= 4:
         raise DamagedHeader("its size or its number of channels makes no sense")
     tiles = -(-(right - tile_left) // tile_width) * -(-(lower - tile_top) // tile_height)
     area = min(tile_width, width) * min(tile_height, height)

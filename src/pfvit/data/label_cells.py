@@ -18,7 +18,8 @@ from pfvit.utils.text import parsed
 NULLS = {"", "nan", "null", "n/a", "na", "#n/a", "<na>", "-", "--", "?", "."}
 NUMERAL = re.compile(r"[+-]?\d+(\.0*)?")
 #: Numbers with spaces, commas or semicolons between them: shares without brackets.
-NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?(\s*[\s,;]\s*[+-]?\d+(\.\d*)?)+")
+#: A separator is written so that long space takes no longer than it must: `\s*[\s,;]\s*` would take its square.
+NUMERALS = re.compile(r"[+-]?\d+(\.\d*)?((\s+|\s*[,;]\s*)[+-]?\d+(\.\d*)?)+")
 #: A number with a decimal comma, as spreadsheets write it in much of Europe, and one that is whole.
 COMMA, WHOLE_COMMA = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+,0+")
 ONE_HOT = {"1,0", "0,1"}
@@ -135,9 +136,9 @@ def _one(cell: object) -> tuple[Any, str]:
     if isinstance(cell, bool):
         return cell, "yes or no"
     if isinstance(cell, int):
-        return (cell, "number") if cell <= MOST else (cell, "fraction")
+        return (cell, "number") if abs(cell) <= MOST else (cell, "fraction")
     if isinstance(cell, float | Decimal):
-        whole = math.isfinite(cell) and cell == int(cell) and cell <= MOST
+        whole = math.isfinite(cell) and cell == int(cell) and abs(cell) <= MOST
         return (int(cell), "number") if whole else (cell, "fraction")
     if isinstance(cell, Mapping):
         return cell, "table" if all(map(_is_share, cell.values())) else "other"
@@ -150,7 +151,7 @@ def _of_text(text: str) -> tuple[Any, str]:
         return None, ""
     if NUMERAL.fullmatch(text):
         number = float(text)
-        return (int(number), "number") if number <= MOST else (text, "fraction")
+        return (int(number), "number") if abs(number) <= MOST else (text, "fraction")
     words = re.split(r"[\s;]+", text)
     if len(words) > 1 and any(map(COMMA.fullmatch, words)) and all(map(NUMERAL_COMMA.fullmatch, words)):
         return _one([float(point(word)) for word in words])
@@ -194,4 +195,4 @@ def _of_sequence(cell: Sequence[Any]) -> tuple[Any, str]:
 
 
 def _is_share(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | Decimal)
+    return value is None or isinstance(value, float | Decimal) or (isinstance(value, int) and abs(value) <= MOST)

@@ -277,6 +277,8 @@ def _of_tables(cells: Cells, rows: Sequence[Mapping[str, Any] | None], names: Se
 
 
 def _of_shares(cells: Cells, names: tuple[str, ...], full: NDArray[np.float64], note: str = "") -> Labels:
+    if not names:
+        raise UsageError(f"{cells.place}: the lists or tables in its label column name no class")
     full = np.where(np.isnan(full), 0.0, full)
     if (wrong := (full < 0) | np.isinf(full)).any():
         row = int(np.flatnonzero(wrong.any(axis=1))[0])

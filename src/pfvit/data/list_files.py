@@ -29,6 +29,8 @@ PIXELS = "pixels"
 LOOKED_AT = 50  # lines that tell which of several columns names pictures
 #: Characters of a list's line, which is read whole, and bytes in which the encoding is looked for at a time.
 LONGEST_LINE, PART = 4_000_000, 1_000_000
+#: Cells that a list may have beside those that its bytes can hold: lines that lack most columns.
+MISSING_CELLS = 10_000_000
 #: What others call the sides of a face's box, without `_`, and all of them in one column.
 WHOLE_BOXES = {"bbox", "box", "face_box", "facebox", "bounding_box"}
 BOXES = {
@@ -44,6 +46,7 @@ def read_list(path: Path) -> Listing:
             return _own(path, *_json_lines(path))
         with path.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
             heading = [word.strip(' "') for word in file.readline(LONGEST_LINE).strip().split(",")]
+        _check_columns(path, heading, ())
         if PIXELS in heading:
             return _with_pixels(path, heading)
         lines = _rows_of(path)
@@ -51,6 +54,7 @@ def read_list(path: Path) -> Listing:
         raise InputError(f"{path} cannot be read as a list: {problem}") from problem
     if not lines:
         raise InputError(f"{path} is empty: give lines of file,label[,person[,part]], best with a heading")
+    _check_columns(path, max((line for _, line in lines), key=len), lines)
     heading = lines[0][1]
     if path.name == text_lists.RAFDB_LIST:
         listed, names = text_lists.rafdb(path, [line for _, line in lines])
@@ -168,6 +172,7 @@ def _json_lines(path: Path) -> tuple[list[str], list[list[Any]]]:
     if not rows:
         raise InputError(f'{path} has no lines: give some like {{"file": "a.png", "label": "happy"}}')
     heading = list(dict.fromkeys(key for row in rows for key in row))
+    _check_columns(path, heading, rows)
     return heading, [[row.get(key) for key in heading] for row in rows]
 
 
@@ -194,6 +199,14 @@ def _vote_columns(heading: Sequence[str]) -> list[int]:
     there = {name.strip().casefold(): place for place, name in enumerate(heading)}
     places = [there.get(name.casefold()) for name in FERPLUS_VOTES]
     return [place for place in places if place is not None] if None not in places else []
+
+
+def _check_columns(path: Path, heading: Sequence[str], lines: Sequence[object]) -> None:
+    """Refuse a list that would be far larger in memory than it is as a file."""
+    if len(heading) > columns.MOST_COLUMNS or len(heading) * len(lines) > path.stat().st_size + MISSING_CELLS:
+        raise InputError(
+            f"{path} has {len(heading):,} columns in {len(lines):,} lines: pictures need a few, which all lines have"
+        )
 
 
 def _own(path: Path, heading: Sequence[str], lines: Sequence[Sequence[Any]]) -> Listing:

@@ -199,8 +199,10 @@ def _manifest(folder: Path) -> list[Found] | None:
     try:
         splits = parsed((folder / MANIFEST).read_text(encoding="utf-8"))["splits"]
         files = [(folder / file["name"], split) for split, about in splits.items() for file in about["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    if any(path.parent != folder for path, _ in files):
+        raise InputError(f"{folder / MANIFEST} lists files outside of the folder: prepare it again")
     absent = [path.name for path, _ in files if not path.is_file()]
     if absent:
         raise InputError(f"{folder} lacks {', '.join(absent)}, which its {MANIFEST} lists: prepare it again")

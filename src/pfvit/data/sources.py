@@ -49,7 +49,7 @@ def find(paths: Sequence[str | Path], leave_out: Sequence[Path] = ()) -> Found:
     found = Found([], [])
     for path in paths:
         try:
-            _stands_for(path, found, [folder.resolve() for folder in leave_out])
+            _stands_for(path, found, [one for folder in leave_out if (one := _identity(folder))])
         except (OSError, ValueError) as problem:  # ValueError: a name with a NUL in it
             why = getattr(problem, "strerror", None) or problem
             found.files.append(_missing(path, f"{path} cannot be looked at: {why}"))
@@ -112,7 +112,7 @@ def _missing(path: str | Path, why: str) -> Missing:
     return Missing(utf8(str(path)), PictureError(why))
 
 
-def _stands_for(name: str | Path, found: Found, leave_out: Sequence[Path]) -> None:
+def _stands_for(name: str | Path, found: Found, leave_out: Sequence[tuple[int, int]]) -> None:
     path = Path(name)
     if not str(name):
         found.files.append(_missing(name, "a path is empty"))
@@ -141,7 +141,16 @@ def _is_pipe(path: Path) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
+def _identity(folder: str | Path) -> tuple[int, int] | None:
+    """Return what tells a folder from all others, however it is called; None if it is not there."""
+    try:
+        there = Path(folder).stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _below(folder: Path, found: Found, leave_out: Sequence[tuple[int, int]]) -> None:
     files: list[Path] = []
     unread: list[Missing] = []
     others: Counter[str] = Counter()
@@ -152,9 +161,9 @@ def _below(folder: Path, found: Found, leave_out: Sequence[Path]) -> None:
         unread.append(_missing(problem.filename, f"{problem.filename} cannot be looked into: {problem.strerror}"))
 
     for here, folders, names in os.walk(folder, onerror=note):
-        own = [name for name in folders if Path(here, name).resolve() in leave_out] if leave_out else []
+        own = [name for name in folders if _identity(Path(here, name)) in leave_out] if leave_out else []
         found.notes.extend(f"{Path(here, name)} is left out: this run writes there" for name in own)
-        writes_here = bool(leave_out) and Path(here).resolve() in leave_out
+        writes_here = bool(leave_out) and _identity(here) in leave_out
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in own)
         for path in (Path(here, name) for name in names if not name.startswith(".")):
             ending = path.suffix.lower()

@@ -49,8 +49,8 @@ def listing(source: Path, config: Prepare) -> Listing:
         if label not in map(str, range(7)):
             yield Bad(faces.name, line, f"emotions are 0 to 6, not {label!r}; take the row from the original file")
             continue
-        counts = [vote.get(column) or "" for column in VOTE_COLUMNS]
-        if not all(COUNT.fullmatch(count.strip()) for count in counts) or not sum(map(int, counts)):
+        counts = [(vote.get(column) or "").strip() for column in VOTE_COLUMNS]
+        if not all(map(COUNT.fullmatch, counts)) or not sum(map(int, counts)):
             yield Bad(
                 votes.name, line, f"the votes {','.join(counts)} are no ten counts; take the row from the original"
             )

@@ -33,7 +33,23 @@ def load(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({problem}); {AGAIN}") from problem
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path} is not of the format {FORMAT}, which this version reads; {AGAIN}")
-    return manifest | {"settings": renamed(manifest.get("settings", {}))}
+    try:
+        _look(manifest)
+        return manifest | {"settings": renamed(manifest.get("settings", {}))}
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
+        raise InputError(f"{path} is damaged: it does not say all that it should ({problem}); {AGAIN}") from problem
+
+
+def _look(manifest: dict[str, Any]) -> None:
+    """Look at everything that is read later; what is not there, or of another kind, raises one error or another."""
+    for _ in lines(manifest):
+        pass
+    for split in manifest["splits"].values():
+        for file in split["files"]:
+            if Path(file["name"]).name != file["name"]:
+                raise ValueError(f"{file['name']} is no file in the folder")
+            "".join((manifest["name"], file["sha256"], f"{file['bytes']:d}"))
+    dict(manifest.get("labels", {}))
 
 
 def renamed(settings: dict[str, Any]) -> dict[str, Any]:

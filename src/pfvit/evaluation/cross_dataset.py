@@ -46,7 +46,7 @@ def test_set(path: Path) -> TestSet:
     if not (path / manifest.NAME).is_file():
         return TestSet(utf8(path.stem), files, {})
     prepared = manifest.load(path)
-    return TestSet(f"{prepared['name']} ({files[0].part})", files, prepared["labels"])
+    return TestSet(f"{prepared['name']} ({files[0].part})", files, prepared.get("labels", {}))
 
 
 def compare(

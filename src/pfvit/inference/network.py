@@ -6,6 +6,7 @@ photo model, and `NAME-photo-drawing.onnx` draws from its components. What they 
 licence, training data) is inside them, written by `pfvit export`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,6 +46,8 @@ OUTPUTS = {
 AT_ONCE, AT_ONCE_CPU = 32, 8
 #: Largest side of a face that a model sees, and how many times a change may be applied.
 MOST_SIDE, MOST_EMPHASIS = 2048, 100.0
+#: Characters of a label, and those that none has: they would steer a terminal.
+LONGEST_LABEL, CONTROL = 200, re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,22 @@ class Network:
         A recogniser takes `image`, uint8 [batch, height, width, 3] of any size, and gives `logits` and
         `probabilities` [batch, labels] and `emotion` and `residue` [batch, tokens, width]. A generator takes the
         last two and `strength` [batch] from 0 (reconstruction) to 1 (poker face) and gives `face`, float32
-        [batch, size, size, channels] from 0 to 1.
+        [batch, size, size, channels] from 0 to 1. InputError if it answers with anything else: weights of others may.
         """
         names = sorted(self.gives) if outputs is None else outputs
-        return dict(zip(names, self.session.run(names, inputs), strict=True))
+        try:
+            answers = dict(zip(names, self.session.run(names, inputs), strict=True))
+        except Exception as problem:  # onnxruntime has a class for each way to fail, none of them public
+            if self.path.parent == SHIPPED.parent:
+                raise
+            said = str(problem).partition("\n")[0]
+            raise InputError(f"{self.path} cannot be run: {said}; export it anew") from problem
+        for name, answer in answers.items():
+            rest = {"face": (self.size, self.size, self.channels), "probabilities": (len(self.labels),)}.get(name)
+            shape = (len(next(iter(inputs.values()))), *(answer.shape[1:] if rest is None else rest))
+            if answer.shape != shape or answer.dtype.kind != "f" or not np.isfinite(answer).all():
+                raise InputError(f"{self.path} does not answer each face with finite numbers ({name}): export it anew")
+        return answers
 
     def give_back(self) -> None:
         """Give back the memory that a network of images has kept for its next run, by running it on nothing."""
@@ -303,6 +318,8 @@ def _check_said(network: Network) -> None:
         wrong = f"a size of {network.size}"
     elif len(set(network.labels)) < len(network.labels):
         wrong = "a label twice"
+    elif any(len(label) > LONGEST_LABEL or CONTROL.search(label) for label in network.labels):
+        wrong = "a label that is no name"
     elif not 0 < network.emphasis <= MOST_EMPHASIS:  # which NaN is not either
         wrong = f"an emphasis of {network.emphasis}"
     if wrong:
@@ -313,14 +330,7 @@ def _check_answer(network: Network) -> None:
     """Refuse a recogniser that does not answer, or whose answers are no probabilities: tried with a gray face."""
     if network.kind != "recogniser":
         return
-    face = np.full((network.size, network.size, 3), 128, np.uint8)
-    try:
-        (answer,) = network.probabilities([face])
-    except Exception as problem:  # as below
-        said = str(problem).partition(chr(10))[0]
-        raise InputError(f"{network.path} cannot be run: {said}; export it anew") from problem
-    if answer.shape != (len(network.labels),) or not np.isfinite(answer).all():
-        raise InputError(f"{network.path} does not answer with a probability for each label: export it anew")
+    network.probabilities([np.full((network.size, network.size, 3), 128, np.uint8)])
 
 
 #: Sessions of networks that were pickled, by file and how they run: a thousand readings open it once.

@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 PAGE = Path(__file__).parents[1] / "page"
 KEY = "PFVIT_API_KEY"
+#: Wrong parameters that an answer names.
+MOST_TOLD = 10
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: The model card lies beside the weights, or in the source tree that is being worked on.
 CARD, SOURCE = "MODEL_CARD.md", Path(__file__).parents[3]
@@ -272,7 +274,8 @@ def _answer_problems(app: FastAPI, counted: metrics.Measures) -> None:
 
     async def of_parameters(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(Problem("bad-parameter", "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors())))
+        told = [f"{one['loc'][0]}: {one['msg']}" for one in error.errors()[:MOST_TOLD]]  # a query may have thousands
+        return respond(Problem("bad-parameter", "; ".join(told)))
 
     async def of_routes(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -297,12 +300,14 @@ def _about(engine: Engine) -> dict[str, Any]:
         "licence": recogniser.about.get("pfvit.license", ""),
         "data": recogniser.about.get("pfvit.data", ""),
         "metrics": _metrics(recogniser.about.get("pfvit.metrics") or "{}"),
-        "card": next((card.read_text(encoding="utf-8") for card in cards if card.is_file()), None),
+        "card": next((card.read_text(encoding="utf-8", errors="replace") for card in cards if card.is_file()), None),
     }
 
 
 def _metrics(said: str) -> object:
     """Return the figures that a weight file gives; none if they cannot be read."""
-    with suppress(ValueError):
-        return parsed(said)
+    with suppress(ValueError, RecursionError):
+        figures = parsed(said)
+        to_json(figures)  # not NaN, say, which Python reads
+        return figures
     return {}

@@ -73,7 +73,8 @@ class Engine:
         give_back_at_once()  # before the weights are loaded, so that what is free of their memory is not kept either
         # Each thread runs the model on its own core: no threads that spin while they wait for each other.
         self.reader = Reader(weights, threads=1)
-        self.reader.generator.check()  # a missing file should be known now
+        self.reader.generator.check()  # a missing file should be known now, and weights that cannot be run
+        _ = self.reader.read(np.zeros((WARM, WARM, 3), np.uint8), whole=True)[0].poker_face()
         self.waiting: FairQueue[Job] = FairQueue(limits.waiting)
         self.arriving = self.idle = self.working = 0
         self.memory = Budget(MOST_MEMORY)
@@ -84,10 +85,8 @@ class Engine:
     def start(self) -> None:
         """Read a picture, so that everything is loaded, and start the threads."""
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of sizes and stray metadata; the limits are ours
-        warm = np.zeros((WARM, WARM, 3), np.uint8)
-        _ = self.reader.read(warm, whole=True)[0].poker_face()
         with suppress(InputError):  # in a build without a detector, faces that are cropped already can still be read
-            self.reader.read(warm)
+            self.reader.read(np.zeros((WARM, WARM, 3), np.uint8))
         for lane in self.lanes:
             lane.start()
         gc.collect()

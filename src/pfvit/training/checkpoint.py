@@ -5,7 +5,7 @@ A checkpoint is written beside the old one and moved over it, so that a full dis
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pfvit.config import Architecture
+from pfvit.config.checks import typed
 from pfvit.data.formats import HEAD, mistaken_for
 from pfvit.emotions import EIGHT
-from pfvit.errors import InputError
+from pfvit.errors import InputError, UsageError
 from pfvit.training import upgrade
 from pfvit.utils.files import atomic_write
 from pfvit.utils.text import parsed
@@ -25,6 +26,10 @@ from pfvit.weights import LAST
 #: Sizes that do not decide whether an encoder's weights fit: positions are fixed, or compared on loading.
 FREE_SIZES = {"image_size", "separator", "discriminator_depth", "classes"}
 FORMAT, FORMER_FORMAT = "pfvit-run-2", "pfvit-run-1"
+#: The stage whose model has no sizes to choose.
+PHOTO = "photo"
+#: Most of a size in a record, and most patches of a face: ours have 1,024 and 196 at most.
+MOST_SIZE, MOST_TOKENS = 8192, 16_384
 #: Checkpoints that a run may keep beside the last one.
 BEST, HISTORY = "best.safetensors", "checkpoints"
 
@@ -55,7 +60,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
     if metadata["format"] == FORMER_FORMAT:
         tensors = upgrade.tensors(tensors)
-    return tensors, _record(metadata, path)
+    record = _record(metadata, path)
+    if record["stage"] != PHOTO and _fewest(architecture_of(record)) > sum(map(Tensor.numel, tensors.values())):
+        raise InputError(f"{path} is damaged: it holds fewer weights than a model of the sizes that it says")
+    return tensors, record
 
 
 def _record(metadata: Mapping[str, str], path: Path) -> dict:
@@ -64,8 +72,12 @@ def _record(metadata: Mapping[str, str], path: Path) -> dict:
         record = parsed(metadata["record"])
         if not isinstance(record["config"], dict):
             raise TypeError("its settings are no table")
-        return upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        record = upgrade.record(record) if metadata.get("format") == FORMER_FORMAT else record
+        if record["stage"] != PHOTO:
+            architecture_of(record)
+            ", ".join((record["stage"], f"{record['step']:d}", *classes_of(record)))
+        return record
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UsageError) as problem:
         raise InputError(f"{path} is no checkpoint of pfvit, or is damaged: {problem}") from problem
 
 
@@ -100,9 +112,26 @@ def _damaged(path: Path, why: str) -> str:
 
 
 def architecture_of(record: Mapping) -> Architecture:
-    """Return the sizes of a run's model; those that an older run did not know are the default ones."""
-    known = {field.name for field in fields(Architecture)}
-    return Architecture(**{name: value for name, value in record["config"]["model"].items() if name in known})
+    """Return the sizes of a run's model; those that an older run did not know are the default ones.
+
+    UsageError for what are no sizes, or none that a model has.
+    """
+    known = {field.name: field.type for field in fields(Architecture)}
+    sizes = {name: value for name, value in record["config"]["model"].items() if name in known}
+    for name, value in sizes.items():
+        sizes[name] = typed(name, tuple(value) if isinstance(value, list) else value, known[name])
+    made = Architecture(**sizes)
+    largest = max(*made.stem, *(size for size in astuple(made) if isinstance(size, int)))
+    if largest > MOST_SIZE or made.tokens > MOST_TOKENS:
+        raise UsageError(f"a size of {largest:,} and {made.tokens:,} patches of a face are too much")
+    return made
+
+
+def _fewest(sizes: Architecture) -> int:
+    """Return how many weights a model of these sizes has at least."""
+    stages = zip((sizes.channels, *sizes.stem), sizes.stem, strict=False)
+    stem = sum(before * after + (sizes.stem_residual - 1) * after**2 for before, after in stages)
+    return stem + sizes.depth * sizes.width**2 + sizes.decoder_depth * sizes.decoder_width**2
 
 
 def classes_of(record: Mapping) -> tuple[str, ...]:

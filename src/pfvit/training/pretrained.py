@@ -73,7 +73,21 @@ class Public:
         They are those in its preprocessor_config.json; else MAE's for fixed positions, and Google's for learned ones.
         """
         mean, std = STATISTICS["imagenet" if self.fixed else "half"]
-        return torch.tensor(self.config.get("image_mean", mean)), torch.tensor(self.config.get("image_std", std))
+        try:
+            mean, std = (
+                torch.tensor(self.config.get(f"image_{name}", own)).float()
+                for name, own in (("mean", mean), ("std", std))
+            )
+            if not (
+                mean.shape == std.shape in ((1,), (3,))
+                and mean.isfinite().all()
+                and std.isfinite().all()
+                and std.min() > 0
+            ):
+                raise ValueError("one number for each channel, and deviations more than 0")
+            return mean, std
+        except (TypeError, ValueError, RuntimeError) as problem:
+            raise InputError(f"{self.path}: its image_mean or image_std make no sense ({problem})") from problem
 
 
 def is_public(path: Path) -> bool:
@@ -117,11 +131,15 @@ def read(path: Path) -> Public:
     for name in ("config.json", "preprocessor_config.json"):  # only such as belong to the file
         if path.is_dir() and (folder / name).is_file():
             try:
-                config |= parsed((folder / name).read_bytes())
+                said = parsed((folder / name).read_bytes())
+                if not isinstance(said, dict):
+                    raise TypeError("it is no table")
+                config |= said
             except (ValueError, TypeError) as problem:
                 raise InputError(f"{folder / name} is damaged ({problem}): download it again") from problem
-    timm = config.get("pretrained_cfg") or {}
-    config |= {f"image_{name}": timm[name] for name in ("mean", "std") if name in timm}
+    timm = config.get("pretrained_cfg")
+    if isinstance(timm, dict):
+        config |= {f"image_{name}": timm[name] for name in ("mean", "std") if name in timm}
     return Public(path, encoder, decoder, config, notes)
 
 
@@ -191,6 +209,8 @@ def _all_tensors(path: Path) -> dict[str, Tensor]:
     index = next(path / name for name in INDEX_FILES if (path / name).is_file())
     try:
         files = sorted(set(parsed(index.read_bytes())["weight_map"].values()))
+        if not all(Path(name).name == name for name in files):
+            raise ValueError("files that lie elsewhere")
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(f"{index} is no list of files with weights: download it again") from problem
     absent = [name for name in files if not (path / name).is_file()]
