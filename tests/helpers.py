@@ -1,5 +1,6 @@
 """What several test files share: made-up pictures, and short runs of training."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -48,6 +49,16 @@ TIMED = {"faces_per_second", "loading", "straggler", "straggler_rank"}
 def lines(run: Path) -> list[dict]:
     told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in TIMED} for line in told]
+
+
+def rows_of(path: Path) -> list[dict]:
+    """The rows of a table that `pfvit predict --output` wrote, of any of its formats."""
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def flat(brightness: float, width: int = 20, height: int = 20) -> np.ndarray:

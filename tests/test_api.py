@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -188,3 +189,9 @@ def test_training_without_its_extra_says_what_to_install(tmp_path, monkeypatch):
         pfvit.train("nano", out=tmp_path / "run", data="faces.parquet")
     with pytest.raises(ModuleNotFoundError, match=r"pfvit.pretrain needs"):
         pfvit.pretrain("nano", out=tmp_path / "run", data="faces.parquet")
+
+
+def test_a_notebook_offers_every_public_name():
+    """In a process of its own, in which none of them is loaded yet."""
+    code = "import sys, pfvit; print({*pfvit.__all__} <= {*dir(pfvit)}, 'onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True False\n"

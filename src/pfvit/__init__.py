@@ -65,3 +65,8 @@ def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'pfvit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return all public names, also those that are not loaded yet: what a notebook offers after `pfvit.`"""
+    return sorted({*globals(), *_LAZY})

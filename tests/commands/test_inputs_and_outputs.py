@@ -1,6 +1,5 @@
 """What people hand to `predict` and `poker`, and what they get: odd names, pipes, own output, tables, kept metadata."""
 
-import csv
 import errno
 import io
 import json
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import fake_weights
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from conftest import inside, pfvit, png
-from helpers import flat
+from helpers import flat, rows_of
 from PIL import Image, ImageCms
 from rich.cells import cell_len
 from rich.console import Console
@@ -46,15 +44,6 @@ def weights(tmp_path):
 @pytest.fixture
 def middle(monkeypatch):
     monkeypatch.setattr(Reader, "detector", Middle())
-
-
-def rows_of(path: Path) -> list[dict]:
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    if path.suffix == ".parquet":
-        return pq.read_table(path).to_pylist()
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # Names.

@@ -50,7 +50,7 @@ def test_one_png_per_face_at_the_size_of_its_crop(weights, tmp_path, capsys):
     pq.write_table(pa.table({"image": [png(NOISE), png(NOISE)], "name": ["x.png", ""]}), tmp_path / "t.parquet")
     paths = picture(tmp_path / "a.png"), picture(tmp_path / "b.png", NOISE[:9, :21]), tmp_path / "t.parquet"
     status, said = poker(capsys, weights, *paths, "--out", tmp_path / "out")
-    assert status == 0 and "4 pictures" in said
+    assert status == 0 and "4 faces" in said
     sizes = {path.name: opened(path).shape for path in (tmp_path / "out").iterdir()}
     assert sizes == {
         "a_0.png": (40, 30, 3), "b_0.png": (9, 21, 3), "x_0.png": (40, 30, 3), "t#1_0.png": (40, 30, 3),
@@ -109,7 +109,7 @@ def test_a_whole_photo_keeps_its_size_and_all_but_its_faces(weights, tmp_path, c
     monkeypatch.setattr(Reader, "detector", Two())
     path, out = picture(tmp_path / "p.png", photo), tmp_path / "out"
     words = ("--weights", str(weights), "--out", str(out), "--in-photo")
-    assert main(["poker", str(path), *words]) == 0 and "1 picture in" in capsys.readouterr().err
+    assert main(["poker", str(path), *words]) == 0 and "1 photo in" in capsys.readouterr().err
     changed = opened(out / "p.png").astype(int) - 100
     assert changed.shape == photo.shape
     assert changed[40, 15:25].min() > 40 and changed[40, 105:115].min() > 40 and not changed[:, 66:88].any()

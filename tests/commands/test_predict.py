@@ -245,6 +245,11 @@ def test_pictures_are_written(faces, weights, tmp_path, capsys):
     assert status == 0 and "3 pictures" in said
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["contempt_0.png", "happiness_0.png", "neutral_0.png"]
+    both = ("--picture", tmp_path / "out", "--annotate", tmp_path / "out")
+    assert predict(capsys, faces, "--weights", weights, *both)[2].splitlines()[-2:] == [
+        f"3 pictures in {tmp_path / 'out'} (3 replaced)",
+        f"3 annotated photos in {tmp_path / 'out'}",
+    ]
     with Image.open(tmp_path / "out" / "happiness_0.png") as picture:
         assert picture.width > 1000
         picture.verify()

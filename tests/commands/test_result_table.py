@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import png
-from helpers import PHOTO
+from helpers import PHOTO, rows_of
 
 from pfvit import Reader
 from pfvit.__main__ import main
@@ -45,15 +45,6 @@ def predict(capsys, weights, *words) -> tuple[int, str]:
     said = capsys.readouterr()
     assert said.out == ""
     return status, said.err
-
-
-def rows_of(path: Path) -> list[dict]:
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    if path.suffix == ".parquet":
-        return pq.read_table(path).to_pylist()
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])

@@ -58,7 +58,7 @@ def test_whatever_cannot_be_read_has_its_error_in_its_place(reader, tmp_path):
         "cut": (cut_short(tmp_path / "cut.jpg"), "cut.jpg is damaged or cut short"),
         "closed": (closed(good), "good.png was closed before it was read"),
         "nul": ("a\0b.jpg", "cannot be opened"),
-        "folder": (tmp_path, "cannot be opened: Is a directory"),
+        "folder": (tmp_path, "is a folder: give a picture, or the files in it to `Reader.stream`"),
         "absent": (tmp_path / "absent.png", "absent.png cannot be opened: No such file"),
         "address": ("https://example.org/a.jpg", "is an address: download it first"),
         "none": (None, "not NoneType"),

@@ -27,8 +27,9 @@ class Namer:
     Files of an earlier run are replaced, and it is said how many.
     """
 
-    def __init__(self, folder: Path, inputs: Inputs):
-        self.folder = folder
+    def __init__(self, folder: Path, inputs: Inputs, what: str):
+        """`what` is written, in the singular, as messages call it."""
+        self.folder, self.what = folder, what
         self.written = 0
         self.replaced = 0
         self.taken: set[str] = set()
@@ -54,9 +55,8 @@ class Namer:
 
     def report(self) -> None:
         """Say what was written."""
-        files = "picture" if self.written == 1 else "pictures"
         older = f" ({self.replaced} replaced)" if self.replaced else ""
-        say(f"{self.written} {files} in {self.folder}{older}")
+        say(f"{self.written} {self.what}{'' if self.written == 1 else 's'} in {self.folder}{older}")
 
     def _is_input(self, stem: str, end: str) -> bool:
         return (self.folder / f"{stem}{end}").resolve() in self.protected

@@ -17,7 +17,7 @@ def poker(config: Poker) -> int:
     reader = Reader(config.weights, threads=config.threads, providers=(config.provider,), look=config.look)
     # A generator that is missing should be known before the first picture is read.
     reader.generator.check()
-    namer = Namer(make_folder(config.out), inputs)
+    namer = Namer(make_folder(config.out), inputs, "photo" if config.in_photo else "face")
     for result in inputs.results(reader, config.whole):
         for reading in result.faces:
             if config.strength and reading.trust < SURE:

@@ -70,8 +70,8 @@ def finished(output: Path, columns: Iterable[str], inputs: Inputs) -> int:
 
 def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | None) -> int:
     """Read every face and print it, or write it to the records; return the exit status."""
-    faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs)
-    photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs)
+    faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs, "picture")
+    photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs, "annotated photo")
     lines: list[dict[str, str]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]

@@ -104,6 +104,8 @@ def _of_path(path: str, name: str) -> Photo:
     if path.startswith("data:"):
         hint = "base64.b64decode(address.partition(',')[2])"
         raise PictureError(f"an address that begins with {path[:SHOWN]!r} holds the picture as text: give {hint}")
+    if os.path.isdir(path):  # noqa: PTH112 (which raises for names that no file can have)
+        raise PictureError(f"{name} is a folder: give a picture, or the files in it to `Reader.stream`")
     if Path(path).suffix.lower() in RAW:
         raise PictureError(f"{name} is a camera's raw file: develop it to JPEG or TIFF first")
     try:

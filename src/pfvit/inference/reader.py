@@ -265,7 +265,14 @@ def _shipped() -> Reader:
 
 
 def read(image: Picture, whole: bool = False) -> list[Reading]:
-    """Read the faces in a picture with the shipped weights: see `Reader.read`."""
+    """Return the faces in one picture, left to right, read with the weights that ship; an empty list if there are none.
+
+    The picture is a path, bytes, an open file, a Pillow image, or a uint8 array [height, width, 3] in RGB, or anything
+    that numpy makes one of. OpenCV's arrays are BGR: give `image[:, :, ::-1]`. `whole` takes the picture as one face
+    that is already cropped. PictureError if it cannot be read.
+
+    The weights are opened at the first call, and kept. `Reader` has further settings, and reads many pictures.
+    """
     return _shipped().read(image, whole)
 
 
