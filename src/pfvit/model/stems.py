@@ -76,7 +76,8 @@ class ConvLayer(nn.Module):
 
     def _normalised(self, grid: Tensor) -> Tensor:
         conv, norm = self.conv, self.norm
-        if norm.training or torch.compiler.is_exporting():  # what is exported is folded there
+        # An exporter does by itself what follows; on a GPU it would be a dozen small kernels in place of one.
+        if norm.training or grid.device.type != "cpu" or torch.compiler.is_exporting():
             return norm(conv(grid))
         # With statistics that stay, the norm is a factor and an offset for each channel: a convolution with these in
         # its weights does both, without two more passes over the map.
