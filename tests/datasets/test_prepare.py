@@ -423,6 +423,13 @@ def test_a_prepared_folder_is_checked(tmp_path, out, capsys):
     inside = {"splits": {"train": {**told["splits"]["train"], "files": [{**told["splits"]["train"]["files"][0]}]}}}
     inside["splits"]["train"]["files"][0]["name"] = "../train-00000.parquet"
     odd = [{"splits": []}, {"splits": {"train": 3}}, {"counts": None}, {"dropped": [3]}, {"differs": 3}, {"name": 3}]
+    long = json.loads(json.dumps(told))
+    long["splits"]["train"]["files"][0]["name"] = "a" * 300
+    (out / "manifest.json").write_text(json.dumps(long))
+    assert prepare("rafdb", source, out) == 1
+    assert "is absent, but manifest.json lists it" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"lacks a+, which its manifest\.json lists"):
+        locate(out)
     for text in ("{", *(json.dumps(told | wrong) for wrong in (*odd, {"settings": 3}, {"labels": 3}, inside))):
         (out / "manifest.json").write_text(text)
         assert prepare("rafdb", source, out) == 1
