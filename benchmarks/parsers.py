@@ -265,7 +265,13 @@ def manifests(folder: Path) -> Part:
     file = {"name": "train.parquet", "bytes": 4, "sha256": manifest.digest(folder / "train.parquet"), "rows": 3}
     other = {"exact": 1, "near": 0}
     split = {"rows": 3, "files": [file], "emotions": {"fear": 3}, "also_in": {"val": other}, "repeated": 1}
-    said = {"format": manifest.FORMAT, "settings": {"dataset": "rafdb", "near": 4}, "splits": {"train": split}}
+    said = {
+        "format": manifest.FORMAT,
+        "name": "rafdb",
+        "labels": {},
+        "settings": {"dataset": "rafdb", "near": 4},
+        "splits": {"train": split},
+    }
     said |= {"counts": {"train": {"fear": 3}}, "dropped": {"twice": 1}, "gray": 1, "colour": 2, "first": {"gray": "a"}}
     said |= {"differs": [], "published": {"train": {"fear": 3}}, "note": "", "bad": 0}
     return [json.dumps(said).encode()], read
