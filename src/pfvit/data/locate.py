@@ -128,7 +128,10 @@ def _either(parts: Sequence[str]) -> str:
 
 def locate(path: Path) -> list[Found]:
     """Return all that a path holds, with its parts; InputError that says what was expected if that is nothing."""
-    return [one for found in _locate(path) for one in by_paths(found)]
+    try:
+        return [one for found in _locate(path) for one in by_paths(found)]
+    except RecursionError:  # Python looks through folders so
+        raise InputError(f"{path} has folders that lie too deep in each other") from None
 
 
 def _locate(path: Path) -> list[Found]:
@@ -232,7 +235,9 @@ def _in_table(path: Path, part: str) -> list[Found]:
     cells: dict[str, list[object]] = {}
     with suppress(InputError):  # of a damaged one, which is said when it is read
         names = parquet.column_names(path)
-        cells = _maybe_parts(path, names)
+        cells = _maybe_parts(path, names) if len(names) <= columns.MOST_COLUMNS else {}
+    if len(names) > columns.MOST_COLUMNS:
+        raise InputError(f"{path} has {len(names):,} columns: pictures need a few")
     said = [name for name in cells if are_parts(cells[name])]
     called = columns.first(columns.PARTS, names)
     flags = {name: its for name, its in cells.items() if flag_of(name)}
