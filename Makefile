@@ -27,6 +27,7 @@ coverage: $(VENV)/dev
 
 attack: $(VENV)/dev
 	$(BIN)/python benchmarks/attack.py
+	$(BIN)/python benchmarks/guided.py
 	$(BIN)/python benchmarks/refused.py
 	$(BIN)/python benchmarks/serving.py --soak 10
 

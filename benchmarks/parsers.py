@@ -27,8 +27,6 @@ from pfvit.errors import InputError
 from pfvit.inference import network, weight_file
 
 Part = tuple[Sequence[bytes], Callable[[bytes], None]]
-#: Bytes of an input; a longer good one is cut.
-LONGEST = 4096
 
 
 def headers(folder: Path) -> Part:
@@ -239,15 +237,17 @@ def folders_of_weights(folder: Path) -> Part:
 
     def read(content: bytes) -> None:
         for name, text in zip(files, (content + bytes(2)).split(b"\0", 2), strict=True):
-            (folder / name).write_bytes(text)
+            (folder / name).write_bytes(text.rstrip(b"\0"))
         pretrained.is_public(folder)
         pretrained.read(folder).statistics()
 
     index = b'{"metadata": {}, "weight_map": {"cls_token": "model-00001-of-00001.safetensors"}}'
-    config = (
-        b'{"num_attention_heads": 2, "norm_pix_loss": true, "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [1]}}'
+    half = b"[0.5, 0.5, 0.5]"
+    config = b'{"num_attention_heads": 2, "norm_pix_loss": true, "pretrained_cfg": {"mean": %b, "std": %b}}' % (
+        half,
+        half,
     )
-    return [b"\0".join((index, config, b'{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}'))], read
+    return [b"\0".join((index, config, b'{"image_mean": %b, "image_std": %b}' % (half, half)))], read
 
 
 def manifests(folder: Path) -> Part:
@@ -265,7 +265,13 @@ def manifests(folder: Path) -> Part:
     file = {"name": "train.parquet", "bytes": 4, "sha256": manifest.digest(folder / "train.parquet"), "rows": 3}
     other = {"exact": 1, "near": 0}
     split = {"rows": 3, "files": [file], "emotions": {"fear": 3}, "also_in": {"val": other}, "repeated": 1}
-    said = {"format": manifest.FORMAT, "settings": {"dataset": "rafdb", "near": 4}, "splits": {"train": split}}
+    said = {
+        "format": manifest.FORMAT,
+        "name": "rafdb",
+        "labels": {},
+        "settings": {"dataset": "rafdb", "near": 4},
+        "splits": {"train": split},
+    }
     said |= {"counts": {"train": {"fear": 3}}, "dropped": {"twice": 1}, "gray": 1, "colour": 2, "first": {"gray": "a"}}
     said |= {"differs": [], "published": {"train": {"fear": 3}}, "note": "", "bad": 0}
     return [json.dumps(said).encode()], read

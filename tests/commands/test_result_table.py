@@ -19,8 +19,9 @@ from helpers import PHOTO, rows_of
 
 from pfvit import Reader
 from pfvit.__main__ import main
-from pfvit.commands.result_table import MOVEMENT, Records
+from pfvit.commands.result_table import MOVEMENT, FinishedTable, Records
 from pfvit.emotions import EIGHT
+from pfvit.errors import InputError
 
 
 @pytest.fixture
@@ -302,3 +303,11 @@ def test_movement_has_columns_of_its_own(tmp_path, capsys):
     assert all(abs(value) < 0.02 for value in json.loads(capsys.readouterr().out)["movement"].values())
     assert main(["predict", str(photo), "--json"]) == 0
     assert "movement" not in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", '{"source": "a", "box": 3}', '{"face": 1}'])
+def test_what_is_no_finished_table_is_told(text, tmp_path):
+    path = tmp_path / "table.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(InputError, match="exists already, and is no table of faces"):
+        FinishedTable(path, ())

@@ -1,5 +1,6 @@
 """Which files hold pictures: read where they can be, counted and named where they cannot, never passed over."""
 
+import inspect
 import io
 import sys
 import time
@@ -12,6 +13,7 @@ from conftest import SHARED
 from PIL import Image, features
 
 from pfvit.data import formats, images, pictures, sources
+from pfvit.data.locate import locate
 from pfvit.errors import InputError, PictureError
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
@@ -170,3 +172,18 @@ def test_folders_that_lie_deep_in_each_other_take_no_time(tmp_path):
     assert time.process_time() - began < 1 and len(files) == 1
     found = sources.find([tmp_path / "deep"], [deep])
     assert found.notes == [f"{deep} is left out: this run writes there"]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python looks through folders of any depth")
+def test_folders_that_lie_too_deep_in_each_other_are_told(tmp_path):
+    tmp_path.joinpath("deep", *["n"] * 150).mkdir(parents=True)
+    frames = len(inspect.stack())
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(frames + 100)
+    try:
+        (missing,) = sources.find([tmp_path / "deep"]).files
+        with pytest.raises(InputError, match="has folders that lie too deep in each other"):
+            locate(tmp_path / "deep")
+    finally:
+        sys.setrecursionlimit(before)
+    assert isinstance(missing, sources.Missing) and "too deep in each other" in str(missing.problem)

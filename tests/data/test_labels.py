@@ -38,6 +38,14 @@ def test_numbers_that_are_too_large_are_no_labels(cell):
         labels.read(Cells([cell], "a.csv"), ("affectnet8",))
 
 
+def test_a_column_of_more_classes_than_anyone_tells_apart_is_refused():
+    names = [f"n{number}" for number in range(6_000)]
+    with pytest.raises(UsageError, match="tells 6,000 classes apart in 6,000 rows: is it the one with the labels"):
+        labels.read(Cells(names, "a.csv")).targets(names, hard=False)
+    with pytest.raises(UsageError, match="tells 6,000 classes apart in 6,000 rows: is it the one with the labels"):
+        labels.read(Cells([{name: 1.0, "b": 0.5} for name in names[:-1]] + [{}], "a.csv"))
+
+
 @pytest.mark.parametrize("cell", [{}, []])
 def test_a_column_without_classes_is_told(cell):
     with pytest.raises(UsageError, match="the lists or tables in its label column name no class"):

@@ -1,5 +1,6 @@
 """Lists as people write them: what may mean several things is asked for, and no row changes its meaning unseen."""
 
+import os
 import shutil
 
 import pytest
@@ -299,6 +300,14 @@ def test_lists_are_no_larger_in_memory_than_as_files(text, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=r"has [\d,]+ columns in [\d,]+ lines: pictures need a few"):
         list_files.read_list(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_and_folders_that_are_called_lists_are_passed_over(path):
+    write(path, "file,label", "happy", "sad")
+    os.mkfifo(path.with_name("pipe.csv"))
+    path.with_name("folder.csv").mkdir()
+    assert FaceDataset([path.parent]).classes == ("happiness", "sadness")
 
 
 @pytest.mark.parametrize("heading", ["File Name , Emotion ", "FILE-NAME,EMOTION", "filepath,label"])

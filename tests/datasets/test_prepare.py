@@ -19,9 +19,11 @@ from conftest import SHARED
 from PIL import Image
 
 from pfvit.__main__ import main
+from pfvit.config import Prepare
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.data.labelled import Labelled
 from pfvit.data.locate import locate
+from pfvit.datasets import SETS, Bad
 from pfvit.datasets.crop import sharpness
 from pfvit.datasets.manifest import digest, lines
 from pfvit.emotions import EIGHT, SEVEN
@@ -423,6 +425,13 @@ def test_a_prepared_folder_is_checked(tmp_path, out, capsys):
     inside = {"splits": {"train": {**told["splits"]["train"], "files": [{**told["splits"]["train"]["files"][0]}]}}}
     inside["splits"]["train"]["files"][0]["name"] = "../train-00000.parquet"
     odd = [{"splits": []}, {"splits": {"train": 3}}, {"counts": None}, {"dropped": [3]}, {"differs": 3}, {"name": 3}]
+    long = json.loads(json.dumps(told))
+    long["splits"]["train"]["files"][0]["name"] = "a" * 300
+    (out / "manifest.json").write_text(json.dumps(long))
+    assert prepare("rafdb", source, out) == 1
+    assert "is absent, but manifest.json lists it" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"lacks a+, which its manifest\.json lists"):
+        locate(out)
     for text in ("{", *(json.dumps(told | wrong) for wrong in (*odd, {"settings": 3}, {"labels": 3}, inside))):
         (out / "manifest.json").write_text(text)
         assert prepare("rafdb", source, out) == 1
@@ -594,3 +603,38 @@ def test_in_a_container_there_are_no_more_processes_than_its_share_of_cores(tmp_
     monkeypatch.setattr("pfvit.datasets.pipeline.parallel_map", alone)
     assert main(["prepare", "rafdb", str(layouts.rafdb(tmp_path / "basic")), str(out)]) == 0
     assert asked[0] == cores() and max(asked) <= cores() < 64
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_pipes_in_downloads_are_set_aside(tmp_path, out):
+    photo = np.zeros((20, 20, 3), np.uint8)
+    ckplus, affectnet = layouts.ckplus(tmp_path / "ck", photo), layouts.affectnet_folders(tmp_path / "affectnet")
+    pipes = {"ckplus": ckplus / "Emotion/S000/001/x_emotion.txt"}
+    pipes["affectnet8"] = affectnet / "train_set/annotations/99_exp.npy"
+    layouts.save(affectnet / "train_set/images/99.jpg", photo)
+    for name, pipe in pipes.items():
+        os.mkfifo(pipe)
+        source = ckplus if name == "ckplus" else affectnet
+        found = [str(item) for item in SETS[name].listing(source, Prepare(name, source, out)) if isinstance(item, Bad)]
+        assert len(found) == 1 and "a device or a pipe" in found[0], found
+    rafdb = layouts.rafdb(tmp_path / "raf")
+    (rafdb / "EmoLabel/list_patition_label.txt").unlink()
+    os.mkfifo(rafdb / "EmoLabel/list_patition_label.txt")
+    with pytest.raises(InputError, match="has no EmoLabel"):
+        list(SETS["rafdb"].listing(rafdb, Prepare("rafdb", rafdb, out)))
+
+
+def test_damaged_notes_of_a_run_that_was_ended_are_no_traceback(tmp_path, out, capsys):
+    source = layouts.rafdb(tmp_path / "basic")
+    assert prepare("rafdb", source, out, "--strict") == 1  # leaves its parts
+    (record,) = tmp_path.rglob("settings.json")
+    (part, *_) = sorted(record.parent.rglob("train-*.json")) or sorted(record.parent.rglob("*-0*.json"))
+    capsys.readouterr()
+    settings = record.read_text()
+    for text in ("", "[", "[1]", "[" * 5000):
+        record.write_text(text)
+        assert prepare("rafdb", source, out) == 1
+        assert "was begun with other settings" in capsys.readouterr().err
+    record.write_text(settings)
+    part.write_text("[")
+    assert prepare("rafdb", source, out) == 0 and len(rows(out, "train")) == 14, "the part is made again"

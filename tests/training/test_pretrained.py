@@ -483,6 +483,7 @@ def test_a_record_may_not_ask_for_more_weights_than_its_file_holds(tmp_path):
     [
         ("model.safetensors.index.json", '{"weight_map": {"a": 3}}', "is no list of files with weights"),
         ("model.safetensors.index.json", '{"weight_map": {"a": "../w.safetensors"}}', "is no list of files with weigh"),
+        ("model.safetensors.index.json", json.dumps({"weight_map": {"a": "w" * 300}}), "lacks w*, which"),
         ("config.json", '[["a", 3]]', "is damaged .it is no table"),
         ("preprocessor_config.json", '{"image_mean": "half"}', "image_mean or image_std make no sense"),
         ("preprocessor_config.json", '{"image_std": [0, 1, 1]}', "image_mean or image_std make no sense"),

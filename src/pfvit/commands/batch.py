@@ -28,6 +28,7 @@ from pfvit.utils.console import progress_bar, say, stderr
 from pfvit.utils.cores import cores
 from pfvit.utils.files import lock
 from pfvit.utils.parallel import parallel_map
+from pfvit.utils.text import parsed
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -150,7 +151,7 @@ def _take(out: Place, plan: Mapping[str, object], resume: bool, held: ExitStack)
             raise InputError(f"{file.url} is from an earlier run: --resume goes on with it, or choose another --out")
         else:
             with out.files.open_input_stream(file.path) as stream:
-                _same(json.loads(stream.read()), plan, out)
+                _same(parsed(stream.read()), plan, out)
     except OSError as problem:
         raise InputError(f"{out.url} cannot be written: {problem.strerror or problem}") from problem
     except ValueError as problem:
@@ -161,7 +162,7 @@ def _rows_before(out: Place) -> int | None:
     """Return the rows of a partition in the run that is gone on with; None if there is no plan that can be read."""
     try:
         with out.files.open_input_stream(out.below(PLAN).path) as stream:
-            return int(json.loads(stream.read())["rows"])
+            return int(parsed(stream.read())["rows"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -23,7 +23,7 @@ from pfvit.inference.movement import Movement
 from pfvit.inference.reader import Result
 from pfvit.inference.reading import Reading
 from pfvit.utils.files import atomic_write, cannot_write, lock, remove
-from pfvit.utils.text import utf8
+from pfvit.utils.text import parsed, utf8
 
 ROWS_AT_A_TIME = 4096
 #: What every table of faces says of a face, with the columns' Parquet types.
@@ -121,7 +121,7 @@ class Table:
     def _rows(self) -> Iterator[dict[str, Any]]:
         self.file.seek(self.start)
         for line in self.file:
-            flat = _flat(json.loads(line))
+            flat = _flat(parsed(line))
             yield {name: flat.get(name) for name in self.columns}
 
     def _parquet(self, path: Path) -> None:
@@ -197,7 +197,7 @@ class Records(Table):
         place = 0
         try:
             while line := self.file.readline():
-                row = json.loads(line) if line.endswith("\n") else {"source": ""}
+                row = parsed(line) if line.endswith("\n") else {"source": ""}
                 if SETTINGS in row and place == 0:
                     self._check(row[SETTINGS])
                     self.start = self.file.tell()
@@ -269,7 +269,7 @@ def _finished_rows(path: Path) -> Iterator[dict[str, Any]]:
     else:
         with path.open(encoding="utf-8") as file:
             for line in file:
-                yield _flat(json.loads(line))
+                yield _flat(parsed(line))
 
 
 def rows_of(

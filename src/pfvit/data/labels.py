@@ -21,6 +21,8 @@ from pfvit.errors import UsageError
 #: For `Cells.bare_from`: bare numbers that end before those of the seven emotions may be anybody's; all of them are.
 ALL_EMOTIONS, NEVER = 6, len(EIGHT)
 YES_NO = ("no", "yes")
+#: Shares of all classes in all rows: more take a GB, and then the column is not the one with the labels.
+MOST_SHARES = 30_000_000
 NO_LABEL = "without a label"
 NO_EMOTION = "whose label is no emotion"
 #: What `--order` must say where a file does not: for messages.
@@ -53,6 +55,7 @@ class Labels:
 
     def targets(self, classes: Sequence[str], hard: bool) -> Shares:
         """Return targets over classes, float32 [rows, classes]; 0 where the row's class is none of them."""
+        _check_shares(len(self.codes), max(len(classes), len(self.names)))
         if self.shares is not None and not hard:
             return moved(self.shares, self.names, classes)
         column = np.array([classes.index(name) if name in classes else len(classes) for name in (*self.names, NONE)])
@@ -158,6 +161,13 @@ def _of_codes(names: tuple[str, ...], codes: NDArray[np.integer], note: str = ""
     without[labelled] = none[codes[labelled]]
     missing = Counter({NO_LABEL: int((~labelled).sum()), NO_EMOTION: int(without.sum())})
     return Labels(names, np.where(labelled & ~without, codes, -1).astype(np.int32), missing=+missing, note=note)
+
+
+def _check_shares(rows: int, classes: int) -> None:
+    if max(rows, classes) * classes > MOST_SHARES:
+        raise UsageError(
+            f"the label column tells {classes:,} classes apart in {rows:,} rows: is it the one with the labels?"
+        )
 
 
 def _of_names(values: Sequence[str | None]) -> Labels:
@@ -269,6 +279,7 @@ def _of_tables(cells: Cells, rows: Sequence[Mapping[str, Any] | None], names: Se
     """Return labels of rows that map names to shares."""
     canon = _all_canonical([*names, *(name for row in rows if row for name in row)])
     every = in_our_order([*names, *sorted(canon.values())])
+    _check_shares(len(rows), len(every))
     full = np.zeros((len(rows), len(every)))
     for place, row in enumerate(rows):
         for name, share in (row or {}).items():

@@ -18,6 +18,7 @@ from pfvit.data.parts import PARTS, are_parts, flag_of, part_of, part_said, part
 from pfvit.data.picture_places import Places
 from pfvit.emotions import FERPLUS_VOTES, NONE, ORDERS
 from pfvit.errors import InputError
+from pfvit.utils.files import is_file
 from pfvit.utils.text import parsed, shortened
 
 #: AffectNet's numbers, of which 8 to 10 are no emotion, uncertain and no face.
@@ -107,7 +108,7 @@ def labels_pictures(path: Path) -> bool:
     except InputError:
         return False
     there = listing.labelled or class_columns(listing.heading)
-    return bool(there) and any(isinstance(row.picture, tuple) or row.picture.is_file() for row in listing.rows)
+    return bool(there) and any(isinstance(row.picture, tuple) or is_file(row.picture) for row in listing.rows)
 
 
 def _rows_of(path: Path) -> list[tuple[int, list[str]]]:

@@ -13,6 +13,7 @@ from pfvit.data.parts import all_named, are_parts, flag_of, part_of, part_said, 
 from pfvit.data.text_lists import RAFDB_LIST
 from pfvit.emotions import named
 from pfvit.errors import InputError, UsageError
+from pfvit.utils.files import is_file
 from pfvit.utils.text import parsed, shortened
 
 MANIFEST = "manifest.json"
@@ -127,7 +128,10 @@ def _either(parts: Sequence[str]) -> str:
 
 def locate(path: Path) -> list[Found]:
     """Return all that a path holds, with its parts; InputError that says what was expected if that is nothing."""
-    return [one for found in _locate(path) for one in by_paths(found)]
+    try:
+        return [one for found in _locate(path) for one in by_paths(found)]
+    except RecursionError:  # Python looks through folders so
+        raise InputError(f"{path} has folders that lie too deep in each other") from None
 
 
 def _locate(path: Path) -> list[Found]:
@@ -176,9 +180,9 @@ def _in_folder(folder: Path) -> list[Found]:
 def _lists(folder: Path) -> list[Path]:
     """Return the lists in a folder; JSON lines and text that labels pictures only where there is no other, as they may
     say the same."""
-    visible = [path for path in sorted(folder.iterdir()) if not is_foreign(path.name)]
+    visible = [path for path in sorted(folder.iterdir()) if not is_foreign(path.name) and path.is_file()]  # no pipes
     found = [path for path in visible if path.suffix.lower() in LISTS]
-    texts = [] if found else [path for path in visible if path.suffix.lower() in TEXTS and path.is_file()]
+    texts = [] if found else [path for path in visible if path.suffix.lower() in TEXTS]
     found += filter(list_files.labels_pictures, texts if len(texts) <= MOST_TEXTS else ())
     return [path for path in found if path.suffix.lower() != ".jsonl"] or found
 
@@ -203,7 +207,7 @@ def _manifest(folder: Path) -> list[Found] | None:
         return None
     if any(path.parent != folder for path, _ in files):
         raise InputError(f"{folder / MANIFEST} lists files outside of the folder: prepare it again")
-    absent = [path.name for path, _ in files if not path.is_file()]
+    absent = [path.name for path, _ in files if not is_file(path)]
     if absent:
         raise InputError(f"{folder} lacks {', '.join(absent)}, which its {MANIFEST} lists: prepare it again")
     return [Found(path, split, "parquet") for path, split in files]
@@ -231,7 +235,9 @@ def _in_table(path: Path, part: str) -> list[Found]:
     cells: dict[str, list[object]] = {}
     with suppress(InputError):  # of a damaged one, which is said when it is read
         names = parquet.column_names(path)
-        cells = _maybe_parts(path, names)
+        cells = _maybe_parts(path, names) if len(names) <= columns.MOST_COLUMNS else {}
+    if len(names) > columns.MOST_COLUMNS:
+        raise InputError(f"{path} has {len(names):,} columns: pictures need a few")
     said = [name for name in cells if are_parts(cells[name])]
     called = columns.first(columns.PARTS, names)
     flags = {name: its for name, its in cells.items() if flag_of(name)}

@@ -53,6 +53,8 @@ def find(paths: Sequence[str | Path], leave_out: Sequence[Path] = ()) -> Found:
         except (OSError, ValueError) as problem:  # ValueError: a name with a NUL in it
             why = getattr(problem, "strerror", None) or problem
             found.files.append(_missing(path, f"{path} cannot be looked at: {why}"))
+        except RecursionError:  # Python looks through folders so
+            found.files.append(_missing(path, f"{path} has folders that lie too deep in each other"))
     return found
 
 

@@ -4,6 +4,7 @@ Its test part was never published, so the field tests on the validation part, an
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from functools import partial
@@ -16,6 +17,7 @@ from pfvit.config import Prepare
 from pfvit.datasets.base import Bad, Item, Layout, Listed, Listing, leaves, need
 from pfvit.datasets.manifest import Counts
 from pfvit.emotions import ORDERS, label_set
+from pfvit.utils.files import read_file
 
 COLUMNS = (
     "subDirectory_filePath",
@@ -117,7 +119,8 @@ def _crops(folder: Path, split: str, names: tuple[str, ...]) -> Listing:
             yield Bad(file, None, f"the picture images/{stem}.jpg is absent; unpack the images again")
         else:
             try:
-                label = str(np.load(annotations / f"{stem}_exp.npy", allow_pickle=False)).strip()
+                content = io.BytesIO(read_file(annotations / f"{stem}_exp.npy"))
+                label = str(np.load(content, allow_pickle=False)).strip()
             except Exception as problem:  # numpy's reader raises nearly every built-in kind on damaged files
                 yield Bad(file, None, f"it is no label ({str(problem)[:80]!r}); unpack the annotations again")
                 continue

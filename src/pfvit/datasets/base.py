@@ -75,7 +75,7 @@ class Layout:
 def need(source: Path, choices: tuple[str, ...], what: str) -> Path:
     """Return the first of the paths below `source` that is there; InputError that says what was looked for."""
     for choice in choices:
-        if (source / choice).exists():
+        if (source / choice).is_file() or (source / choice).is_dir():  # no pipe
             return source / choice
     raise InputError(f"{source} has no {' or '.join(choices)}: {what}")
 

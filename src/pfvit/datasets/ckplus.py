@@ -5,6 +5,7 @@ from pathlib import Path
 from pfvit.config import Prepare
 from pfvit.datasets.base import Bad, Item, Layout, Listing, need
 from pfvit.emotions import EIGHT, NEUTRAL, ORDERS
+from pfvit.utils.files import read_file
 
 LABELS = {str(number): name for number, name in enumerate(ORDERS["ckplus"]) if number}
 HINT = "SOURCE is the folder with cohn-kanade-images/ and Emotion/ (or Emotion_labels/Emotion/), unpacked"
@@ -23,7 +24,11 @@ def listing(source: Path, config: Prepare) -> Listing:
         for sequence in sorted(path for path in (labels / person).iterdir() if path.is_dir()):
             for file in sorted(sequence.glob("*_emotion.txt")):
                 name = str(file.relative_to(source))
-                text = file.read_text(errors="replace").strip()
+                try:
+                    text = read_file(file).decode(errors="replace").strip()
+                except OSError as problem:
+                    yield Bad(name, None, f"it cannot be read: {problem.strerror}")
+                    continue
                 label = text.split(".")[0]
                 if label not in LABELS:
                     yield Bad(name, None, f"emotions are 1 to 7, not {text!r}; take the file from the original archive")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 from pfvit.errors import InputError
+from pfvit.utils.files import is_file
 from pfvit.utils.text import parsed
 
 #: {split: {emotion: faces}}
@@ -62,7 +63,7 @@ def verify(folder: Path, manifest: dict[str, Any]) -> None:
     for split in manifest["splits"].values():
         for file in split["files"]:
             path = folder / file["name"]
-            if not path.is_file():
+            if not is_file(path):
                 raise InputError(f"{path} is absent, but {NAME} lists it; {AGAIN}")
             if (size := path.stat().st_size) != file["bytes"]:
                 raise InputError(f"{path} has {size} bytes, but {NAME} says {file['bytes']}: it is cut short; {AGAIN}")

@@ -25,7 +25,7 @@ from pfvit.datasets.crop import Cutter
 from pfvit.emotions import EIGHT, EMOTIONS_KEY, FERPLUS_VOTES
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.files import atomic_write
-from pfvit.utils.text import utf8
+from pfvit.utils.text import parsed, utf8
 
 ROWS_PER_PART = 1024
 PARTS_PER_SHARD = 8
@@ -68,8 +68,12 @@ def summary(part: Part) -> dict[str, Any] | None:
     file = part.folder / f"{part.stem}.json"
     if not file.is_file():
         return None
-    done = json.loads(file.read_text(encoding="utf-8"))
-    if done["digest"] != part.digest:
+    try:
+        done = parsed(file.read_text(encoding="utf-8"))
+        same = done["digest"] == part.digest
+    except (ValueError, KeyError, TypeError):
+        return None  # it is damaged, and the part is made again
+    if not same:
         raise InputError(
             f"the source or its labels have changed since {part.stem} was made: delete {part.folder.parent}, start anew"
         )

@@ -23,6 +23,7 @@ from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
 from pfvit.utils.files import atomic_write, lock
 from pfvit.utils.parallel import parallel_map
+from pfvit.utils.text import parsed
 
 PARTS = ".parts"
 LOCK = "lock"
@@ -91,7 +92,11 @@ def _hold(config: Prepare, folder: Path) -> Iterator[None]:
     record = folder / "settings.json"
     begun = folder.is_dir() and any(path.name not in (record.name, LOCK) for path in folder.iterdir())
     if record.is_file() and begun:
-        if not _same(manifest.renamed(json.loads(record.read_text())), config):
+        try:
+            same = _same(manifest.renamed(parsed(record.read_text())), config)
+        except (ValueError, TypeError, AttributeError):
+            same = False
+        if not same:
             raise InputError(f"{config.out} was begun with other settings; choose another folder, or delete it")
     elif config.out.exists() and any(config.out.iterdir()) and not folder.exists():
         raise InputError(f"{config.out} is not empty and not from pfvit prepare; choose another folder")

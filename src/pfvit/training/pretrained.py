@@ -22,6 +22,7 @@ from pfvit.errors import InputError
 from pfvit.model import Decoder, Encoder
 from pfvit.model.transformer import positions
 from pfvit.training import checkpoint, public_names
+from pfvit.utils.files import is_file
 from pfvit.utils.text import parsed
 
 #: Mean and standard deviation of pixels in [0, 1]: MAE's and DeiT's, and those of Google's ViT, which is our [-1, 1].
@@ -213,7 +214,7 @@ def _all_tensors(path: Path) -> dict[str, Tensor]:
             raise ValueError("files that lie elsewhere")
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(f"{index} is no list of files with weights: download it again") from problem
-    absent = [name for name in files if not (path / name).is_file()]
+    absent = [name for name in files if not is_file(path / name)]
     if absent:
         raise InputError(f"{path} lacks {', '.join(absent)}, which {index.name} lists: download them too")
     return {name: tensor for file in files for name, tensor in _tensors(path / file).items()}

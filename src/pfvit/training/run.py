@@ -28,6 +28,7 @@ from pfvit.training.selection import Selection
 from pfvit.training.signals import Requests
 from pfvit.utils import console
 from pfvit.utils.files import also_as, atomic_write, cannot_write, hold, let_go, remove
+from pfvit.utils.text import parsed
 
 LOCK = ".lock"
 
@@ -260,7 +261,7 @@ def lines_of(log: Path) -> list[dict[str, float]]:
     found = []
     for text in log.read_text(errors="replace").splitlines():
         with suppress(ValueError, KeyError, TypeError):
-            line = json.loads(text)
+            line = parsed(text)
             if line["step"] >= 0:
                 found.append(line)
     return found

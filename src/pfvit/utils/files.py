@@ -18,6 +18,11 @@ LOCKED = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 MOST_READ = 200_000_000
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file is there; False for a name that none can have: too long, or with a NUL in it."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises an error where a name is too long)
+
+
 @contextmanager
 def atomic_write(path: Path, durable: bool = False, remedy: str = "") -> Iterator[Path]:
     """Give a path beside `path` to write to; when the block ends well it takes the place of `path`, else it goes.
