@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,8 @@ def main() -> None:
     face = np.asarray(Image.fromarray(reader.read(options.photo)[0].crop).resize((48, 48)))
     noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     for name, crop in {"the photo's face": face, "noise": noise}.items():
-        one = median_ms(lambda: reader.read_batch([crop], whole=True), options.rounds)
-        many = median_ms(lambda: reader.read_batch([crop] * 32, whole=True), max(3, options.rounds // 20))
+        one = median_ms(partial(reader.read_batch, [crop], whole=True), options.rounds)
+        many = median_ms(partial(reader.read_batch, [crop] * 32, whole=True), max(3, options.rounds // 20))
         looks = "two looks" if reader.read(crop, whole=True)[0].unsure else "one look"
         print(f"{name}, crop to answer, {looks}: batch 1 {one:.2f} ms; batch 32 {many / 32:.2f} ms per face")
     photo = median_ms(lambda: reader.read(options.photo), max(3, options.rounds // 20))

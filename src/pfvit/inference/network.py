@@ -158,7 +158,7 @@ class Network:
         if reliability is None:
             return answers, None
         doubtful = np.flatnonzero(unsure(answers, reliability))
-        again, said = self._first_answers([second_look(images[face]) for face in doubtful])
+        again, said = self._first_answers([second_look(images[face]) for face in doubtful.tolist()])
         if said is not None:
             answers[doubtful] = of_both(answers[doubtful], again)
             right = np.stack([reliability[doubtful], said])
