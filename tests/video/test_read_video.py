@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from films import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, rows_of
 from PIL import Image
-from test_video import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, rows_of
 
 import pfvit
 from pfvit.__main__ import main
