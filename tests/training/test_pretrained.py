@@ -486,6 +486,7 @@ def test_a_record_may_not_ask_for_more_weights_than_its_file_holds(tmp_path):
         ("model.safetensors.index.json", json.dumps({"weight_map": {"a": "w" * 300}}), "lacks w*, which"),
         ("config.json", '[["a", 3]]', "is damaged .it is no table"),
         ("preprocessor_config.json", '{"image_mean": "half"}', "image_mean or image_std make no sense"),
+        ("preprocessor_config.json", f'{{"image_mean": [{10**400}, 0, 0]}}', "image_mean or image_std make no sense"),
         ("preprocessor_config.json", '{"image_std": [0, 1, 1]}', "image_mean or image_std make no sense"),
         ("preprocessor_config.json", '{"image_mean": [0.5]}', "image_mean or image_std make no sense"),
         ("config.json", '{"pretrained_cfg": ["mean"]}', ""),

@@ -87,7 +87,7 @@ class Public:
             ):
                 raise ValueError("one number for each channel, and deviations more than 0")
             return mean, std
-        except (TypeError, ValueError, RuntimeError) as problem:
+        except (TypeError, ValueError, RuntimeError, ArithmeticError) as problem:
             raise InputError(f"{self.path}: its image_mean or image_std make no sense ({problem})") from problem
 
 
