@@ -18,6 +18,7 @@ from pfvit.data.pixel_memory import BAND, PixelMemory
 from pfvit.errors import PictureError, TooSmallError, UnknownFormatError, without_frames
 from pfvit.utils.budget import Budget
 from pfvit.utils.cores import cores
+from pfvit.utils.memory import give_back_after
 
 #: Smaller pictures hold no face that anyone could read.
 SMALLEST_SIDE = 8
@@ -119,7 +120,7 @@ def decode_photo(image: bytes | BinaryIO, name: str = "the picture", limit: Limi
 
 def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool) -> Photo | PictureError:
     """Return the error as a value, without the frames that hold what was decoded before it."""
-    file = io.BytesIO(image) if isinstance(image, bytes) else image
+    file, header = io.BytesIO(image) if isinstance(image, bytes) else image, None
     try:
         header = picture_cost.check(file, name, limit)
         with ROOM.take(0 if header is None else header.memory), QUIET, _opened(file, name, rare) as picture:
@@ -137,6 +138,8 @@ def _photo_or_error(image: bytes | BinaryIO, name: str, limit: Limit, rare: bool
         return PictureError(f"{name} does not fit in memory")
     except Exception as problem:  # Pillow's decoders raise nearly every built-in kind on damaged files
         return PictureError(f"{name} is damaged or cut short: {problem}")
+    finally:
+        give_back_after(0 if header is None else header.memory)
 
 
 def _opened(file: BinaryIO, name: str, rare: bool) -> Image.Image:

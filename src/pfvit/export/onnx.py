@@ -23,11 +23,12 @@ from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
-from pfvit.export.compact import store_in_8_bits
+from pfvit.export.compact import EXACT, short_names, store_in_8_bits
 from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
 from pfvit.export.quantize import quantize
-from pfvit.export.reliability import fit_reliability, write_reliability
+from pfvit.export.reliability import LAST_NORM, fit_reliability, write_reliability
 from pfvit.inference.network import FORMAT, drawing_path, generator_path, int8_path
+from pfvit.inference.unsure import RELIABILITY
 from pfvit.model import PFViT
 from pfvit.model.photo import SIDE as PATCHES
 from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT, is_former
@@ -98,6 +99,8 @@ def _export(export: Export) -> Path:
     if export.compact:
         for path in (out, generator_path(out)):
             store_in_8_bits(path)
+    for path in filter(Path.exists, (out, int8_path(out), generator_path(out))):
+        short_names(path, (LAST_NORM, EXACT, RELIABILITY))
     return out
 
 

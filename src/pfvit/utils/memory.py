@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
+#: Who took more than so many bytes for a while leaves free memory behind: a decoder of JPEG 2000 up to 250 MB.
+MUCH = 100_000_000
 #: Of glibc's malloc.h, and bytes from which on memory is given back as soon as it is free.
 M_MMAP_THRESHOLD, LARGE = -3, 262_144
 
@@ -21,6 +23,12 @@ def give_back() -> None:
     Does nothing where the C library has no `malloc_trim` (musl, macOS, Windows).
     """
     _trim()(0)
+
+
+def give_back_after(taken: int) -> None:
+    """Do so if many bytes were taken, since what is kept of them would lie beside the next picture's."""
+    if taken > MUCH:
+        give_back()
 
 
 @cache
