@@ -75,7 +75,7 @@ def store_in_8_bits(path: Path) -> None:
 def short_names(path: Path, kept: Sequence[str]) -> None:
     """Rewrite an .onnx file with short names for its values, none for its nodes, and no shapes of what lies between.
 
-    Inputs and outputs keep their names, and so does what contains one of `kept`. This makes a file some percent smaller.
+    Inputs and outputs keep their names, and so does what contains one of `kept`. It makes a file some percent smaller.
     """
     model = onnx.load(path)
     graph = model.graph
