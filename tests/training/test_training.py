@@ -401,7 +401,7 @@ def test_wrong_command_lines_exit_with_2(tmp_path, capsys):
 
 def test_checkpoint_survives_a_full_disk(tmp_path, monkeypatch):
     path = tmp_path / checkpoint.LAST
-    checkpoint.save(path, {"a": torch.ones(2)}, {"step": 1, "config": {}})
+    checkpoint.save(path, {"a": torch.ones(2)}, {"step": 1, "stage": "photo", "config": {}})
 
     def full(tensors, filename, metadata):
         Path(filename).write_bytes(b"half")

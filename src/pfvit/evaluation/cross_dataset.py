@@ -45,7 +45,7 @@ def test_set(path: Path) -> TestSet:
     files = tuple(chosen.found)
     if not (path / manifest.NAME).is_file():
         return TestSet(utf8(path.stem), files, {})
-    prepared = manifest.load(path)
+    prepared = manifest.load(path, whole=False)
     return TestSet(f"{prepared['name']} ({files[0].part})", files, prepared.get("labels", {}))
 
 
