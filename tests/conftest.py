@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import fake_weights
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -133,3 +134,16 @@ def nano(tmp_path_factory, made_up) -> Path:
 @pytest.fixture(scope="session")
 def emotions() -> tuple[str, ...]:
     return EIGHT
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Image.Image:
+    """A face that the detector finds, 150 px."""
+    with Image.open(Path(__file__).parents[1] / "assets" / "astronaut.jpg") as photo:
+        return photo.convert("RGB").resize((240, 240))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A made-up recogniser and generator, small and fast."""
+    return fake_weights.write(tmp_path_factory.mktemp("weights"))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from films import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, rows_of
-from PIL import Image
 
 import pfvit
 from pfvit.__main__ import main
@@ -16,12 +15,6 @@ from pfvit.errors import InputError, UsageError
 from pfvit.video.io import VideoReader
 
 PHOTO = Path(__file__).parents[2] / "assets" / "astronaut.jpg"
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    with Image.open(PHOTO) as photo:
-        return photo.convert("RGB").resize((240, 240))
 
 
 @pytest.fixture(scope="module")

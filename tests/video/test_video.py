@@ -6,11 +6,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 import av
-import fake_weights
 import numpy as np
 import pytest
 from conftest import SHARED
-from films import HIGH, PHOTO, RATE, WIDE, film, frame_of, moving, pictures_of, rows_of, video
+from films import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, rows_of, video
 from PIL import Image
 
 from pfvit.__main__ import main
@@ -20,18 +19,6 @@ from pfvit.inference.reader import Reader
 from pfvit.inference.tracked_frames import with_shares
 from pfvit.video.baseline import Baseline
 from pfvit.video.tracking import MEMORY
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    """A face that the detector finds, 150 px."""
-    with Image.open(PHOTO) as photo:
-        return photo.convert("RGB").resize((240, 240))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return fake_weights.write(tmp_path_factory.mktemp("weights"))
 
 
 def test_a_face_is_followed_in_every_frame(astronaut, weights, tmp_path):

@@ -10,27 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import fake_weights
 import pytest
-from films import PHOTO, RATE, film, frame_of, moving, pictures_of, refused, rows_of, video
+from films import RATE, film, frame_of, moving, pictures_of, refused, rows_of, video
 from PIL import Image
 
 from pfvit.__main__ import main
 from pfvit.inference.reader import Reader
 from pfvit.video.io import VideoReader
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    """A face that the detector finds, 150 px."""
-    with Image.open(PHOTO) as photo:
-        return photo.convert("RGB").resize((240, 240))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return fake_weights.write(tmp_path_factory.mktemp("weights"))
-
 
 # What people hand in by mistake.
 

@@ -6,28 +6,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import fake_weights
 import numpy as np
 import pytest
-from films import HIGH, PHOTO, RATE, WIDE, film, frame_of, moving, pictures_of, refused, video
-from PIL import Image
+from films import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, refused, video
 
 from pfvit.errors import InputError, OutputError
 from pfvit.video import io as video_io
 from pfvit.video.io import VideoFrame, VideoReader
 from pfvit.video.writer import VideoWriter
-
-
-@pytest.fixture(scope="module")
-def astronaut():
-    """A face that the detector finds, 150 px."""
-    with Image.open(PHOTO) as photo:
-        return photo.convert("RGB").resize((240, 240))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return fake_weights.write(tmp_path_factory.mktemp("weights"))
 
 
 def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
