@@ -73,6 +73,15 @@ def movement_change(maps: Array) -> FaceChange:
     return FaceChange(base, split, parts["height"][0], light)
 
 
+def enlarged(layers: Array, size: int) -> Array:
+    """Return maps [own, own, channels] at another size, [size, size, channels], bicubic."""
+    planes = [
+        Image.fromarray(np.ascontiguousarray(layers[..., c])).resize((size, size), Image.Resampling.BICUBIC)
+        for c in range(layers.shape[2])
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=2)
+
+
 def apply_change(crop: Pixels, change: FaceChange) -> Pixels:
     """Return a crop, uint8 [height, width, 3], with a change applied to all of it."""
     out = crop.copy()

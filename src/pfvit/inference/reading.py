@@ -17,6 +17,7 @@ from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
+from pfvit.inference.folds import soften_folds
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
@@ -151,7 +152,7 @@ class Reading:
         if not self._moves:
             light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
             return np.minimum(light / FULL_LIGHT, 1)
-        return map_of(self.change(1.0))
+        return map_of(change_of(self.crop, *self._maps))
 
     @cached_property
     def movement(self) -> Movement | None:
@@ -229,7 +230,7 @@ class Reading:
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            return change_of(self.crop, *self._maps).times(strength)
+            return soften_folds(self.crop, change_of(self.crop, *self._maps)).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)

@@ -166,7 +166,7 @@ async function predicted(crop) {
     }
   }
   const [plain, mirrored] = [await run("photo", rgb(small), ["maps"]), await run("photo", rgb(turned), ["maps"])];
-  return changeOf(crop, plain.maps, mirrored.maps, plain.maps.dims[2]);
+  return changeOf(crop, small, plain.maps, mirrored.maps, plain.maps.dims[2]);
 }
 
 async function reconstruction(crop) {

@@ -1,5 +1,6 @@
 // Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
 
+import { SIDE as FOLD_SIDE, foldLight } from "./folds.js";
 import { colourAt, cubic } from "./pixels.js";
 
 const FADE = 0.12;
@@ -14,8 +15,11 @@ const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.5, 0.15];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 
-/** The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image. */
-export function changeOf(crop, plain, mirrored, size) {
+/**
+ * The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image; `small` is
+ * the crop as the model saw it.
+ */
+export function changeOf(crop, small, plain, mirrored, size) {
   const other = mirrorImage(mirrored, size);
   const maps = plain.map((value, n) => (value + other[n]) / 2);
   const flows = HEIGHT * size * size;
@@ -33,7 +37,12 @@ export function changeOf(crop, plain, mirrored, size) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
   if (Math.max(crop.width, crop.height) <= SMALL_GRAY && isGray(crop)) addLight(maps, size * size);
-  return { maps, size, trust: rising(agreement, DISAGREE, AGREE) };
+  const trust = rising(agreement, DISAGREE, AGREE);
+  // The model counts flows in halves of the side, and light from -1 to 1.
+  const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
+  const [base, split] = [BASE, SPLIT].map((first) => [plane(first), plane(first + 1)]);
+  const light = [0, 1, 2].map((channel) => plane(LIGHT + channel));
+  return { maps, size, trust, folds: foldLight(small, { base, split, light }, size) };
 }
 
 function isGray({ data }) {
@@ -85,16 +94,18 @@ export function applied(picture, change, strength, square = null) {
   const [xs, ys] = [0, 1].map((axis) => corners.map((corner) => corner[axis]));
   const [first, last] = [Math.max(0, Math.floor(Math.min(...xs))), Math.min(width, Math.ceil(Math.max(...xs)))];
   const [upper, lower] = [Math.max(0, Math.floor(Math.min(...ys))), Math.min(height, Math.ceil(Math.max(...ys)))];
-  const [map, above, below] = [new Float32Array(CHANNELS), [0, 0, 0], [0, 0, 0]];
+  const [map, fold, above, below] = [new Float32Array(CHANNELS), new Float32Array(3), [0, 0, 0], [0, 0, 0]];
+  const folds = change.folds && { maps: change.folds, size: FOLD_SIDE };
   for (let y = upper; y < lower; y++) {
     for (let x = first; x < last; x++) {
       const [right, down] = [x + 0.5 - left, y + 0.5 - top];
       const [u, v] = [(d * right - b * down) / det, (a * down - c * right) / det];
       if (u < 0 || v < 0 || u > 1 || v > 1) continue;
-      const much = square ? share * fading(u, margin) * fading(v, margin) : share;
-      if (much === 0) continue;
+      const here = square ? fading(u, margin) * fading(v, margin) : 1;
+      if (here === 0) continue;
+      const much = share * here;
       readMaps(change, u, v, map);
-      // The model counts flows in halves of the side, and light from -1 to 1.
+      if (folds) readMaps(folds, u, v, fold);
       const [bx, by] = [(a * map[0] + b * map[1]) * 0.5 * much, (c * map[0] + d * map[1]) * 0.5 * much];
       const [sx, sy] = [(a * map[2] + b * map[3]) * 0.5 * much, (c * map[2] + d * map[3]) * 0.5 * much];
       if (Math.max(Math.abs(bx + sx), Math.abs(by + sy), Math.abs(sx), Math.abs(sy)) > LEAST_FLOW) {
@@ -108,7 +119,8 @@ export function applied(picture, change, strength, square = null) {
         for (let n = 0; n < 3; n++) above[n] = picture.data[(y * width + x) * 4 + n];
       }
       for (let n = 0; n < 3; n++) {
-        out.data[(y * width + x) * 4 + n] = above[n] + Math.round(map[LIGHT + n] * 127.5 * much);
+        const light = map[LIGHT + n] * 127.5 * much + fold[n] * 255 * strength * here;
+        out.data[(y * width + x) * 4 + n] = above[n] + Math.round(light);
       }
     }
   }
@@ -147,7 +159,7 @@ function readMaps({ maps, size }, u, v, out) {
     for (let i = 0; i < 4; i++) {
       const at = row + Math.min(Math.max(left - 1 + i, 0), size - 1);
       const weight = across[i] * down[j];
-      for (let c = 0; c < CHANNELS; c++) out[c] += weight * maps[c * size * size + at];
+      for (let c = 0; c < out.length; c++) out[c] += weight * maps[c * size * size + at];
     }
   }
 }

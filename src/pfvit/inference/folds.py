@@ -1,0 +1,95 @@
+"""Soften the folds of a smile where its skin is stretched again.
+
+A smile presses the skin between cheek, nose and mouth together, and folds stand there as ridges of light and shade.
+When the face is moved back, the skin is stretched, and real folds would flatten; moved pixels keep them. So the contrast
+of what is as wide as a fold is taken back by how much the skin is stretched. Finer grain and broader shading stay.
+Graphics fades wrinkles in and out by the same rule (Jimenez et al., "Practical Real-Time Strategies for Photorealistic
+Skin Rendering", 2011; Raman et al., arXiv 2203.04463); here it comes from the flow alone, and nothing is learnt.
+"""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.data.images import Pixels, at_size
+from pfvit.inference.face_edit import FaceChange, enlarged
+
+Array = NDArray[np.float32]
+
+#: The side at which folds are looked for: they are one to five pixels wide there.
+SIDE = 112
+#: Of a fold's contrast is kept: the share of its former area that skin is read from, to this power; skin that is
+#: stretched further than to 1 / LEAST of its area is treated alike.
+POWER, LEAST = 4.0, 0.3
+#: Standard deviations of the blurs between which folds lie, in pixels of SIDE.
+FINE, BROAD = 0.7, 4.0
+#: Folds lie beside the skin that is stretched, too: so many places of the maps further. Before and after, the area is
+#: blurred by so many.
+BESIDE, BEFORE, AFTER = 3, 1.0, 1.5
+#: Where the two halves of the mouth part by so much, in shares of the side, all stays: there teeth would show through.
+PARTED = 0.01
+#: Eyes stay as they are: between these heights, in shares of the side, it sets in.
+BELOW_EYES = (0.45, 0.55)
+LEAST_TAKEN = 0.01  # shares below this change nothing that could be seen
+
+
+def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
+    """Return a change of a crop, uint8 [height, width, 3], whose light softens folds too: light [SIDE, SIDE, 3]."""
+    taken = _taken(change)
+    if taken.max() < LEAST_TAKEN:
+        return change
+    taken = enlarged(taken[..., None], SIDE).clip(0, 1)
+    light = enlarged(change.light, SIDE)
+    shown = _moved(at_size(crop, SIDE).astype(np.float32) / np.float32(255), enlarged(change.base, SIDE)) + light
+    folds = _blurred(shown, FINE) - _blurred(shown, BROAD)
+    return change._replace(light=light - taken * folds)
+
+
+def _taken(change: FaceChange) -> Array:
+    """Return which share of a fold's contrast is taken away, [size, size]."""
+    size = len(change.base)
+    down, across = np.gradient(change.base * np.float32(size), axis=(0, 1))
+    area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
+    area = _blurred(area, BEFORE)
+    for axis in (0, 1):
+        padded = np.pad(area, [(BESIDE, BESIDE) if one == axis else (0, 0) for one in (0, 1)], mode="edge")
+        area = np.lib.stride_tricks.sliding_window_view(padded, 2 * BESIDE + 1, axis=axis).min(axis=-1)
+    kept = _blurred(area, AFTER).clip(LEAST, 1) ** np.float32(POWER)
+    start, end = BELOW_EYES
+    here = (((np.arange(size, dtype=np.float32) + 0.5) / size - start) / (end - start)).clip(0, 1)
+    skin = (1 - np.abs(change.split).max(axis=2) / PARTED).clip(0, 1)
+    return (1 - kept) * here[:, None] * skin
+
+
+def _moved(pixels: Array, base: Array) -> Array:
+    """Return pixels [side, side, 3] read from where a flow [side, side, 2] says, between them linearly."""
+    side = len(pixels)
+    places = np.mgrid[:side, :side][::-1].transpose(1, 2, 0) + base * np.float32(side)
+    places = places.clip(0, side - 1.001).astype(np.float32)
+    whole = places.astype(np.intp)
+    x, y = np.moveaxis(whole, 2, 0)
+    right, lower = np.moveaxis(places - whole, 2, 0)[..., None]
+    above = pixels[y, x] * (1 - right) + pixels[y, x + 1] * right
+    below = pixels[y + 1, x] * (1 - right) + pixels[y + 1, x + 1] * right
+    return above * (1 - lower) + below * lower
+
+
+def _blurred(values: Array, deviation: float) -> Array:
+    """Return values [side, side] or [side, side, channels] blurred by a Gaussian; the edge is repeated."""
+    matrix = _gaussian(len(values), deviation)
+    if values.ndim == 2:
+        return matrix @ values @ matrix.T
+    return np.stack([matrix @ channel @ matrix.T for channel in np.moveaxis(values, 2, 0)], axis=2)
+
+
+@cache
+def _gaussian(side: int, deviation: float) -> Array:
+    """Return the matrix [side, side] that blurs a column of pixels."""
+    reach = int(np.ceil(4 * deviation))
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (offsets / deviation) ** 2)
+    matrix = np.zeros((side, side))
+    for offset, weight in zip(offsets, weights / weights.sum(), strict=True):
+        np.add.at(matrix, (np.arange(side), (np.arange(side) + offset).clip(0, side - 1)), weight)
+    return matrix.astype(np.float32)
