@@ -3,8 +3,8 @@
 A smile presses the skin between cheek, nose and mouth together, and folds stand there as ridges of light and shade.
 When the face is moved back, the skin is stretched, and real folds would flatten; moved pixels keep them. So the contrast
 of what is as wide as a fold is taken back by how much the skin is stretched. Finer grain and broader shading stay.
-Graphics fades wrinkles in and out by the same rule (Jimenez et al., "Practical Real-Time Strategies for Photorealistic
-Skin Rendering", 2011; Raman et al., arXiv 2203.04463); here it comes from the flow alone, and nothing is learnt.
+Graphics fades wrinkles in and out by the same rule (Raman et al., "Mesh-Tension Driven Expression-Based Wrinkles",
+arXiv 2210.03529). Here the flow alone says how far the skin is stretched, and nothing is learnt.
 """
 
 from functools import cache

@@ -152,7 +152,8 @@ class Network:
         """Return what a recogniser answers to each face, and how probable it is that it is right, [faces].
 
         The second is None for files that do not say it. Others look at faces again whose answer is unsure
-        (`second_look`), and answer with the mean.
+        (`second_look`), and answer with the mean. That is more often right, but stays unsure: a mild smile that the
+        first look saw would not be seen in the mean.
         """
         answers, reliability = self._first_answers(images)
         if reliability is None:
@@ -162,7 +163,7 @@ class Network:
         if said is not None:
             answers[doubtful] = of_both(answers[doubtful], again)
             right = np.stack([reliability[doubtful], said])
-            reliability[doubtful] = of_both(*np.stack([right, 1 - right], axis=-1))[:, 0]
+            reliability[doubtful] = np.minimum(right[0], of_both(*np.stack([right, 1 - right], axis=-1))[:, 0])
         return answers, reliability
 
     def _first_answers(

@@ -105,7 +105,8 @@ async function answer(crop) {
     return roots.map((root) => root / all);
   };
   const right = [first, second].map(({ reliability }) => [reliability, 1 - reliability]);
-  return { probabilities: both(first.probabilities, second.probabilities), reliability: both(...right)[0] };
+  const reliability = Math.min(first.reliability, both(...right)[0]);
+  return { probabilities: both(first.probabilities, second.probabilities), reliability };
 }
 
 async function look(crop) {
