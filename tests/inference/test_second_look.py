@@ -28,7 +28,7 @@ def test_two_looks_count_alike():
 
 
 def test_only_unsure_faces_are_looked_at_again(monkeypatch):
-    """And their answer and its reliability are the mean of both looks, in log odds; but never is it surer than before."""
+    """And their answer and its reliability are the mean of both looks, in log odds, but no surer than the first."""
     recogniser = network.open_answering(threads=1)
     with Image.open(Path(__file__).parents[2] / "assets" / "astronaut.jpg") as photo:
         smile = np.asarray(photo.convert("RGB").crop((165, 55, 285, 175)).resize((48, 48)))

@@ -1,8 +1,8 @@
 """Soften the folds of a smile where its skin is stretched again.
 
 A smile presses the skin between cheek, nose and mouth together, and folds stand there as ridges of light and shade.
-When the face is moved back, the skin is stretched, and real folds would flatten; moved pixels keep them. So the contrast
-of what is as wide as a fold is taken back by how much the skin is stretched. Finer grain and broader shading stay.
+When the face is moved back, the skin is stretched. Real folds would flatten then, but moved pixels keep them. So the
+contrast of what is as wide as a fold is reduced by as much as the skin is stretched. Finer grain and broader shading stay.
 Graphics fades wrinkles in and out by the same rule (Raman et al., "Mesh-Tension Driven Expression-Based Wrinkles",
 arXiv 2210.03529). Here the flow alone says how far the skin is stretched, and nothing is learnt.
 """
@@ -43,7 +43,7 @@ def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
     light = enlarged(change.light, SIDE)
     shown = _moved(at_size(crop, SIDE).astype(np.float32) / np.float32(255), enlarged(change.base, SIDE)) + light
     folds = _blurred(shown, FINE) - _blurred(shown, BROAD)
-    return change._replace(light=light - taken * folds)
+    return change._replace(light=(light - taken * folds).astype(np.float32))
 
 
 def _taken(change: FaceChange) -> Array:
@@ -79,8 +79,8 @@ def _blurred(values: Array, deviation: float) -> Array:
     """Return values [side, side] or [side, side, channels] blurred by a Gaussian; the edge is repeated."""
     matrix = _gaussian(len(values), deviation)
     if values.ndim == 2:
-        return matrix @ values @ matrix.T
-    return np.stack([matrix @ channel @ matrix.T for channel in np.moveaxis(values, 2, 0)], axis=2)
+        return (matrix @ values @ matrix.T).astype(np.float32)
+    return np.stack([_blurred(channel, deviation) for channel in np.moveaxis(values, 2, 0)], axis=2)
 
 
 @cache
