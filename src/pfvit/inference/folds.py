@@ -3,8 +3,8 @@
 A smile presses the skin between cheek, nose and mouth together, and folds stand there as ridges of light and shade.
 When the face is moved back, the skin is stretched. Real folds would flatten then, but moved pixels keep them. So the
 contrast of what is as wide as a fold is reduced by as much as the skin is stretched; finer grain and broader shading
-stay. Graphics fades wrinkles in and out by the same rule (Raman et al., "Mesh-Tension Driven Expression-Based Wrinkles",
-arXiv 2210.03529). Here the flow alone says how far the skin is stretched, and nothing is learnt.
+stay. Graphics fades wrinkles in and out by this rule (Raman et al., "Mesh-Tension Driven Expression-Based Wrinkles for
+Synthetic Faces", arXiv 2210.03529). Here the flow alone says how far the skin is stretched, and nothing is learnt.
 """
 
 from functools import cache
