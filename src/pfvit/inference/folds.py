@@ -32,6 +32,7 @@ PARTED = 0.01
 #: Eyes stay as they are: between these heights, in shares of the side, it sets in.
 BELOW_EYES = (0.45, 0.55)
 LEAST_TAKEN = 0.01  # shares below this change nothing that could be seen
+TOP = int(BELOW_EYES[0] * SIDE) - int(4 * BROAD)  # the first row that what is below the eyes depends on
 
 
 def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
@@ -41,9 +42,11 @@ def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
         return change
     taken = enlarged(taken[..., None], SIDE).clip(0, 1)
     light = enlarged(change.light, SIDE)
-    shown = _moved(at_size(crop, SIDE).astype(np.float32) / np.float32(255), enlarged(change.base, SIDE)) + light
-    folds = _blurred(shown, FINE) - _blurred(shown, BROAD)
-    return change._replace(light=(light - taken * folds).astype(np.float32))
+    if light.shape[2] == 1:
+        light = np.repeat(light, 3, axis=2)
+    shown = _moved(at_size(crop, SIDE), enlarged(change.base, SIDE)) + light[TOP:]
+    light[TOP:] -= taken[TOP:] * (_blurred(shown, FINE) - _blurred(shown, BROAD))
+    return change._replace(light=light)
 
 
 def _taken(change: FaceChange) -> Array:
@@ -62,25 +65,26 @@ def _taken(change: FaceChange) -> Array:
     return (1 - kept) * here[:, None] * skin
 
 
-def _moved(pixels: Array, base: Array) -> Array:
-    """Return pixels [side, side, 3] read from where a flow [side, side, 2] says, between them linearly."""
-    side = len(pixels)
-    places = np.mgrid[:side, :side][::-1].transpose(1, 2, 0) + base * np.float32(side)
-    places = places.clip(0, side - 1.001).astype(np.float32)
+def _moved(crop: Pixels, base: Array) -> Array:
+    """Return pixels of a crop [SIDE, SIDE, 3], from 0 to 1, read from where a flow [SIDE, SIDE, 2] says, between them
+    linearly: the rows from TOP on."""
+    places = np.mgrid[TOP:SIDE, :SIDE][::-1].transpose(1, 2, 0) + base[TOP:] * np.float32(SIDE)
+    places = places.astype(np.float32).clip(0, SIDE - 1.001)
     whole = places.astype(np.intp)
-    x, y = np.moveaxis(whole, 2, 0)
+    start = whole[..., 1] * SIDE + whole[..., 0]
     right, lower = np.moveaxis(places - whole, 2, 0)[..., None]
-    above = pixels[y, x] * (1 - right) + pixels[y, x + 1] * right
-    below = pixels[y + 1, x] * (1 - right) + pixels[y + 1, x + 1] * right
+    pixels = crop.reshape(-1, 3).astype(np.float32) / np.float32(255)
+    above = pixels[start] * (1 - right) + pixels[start + 1] * right
+    below = pixels[start + SIDE] * (1 - right) + pixels[start + SIDE + 1] * right
     return above * (1 - lower) + below * lower
 
 
 def _blurred(values: Array, deviation: float) -> Array:
-    """Return values [side, side] or [side, side, channels] blurred by a Gaussian; the edge is repeated."""
-    matrix = _gaussian(len(values), deviation)
-    if values.ndim == 2:
-        return (matrix @ values @ matrix.T).astype(np.float32)
-    return np.stack([_blurred(channel, deviation) for channel in np.moveaxis(values, 2, 0)], axis=2)
+    """Return values [high, wide] or [high, wide, channels] blurred by a Gaussian; the edge is repeated."""
+    if values.ndim == 3:
+        return np.stack([_blurred(channel, deviation) for channel in np.moveaxis(values, 2, 0)], axis=2)
+    high, wide = values.shape
+    return (_gaussian(high, deviation) @ values @ _gaussian(wide, deviation).T).astype(np.float32, copy=False)
 
 
 @cache
