@@ -118,7 +118,7 @@ VERBS = {
         extra="train",
     ),
     "reproduce": Verb(
-        "train and measure a recipe: what ships, the ablation, the paper's test sets",
+        "train and measure a recipe: shipped weights, the ablation, the paper's test sets",
         "Reproduce",
         "pfvit.commands.reproduce:reproduce",
         (

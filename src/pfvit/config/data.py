@@ -71,7 +71,7 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Train, export and evaluate a recipe, and print its table: what ships, the ablation, the paper's test sets.
+    """Train, export and evaluate a recipe, and print its table: shipped weights, the ablation, the paper's test sets.
 
     After a stop the same command continues. Recipes are defined in `pfvit.config.recipes`.
     """
