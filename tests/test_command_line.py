@@ -92,6 +92,21 @@ def test_help_needs_no_extra_and_shows_how_to_begin(name, help_without_extras):
         assert "{None}" not in told and "STR" not in told.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "begin", "end"),
+    [
+        ("video", "How thoroughly to search", "many times as long."),
+        ("train nano", "What labels 0, 1, 2", "if not given."),
+        ("train nano", "How emotion and residue are separated", "none."),  # of settings within settings
+    ],
+)
+def test_lines_of_help_end_where_the_terminal_ends(words, begin, end, capsys, monkeypatch):
+    """Not where those of the source do."""
+    monkeypatch.setenv("COLUMNS", "500")
+    (line,) = (line for line in inside(capsys, *words.split(), "--help").stdout.splitlines() if begin in line)
+    assert end in line
+
+
 def test_the_flags_of_training_that_matter_come_first_on_one_screen(help_without_extras):
     told = help_without_extras["train"][1]
     places = [told.index(f"\n  --{flag} ") for flag in FIRST_FLAGS]

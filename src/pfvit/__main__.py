@@ -62,7 +62,7 @@ VERBS = {
         extra="batch",
     ),
     "serve": Verb(
-        "a page in the browser and an API over HTTP",
+        "start a web page and an HTTP API",
         "Serve",
         "pfvit.commands.serve:serve",
         ("pfvit serve --port 8000",),
@@ -95,7 +95,7 @@ VERBS = {
         extra="train",
     ),
     "pretrain": Verb(
-        "stage one: masked autoencoding of unlabelled faces",
+        "stage one: pre-train a masked autoencoder on unlabelled faces",
         "Pretrain",
         "pfvit.commands.pretrain:pretrain",
         ("pfvit pretrain compact --data faces.parquet --out runs/one",),
@@ -103,7 +103,7 @@ VERBS = {
         presets=True,
     ),
     "train": Verb(
-        "stage two: recognition, separation and generation",
+        "stage two: train recognition, separation and generation",
         "Train",
         "pfvit.commands.train:train",
         ("pfvit train compact --data labelled.parquet --start runs/one --out runs/two",),
@@ -118,7 +118,7 @@ VERBS = {
         extra="train",
     ),
     "reproduce": Verb(
-        "train and measure a recipe: what ships, the ablation, the paper's test sets",
+        "train and measure a recipe: shipped weights, the ablation, the paper's test sets",
         "Reproduce",
         "pfvit.commands.reproduce:reproduce",
         (
@@ -149,8 +149,8 @@ FIRST_FLAGS = {
     "out": "--out RUN              folder for checkpoints, figures and curves",
     "start": "--start RUN or FILE    weights to start from: a run of stage one, a public ViT, `shipped`",
     "epochs": "--epochs NUMBER        how often each face is seen",
-    "best": "--best FIGURE          also keep the checkpoint with the best war, uar, loss ... of the validation",
-    "resume": "--resume RUN           go on with a run that was stopped; no other word is needed",
+    "best": "--best FIGURE          also keep the checkpoint with the best war, uar or loss of the validation",
+    "resume": "--resume RUN           continue a run that was stopped; no other word is needed",
 }
 #: Modules that only come with an extra; of two extras with a module, the verb's own.
 EXTRAS = {
@@ -183,7 +183,7 @@ def usage() -> str:
     return (
         "usage: pfvit VERB [options]\n\n"
         f"Read facial expressions, and make faces neutral.\n\nverbs:\n{rows}\n\n"
-        'A verb with a word in brackets needs that extra: pip install "pfvit[WORD]".\n'
+        'A verb with a word in brackets needs an extra: pip install "pfvit[WORD]".\n'
         "`pfvit VERB --help` lists a verb's options, `pfvit --version` prints the version."
     )
 
@@ -202,6 +202,8 @@ def parse(name: str, words: Sequence[str]) -> Any:
 
     verb = VERBS[name]
     settings = getattr(importlib.import_module("pfvit.config"), verb.settings)
+    if {*HELP} & {*words}:
+        importlib.import_module("pfvit.utils.help_text").unwrap(settings)
     examples = "\n".join(f"  {example}" for example in verb.examples)
     needs = f'\n\nneeds: pip install "pfvit[{verb.extra}]"' if verb.extra else ""
     common = {"prog": f"pfvit {name}", "args": words}
@@ -209,7 +211,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
     if verb.presets:
         there = {field.name for field in fields(settings)}
         first = "\n".join(f"  {line}" for flag, line in FIRST_FLAGS.items() if flag in there)
-        text += f"\n\nfirst of all (pfvit {name} PRESET --help has all flags):\n{first}"
+        text += f"\n\nmost used (pfvit {name} PRESET --help lists all flags):\n{first}"
         if any(word.partition("=")[0] == "--resume" for word in words) and not {*HELP} & {*words}:
             from pfvit.training import resume
 

@@ -49,15 +49,15 @@ def read_video(
     seconds: float | None = None,
     reader: "Reader | None" = None,
 ) -> Iterator[FrameResult]:
-    """Yield every frame of a video with the people in it, followed from frame to frame; as `pfvit video` does.
+    """Yield every frame of a video with the people in it, followed from frame to frame, as in `pfvit video`.
 
     `path` is a video file, or `webcam`, `webcam:NUMBER`, `webcam:NAME`. Faces are detected in every fourth frame
-    (`every`) and placed in between; those that score less than `min_score` (0 to 1) are left out. A person's
-    probabilities are smoothed over 0.3 seconds (`smoothing`; 0: not at all). `seconds` ends the video early. `reader`
-    is one with other weights or settings than the shipped ones. Memory does not grow with the length of the video.
+    (`every`) and interpolated in between; those that score less than `min_score` (0 to 1) are left out. Each person's
+    probabilities are smoothed over 0.3 seconds (`smoothing`; 0 for no smoothing). `seconds` ends the video early. Give
+    a `reader` to use other weights or settings. Memory does not grow with the length of the video.
 
-    It needs the extra `video`. Raises UsageError for a setting that makes no sense, and InputError for a video that
-    cannot be opened; also where it breaks off, after the frames before that.
+    It needs the extra `video`. Raises UsageError for an invalid setting, and InputError for a video that cannot be
+    opened, or after the last good frame of a damaged one.
     """
     try:
         from pfvit.inference.tracked_frames import TrackedFrames
@@ -101,26 +101,27 @@ def read_video(
 
 
 def pretrain(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
-    """Train a masked autoencoder on faces without labels (stage one) and return the run folder; as `pfvit pretrain`.
+    """Train a masked autoencoder on faces without labels (stage one) and return the run folder, as in `pfvit pretrain`.
 
-    `train(start=...)` begins with its encoder and decoder. The arguments are those of `train`, and further settings the
-    fields of `pfvit.config.Pretrain`: `mask_ratio=0.75`, say. So are the errors.
+    Give the folder to `train(start=...)` to begin with its encoder and decoder. Arguments and errors are those of
+    `train`; further settings are the fields of `pfvit.config.Pretrain`, such as `mask_ratio=0.75`.
     """
     return _run(Pretrain, preset, out, data, settings)
 
 
 def train(preset: str | None = None, *, out: str | Path, data: Paths = (), **settings: Any) -> Path:
-    """Train a PF-ViT on labelled faces and return the run folder; the same as `pfvit train`.
+    """Train a PF-ViT on labelled faces and return the run folder, as in `pfvit train`.
 
-    `preset` names the sizes (`compact-conv` if not given; `pfvit info list` names all), `out` is the run folder, and
+    `preset` names the sizes (`compact-conv` if not given; `pfvit info list` lists all), `out` is the run folder, and
     `data` what to train on: Parquet files, a folder of class folders, a CSV list. Further settings are the fields of
-    `pfvit.config.Train`, with underscores; `model`, `hardware` and `gan` take a dict of theirs, as in
-    `hardware={"devices": 2}`. With `resume=True` the run in `out` goes on, with its own settings where none is given.
+    `pfvit.config.Train`, with underscores; `model`, `hardware` and `gan` take a dict, as in
+    `hardware={"devices": 2}`. `resume=True` continues the run in `out`, with its own settings unless you give others.
 
-    With several processes (`hardware.devices`) the script runs in each; the others end where this function returns.
+    With several processes (`hardware.devices`) the script runs in each; all but the first end when this function
+    returns.
 
-    Raises UsageError for a setting that does not exist or makes no sense, InputError for what cannot be read,
-    KeyboardInterrupt after Ctrl-C when the checkpoint is written.
+    Raises UsageError for an unknown or invalid setting, InputError for data that cannot be read, and KeyboardInterrupt
+    after Ctrl-C, when the checkpoint is written.
     """
     return _run(Train, preset, out, data, settings)
 
@@ -169,15 +170,15 @@ def evaluate(
     figures: str | Path | None = None,
     shown: int = 64,
 ) -> dict[str, Any]:
-    """Measure recognition and poker faces on labelled faces; return what `pfvit evaluate --json` prints.
+    """Measure recognition and poker faces on labelled faces, and return what `pfvit evaluate --json` prints.
 
-    `weights` is a run folder of `pfvit train` or one of its checkpoints, an exported .onnx, or None for the weights
-    that ship. `data` are Parquet files, folders or CSV lists with labels; of a folder with parts the test part, or else
-    the validation part. The others are the fields of `pfvit.config.Evaluate`: `faces=False` measures recognition alone,
-    `order` says what numbers mean, `figures` is a folder for pictures, `probe` are labelled faces to fit a linear
-    probe to. Rows that cannot be read are named on standard error and counted in `left_out`.
+    `weights` is a run folder of `pfvit train` or one of its checkpoints, an exported .onnx, or None for the
+    shipped weights. `data` are Parquet files, folders or CSV lists with labels; of a folder with parts, the test part
+    or else the validation part. The others are fields of `pfvit.config.Evaluate`: `faces=False` measures recognition
+    only, `order` says what label numbers mean, `figures` is a folder for pictures, `probe` are labelled faces to fit a
+    linear probe to. Rows that cannot be read are named on standard error and counted in `left_out`.
 
-    Raises InputError if there is nothing to measure, UsageError for settings that make no sense.
+    Raises InputError if there is nothing to measure, UsageError for invalid settings.
     """
     from pfvit.evaluation import measure
     from pfvit.evaluation.probe import linear_probe

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 
 class InputError(Exception):
-    """Something given cannot be used: a file, a folder, weights, data, a setting.
+    """An input cannot be used: a file, a folder, weights, data, a setting.
 
     `status` is the exit status of the command line: 1, or 2 for a wrong command line (`UsageError`).
     """
@@ -19,18 +19,18 @@ class InputError(Exception):
 
 
 class UsageError(InputError):
-    """A setting or the command line itself is wrong, so that nothing can be begun: exit status 2."""
+    """A setting or the command line itself is wrong, so that nothing is started: exit status 2."""
 
     def __init__(self, message: str):
         super().__init__(message, status=2)
 
 
 class PictureError(InputError):
-    """One picture cannot be read (absent, damaged, no picture, too large, too small); others may be."""
+    """One picture cannot be read: it is missing, damaged, not a picture, too large or too small."""
 
 
 class UnknownFormatError(PictureError):
-    """A file is no picture that can be read."""
+    """A file is not a picture in a supported format."""
 
 
 class TooLargeError(PictureError):

@@ -14,12 +14,12 @@ POSITION_PARTS = 4  # of a token's width: sine and cosine of row and column
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of the five parts of PF-ViT and of the masked autoencoder that starts them."""
+    """Sizes of the five parts of PF-ViT, and of the masked autoencoder that they start from."""
 
     image_size: int = 48
     """Side of the square face in pixels."""
     channels: int = 1
-    """3 for colour, 1 for gray: other pictures are converted on the way in."""
+    """3 for colour, 1 for gray; pictures are converted."""
     patch_size: Annotated[int, Suppress] = 6
     """Side of a patch in pixels."""
     stem: Annotated[tuple[int, ...], Suppress] = ()
@@ -33,7 +33,8 @@ class Architecture:
     heads: Annotated[int, Suppress] = 3
     """Attention heads in the encoder."""
     separator: Literal["projection", "subspace", "soft", "none"] = "projection"
-    """How emotion and residue are separated: per-token projection, shared subspace, free, not at all."""
+    """How emotion and residue are separated: a projection per token, a shared subspace, soft (not constrained),
+    none."""
     decoder_width: Annotated[int, Suppress] = 128
     """Width of the generator's tokens."""
     decoder_depth: Annotated[int, Suppress] = 4
@@ -43,9 +44,9 @@ class Architecture:
     discriminator_depth: Annotated[int, Suppress] = 4
     """Blocks in the discriminator, a ViT of the encoder's width that starts from the encoder's weights."""
     classes: int | None = None
-    """Classes told apart: those of the data if not given; 7 leaves contempt out."""
+    """Number of classes; those of the data if not given. 7 leaves contempt out."""
     positions: Literal["fixed", "learned"] = "fixed"
-    """Of the encoder's patches: MAE's fixed sines, or weights, as public ViT checkpoints have them."""
+    """Position embeddings of the encoder: fixed (MAE's sines), or learned as in public ViT checkpoints."""
 
     PREFIX = "model."
 

@@ -20,9 +20,9 @@ SMALLEST_SIZE = 8
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turn the official download of a data set into Parquet files that train and evaluate read, checked and marked.
+    """Turn the official download of a data set into checked Parquet files that train and evaluate read.
 
-    The same command goes on after a stop or a kill, and checks the files where all is done already.
+    After a stop or a kill the same command continues. If everything is done already, it checks the files.
     """
 
     name: Positional[str]
@@ -33,26 +33,27 @@ class Prepare:
     out: Positional[Path]
     """Folder for SPLIT-00000.parquet ..., manifest.json, and bad.jsonl with the rows set aside."""
     crop: Literal["auto", "given", "box", "align"] = "auto"
-    """given keeps pictures as they are; box cuts the published box out; align looks for the face and turns it upright
-    (within the published box if there is one, else the largest). auto is what each set needs."""
+    """given keeps pictures as they are; box cuts out the published box; align finds the face and turns it upright
+    (within the published box if there is one, else the largest face). auto chooses what the data set needs."""
     size: int = 256
-    """Longest side of faces cut out here, in pixels; smaller ones are never enlarged."""
+    """Longest side of the faces that are cut out, in pixels; smaller ones are not enlarged."""
     held_out: float = 0.2
     """Share kept for testing where a set has no official split; pictures of one person or photo stay together."""
     hash_distance: Annotated[int, arg(aliases=("--near",))] = 10
-    """Bits of 128 that the hashes of two near duplicates may differ in; 0: only exact ones. The search grows with
-    the square of the number of faces: from some millions on use 6."""
+    """Bits of 128 in which the hashes of two near duplicates may differ; 0 for exact duplicates only. The search grows
+    with the square of the number of faces: above a few million use 6."""
     order: Words = ()
-    """folders: what folders that are named by numbers stand for (fer2013, rafdb, affectnet7, ...), or the names of your
-    own classes."""
+    """folders: what folders named by numbers stand for (fer2013, rafdb, affectnet7, ...), or the names of your own
+    classes."""
     apart_from: Paths = ()
-    """Prepared folders that this one is also compared with: what pre-training sees should not be in a test set."""
+    """Prepared folders to compare with: `also_in` names those that hold the same face, so that pre-training does
+    not see faces of a test set."""
     smallest: int = 48
-    """faces: drop what is smaller than so many pixels across."""
+    """faces: drop faces narrower than this many pixels."""
     sharpness: float = 20.0
-    """faces: drop what is blurred, with a variance of the Laplacian (at 96 px) below this."""
+    """faces: drop blurred faces, with a variance of the Laplacian (at 96 px) below this."""
     strict: bool = False
-    """Stop at the first bad row, and where counts are not the published ones."""
+    """Stop at the first bad row, and if counts differ from the published ones."""
     jobs: int | None = None
     """Processes; all cores if not given."""
 
@@ -70,9 +71,9 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Train, export and evaluate a recipe, and print its table: what ships, the ablation, the paper's test sets.
+    """Train, export and evaluate a recipe, and print its table: shipped weights, the ablation, the paper's test sets.
 
-    The same command goes on where it stopped. Recipes are typed values in `pfvit.config.recipes`.
+    After a stop the same command continues. Recipes are defined in `pfvit.config.recipes`.
     """
 
     name: Positional[str]
@@ -84,30 +85,31 @@ class Reproduce:
     out: Path
     """Folder for the runs, the weights and the table."""
     faces: Paths = ()
-    """Parquet files of faces for masked pre-training, whose labels are not looked at (the authors took AffectNet's);
-    the training part of --data if not given. A student also learns its teachers' answers to those that are not
-    in --data."""
+    """Parquet files of faces for masked pre-training; their labels are ignored (the authors took AffectNet's). The
+    training part of --data if not given. A student also learns its teachers' answers to those that are not in
+    --data."""
     points: Path | None = None
-    """photo: the file of mesh points of the faces in --data. shipped: of those in --faces, whose shape then has a say
-    in what the teachers answer."""
+    """photo: the file of mesh points of the faces in --data. shipped: of those in --faces, to correct the teachers'
+    answers by the shape of the face."""
     preset: str | None = None
-    """Other sizes of the model than the recipe's; `pfvit info list` names them all."""
+    """Preset with other sizes than the recipe's; `pfvit info list` lists them."""
     scale: Literal["full", "try"] = "full"
     """try: a hundredth of the epochs, to see that everything works."""
     only: Words = ()
-    """Runs to measure, with those that they start from: a to e2 of the ablation, baseline or gan of a test set."""
+    """Runs to measure, together with the runs they start from: a to e2 of the ablation, baseline or gan of a test
+    set."""
     seeds: int | None = None
-    """Repeat everything with so many seeds; as many as the recipe says if not given."""
+    """Number of seeds to repeat everything with; the recipe's if not given."""
     judge: Path | None = None
     """Another recogniser's .onnx, which says how neutral the generated faces look (experiments/judge.py)."""
     minutes: float | None = None
-    """Stop cleanly after so many minutes."""
+    """Stop cleanly after this many minutes."""
     resident: bool = False
     """Keep the decoded faces in the device's memory."""
     compile: bool = False
     """Compile the models with torch.compile."""
     print_only: bool = False
-    """Print what would be run, with its settings, and run nothing."""
+    """Print the runs and their settings, and run nothing."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "seeds")

@@ -17,32 +17,32 @@ class Export:
     run: Positional[Path]
     """Run folder of `pfvit train`."""
     out: Path
-    """The recogniser's file, NAME.onnx; beside it come the generator, NAME-generator.onnx, and the weights for
-    `pfvit train --start`, NAME.safetensors."""
+    """File of the recogniser, NAME.onnx. The generator, NAME-generator.onnx, and the weights for `pfvit train --start`,
+    NAME.safetensors, are written beside it."""
     calibrate: Path | None = None
-    """Labelled faces to fit the temperature on (every second one; report on the others), named as for `pfvit train
-    --validation`. With them NAME-int8.onnx is written too, which answers twice as fast."""
+    """Labelled faces, as for `pfvit train --validation`. The temperature is fitted on every second one: report
+    results on the others. Also writes NAME-int8.onnx, which answers twice as fast."""
     order: Words = ()
-    """What label 0, 1, 2, ... of --calibrate mean where the file does not say it, as for `pfvit train`; that run's
+    """What labels 0, 1, 2, ... of --calibrate mean if the file does not say it, as for `pfvit train`; the run's
     --order if not given."""
     flip_tta: bool = False
-    """Let the recogniser answer with the mean over the face and its mirror image: more accurate, twice the time."""
+    """Average the answers for the face and its mirror image: more accurate, twice the time."""
     logit_adjustment: float = 0.0
-    """Share of the log prior taken off the logits, so that rare emotions are answered more often: 0 for the highest
-    accuracy, towards 1 for the highest mean recall. Needs --calibrate."""
+    """Share of the log prior to subtract from the logits, so that rare emotions are answered more often: 0 for the
+    highest accuracy, towards 1 for the highest mean recall. Needs --calibrate."""
     change_gain: float = 1.0
-    """How many times the generator's change is applied to a face: generators are cautious. Choose it on training
-    faces, with `pfvit evaluate --figures`."""
+    """Factor for the change that the generator makes, as generators are cautious. Choose it on training faces, with
+    `pfvit evaluate --figures`."""
     mild_smiles: float = 0.0
-    """Share of happiness, between 0 and 0.5, from which on a face that is called neutral is marked unsure, since mild
-    smiles are called neutral too; 0 for never. Choose it with experiments/measure_smiles.py. Needs --calibrate."""
+    """Mark a face that is called neutral as unsure from this share of happiness on (0 to 0.5; 0 for never), since mild
+    smiles are called neutral too. Choose it with experiments/measure_smiles.py. Needs --calibrate."""
     compact: bool = False
-    """Store the weights in 8 bits, a quarter of the size. Arithmetic stays in full precision, unlike that of
-    NAME-int8.onnx. The photo model is always stored so."""
+    """Store the weights in 8 bits, a quarter of the size. Unlike NAME-int8.onnx, the arithmetic stays in full
+    precision. The photo model is always stored so."""
     metrics: Path | None = None
-    """JSON of `pfvit evaluate --json` to keep inside the file."""
+    """JSON of `pfvit evaluate --json` to store in the file."""
     license: str = "as the training data allow"
-    """What others may do with the weights; kept inside the files."""
+    """What others may do with the weights; stored in the files."""
 
     def __post_init__(self) -> None:
         positive(self, "change_gain")

@@ -10,12 +10,12 @@ from pfvit.config.checks import at_least, positive, within
 
 @dataclass(frozen=True)
 class Gan:
-    """Weights and settings of the adversarial stage (docs/paper.md, Losses); a weight of 0 leaves that term out."""
+    """Settings of the adversarial stage (docs/paper.md, Losses). A weight of 0 leaves a term out."""
 
     batch: Annotated[int, Suppress] = 24
     """Faces per step that the generator draws: the first of the step's batch."""
     every: int = 1
-    """Draw and judge faces once every so many steps of recognition; 0: never, the plain classifier."""
+    """Train generator and discriminator in every Nth step of recognition; 0 for never (a plain classifier)."""
     reconstruction: Annotated[float, Suppress] = 1.0
     """L1 between a face and its reconstruction."""
     feature_matching: Annotated[float, Suppress] = 0.05

@@ -38,28 +38,29 @@ class Evaluate:
     """Measure recognition and poker faces on labelled faces, with 95% bootstrap intervals."""
 
     data: Paths
-    """Parquet files or folders of them, folders of class folders, or CSV lists, with labels; of a folder with parts the
-    test part, or else the validation part."""
+    """Labelled faces: Parquet files or folders of them, folders of class folders, or CSV lists. Of a folder with parts,
+    the test part is measured, or else the validation part."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it), a run folder of `pfvit train` or one of its
+    """A recogniser .onnx (its generator is taken from the same folder), a run folder of `pfvit train` or one of its
     checkpoints; the shipped weights if not given."""
     cross: Paths = ()
-    """Recognisers or run folders for a table of each on each of --data, which are then data sets of their own: train on
-    one, test on another. Only recognition is measured, over the emotions that both sides distinguish."""
+    """Recognisers or run folders: print a table of each of them on each data set of --data. Only recognition is
+    measured, over the emotions that both sides distinguish."""
     merge: Words = ()
-    """With --cross: emotions to count as another, as in contempt=disgust, on both sides."""
+    """With --cross: emotions to count as another one on both sides, as in contempt=disgust."""
     probe: Paths = ()
-    """Labelled faces to fit a linear classifier to (scikit-learn): the encoder of --weights, which may also be a run of
-    `pfvit pretrain`, is then measured on --data by that linear probe, and its own answers are not."""
+    """Measure the encoder of --weights by a linear probe, instead of its own answers: labelled faces to fit the
+    probe to (scikit-learn). --weights may then also be a run of `pfvit pretrain`."""
     judge: Path | None = None
     """A separately trained recogniser .onnx that says how neutral the poker faces look."""
     order: Words = ()
-    """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
-    ckplus; or the names of the classes. FER+'s if not given."""
+    """What labels 0, 1, 2, ... mean if a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus, or the names of the classes. FER+'s order if not given."""
     protocol: tuple[Literal["clean", "official", "all", "majority"], ...] = ("clean",)
     """Which faces count. clean leaves out rows whose pixels are also in another split (`also_in`), official keeps them.
-    Where there are votes, all takes the emotion with the most, and majority is what papers on FER+ report: single votes
-    dropped, and faces without an emotion that has more than half of the rest. Both are shown if neither is named."""
+    For data with votes: all counts every face, by the emotion with the most votes; majority, which papers on FER+
+    report, drops single votes and then faces without an emotion that has more than half of the rest. Both are shown if
+    neither is named."""
     robustness: bool = False
     """Also measure recognition of the same faces framed tighter and wider, turned, partly covered, small, compressed,
     and badly lit: 16 times as many answers."""
@@ -70,8 +71,8 @@ class Evaluate:
     json: bool = False
     """Print one JSON object instead of a table."""
     figures: Path | None = None
-    """Write pictures into this folder: for each emotion the first faces (with reconstruction, poker face, expression
-    map), unpicked, a reliability diagram, and the curve of selective prediction."""
+    """Write pictures into this folder: the first faces of each emotion (with reconstruction, poker face and expression
+    map), a reliability diagram, and the curve of selective prediction."""
     shown: int = 64
     """How many faces of each emotion the pictures show."""
 
@@ -110,35 +111,34 @@ class Predict:
     paths: Positional[Words]
     """Pictures, folders, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for standard input."""
     json: bool = False
-    """Print one JSON object per face and line on stdout, and nothing else there."""
+    """Print one JSON object per face and line instead of the table."""
     output: Path | None = None
-    """Write a table instead, one row per face: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is complete."""
+    """Write the faces to this table instead: NAME.jsonl, NAME.csv or NAME.parquet. It appears when it is complete."""
     resume: bool = False
-    """Continue the --output of an earlier run that was stopped: pictures in it are not read again. If it is complete,
-    nothing is done."""
+    """Continue the --output of an earlier run that was stopped, without reading its pictures again."""
     annotate: Path | None = None
     """Write each photo in which a face is found into this folder, with boxes and names."""
     picture: Path | None = None
     """Write a picture per face into this folder: face, reconstruction, poker face and expression map."""
     movement: bool = False
-    """Also show how far brows, lids and mouth are from where they are in the face's own poker face."""
+    """Also show how far brows, lids and mouth are from their places in the poker face."""
     affect: bool = False
     """Also show an index of valence and arousal, computed from the probabilities."""
     whole: bool = False
-    """Take each picture as one face that is already cropped: no detection."""
+    """Treat each picture as one cropped face, without detection."""
     look: Look = "normal"
-    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
-    too, and takes many times as long."""
+    """How thoroughly to search for faces. quick searches once, upright; thorough also finds small or turned faces
+    beside large ones, and takes many times as long."""
     top: int = 3
     """How many emotions the table names; not used with --json or --output."""
     min_score: float = 0.0
-    """Leave out faces that the detector is less sure of, from 0 to 1."""
+    """Leave out faces with a lower score of the detector, from 0 to 1."""
     weights: Path | None = None
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
-    """Processor threads for the model; all cores if not given."""
+    """CPU threads for the model; all cores if not given."""
     provider: Provider = "cpu"
-    """What the model runs on, where the installed onnxruntime can use it."""
+    """Hardware to run the model on; the installed onnxruntime must support it."""
 
     def __post_init__(self) -> None:
         some(self.paths, "picture, folder or Parquet file")
@@ -158,22 +158,22 @@ class Poker:
     paths: Positional[Words]
     """Pictures, folders, patterns like 'a/**/*.jpg', Parquet files with an image column, or - for standard input."""
     out: Path
-    """Folder for the PNG files; made if it is not there."""
+    """Folder for the PNG files; created if missing."""
     strength: float = 1.0
-    """Share of the expression to remove: 1 gives the poker face, 0 leaves it as it is, -1 exaggerates."""
+    """Share of the expression to remove: 1 gives the poker face, 0 changes nothing, -1 exaggerates."""
     in_photo: bool = False
-    """Write the whole photo, in its own size, with all its faces changed: `<source stem>.png`."""
+    """Write the whole photo, at its own size, with all its faces changed: `<source stem>.png`."""
     whole: bool = False
-    """Take each picture as one face that is already cropped: no detection."""
+    """Treat each picture as one cropped face, without detection."""
     look: Look = "normal"
-    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
-    too, and takes many times as long."""
+    """How thoroughly to search for faces. quick searches once, upright; thorough also finds small or turned faces
+    beside large ones, and takes many times as long."""
     weights: Path | None = None
-    """A recogniser .onnx (its generator is looked for beside it); the shipped weights if not given."""
+    """A recogniser .onnx (its generator is taken from the same folder); the shipped weights if not given."""
     threads: int | None = None
-    """Processor threads for the model; all cores if not given."""
+    """CPU threads for the model; all cores if not given."""
     provider: Provider = "cpu"
-    """What the model runs on, where the installed onnxruntime can use it."""
+    """Hardware to run the model on; the installed onnxruntime must support it."""
 
     def __post_init__(self) -> None:
         some(self.paths, "picture, folder or Parquet file")
@@ -186,7 +186,7 @@ class Video:
     """Follow the faces through a video: a table with a row per frame and person, a timeline, an annotated video."""
 
     path: Positional[str]
-    """A video file, or webcam, webcam:NUMBER, webcam:NAME; Ctrl-C ends a webcam."""
+    """A video file, or webcam, webcam:NUMBER or webcam:NAME, which run until Ctrl-C."""
     out: Path
     """Folder for what is written: NAME.csv, NAME-timeline.png, NAME-annotated.mp4, NAME-poker.mp4."""
     table: Literal["csv", "parquet", "jsonl"] = "csv"
@@ -198,26 +198,27 @@ class Video:
     strength: float = 1.0
     """With --poker, the share of the expression to remove: 1 gives the poker face, -1 exaggerates."""
     every: int = 4
-    """Look for faces in every so many frames; in between, boxes move evenly from one look to the next."""
+    """Detect faces in every Nth frame; boxes are interpolated in between."""
     look: Look = "normal"
-    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
-    too, and takes many times as long."""
+    """How thoroughly to search for faces. quick searches once, upright; thorough also finds small or turned faces
+    beside large ones, and takes many times as long."""
     smoothing: float = 0.3
-    """Seconds over which a person's probabilities are smoothed; 0: not at all."""
+    """Seconds over which each person's probabilities are smoothed; 0 for no smoothing."""
     min_score: float = 0.7
-    """Leave out faces that the detector is less sure of, from 0 to 1."""
+    """Leave out faces with a lower score of the detector, from 0 to 1."""
     affect: bool = False
     """Also show an index of valence and arousal, computed from the probabilities."""
     baseline: bool = False
-    """Read the video twice, and take each person's calmest frames for neutral: some faces look sad or angry at rest."""
+    """Read the video twice, and take each person's calmest frames as neutral: for faces that look sad or angry at
+    rest."""
     seconds: float | None = None
-    """Stop after so many seconds of video."""
+    """Stop after this many seconds of video."""
     weights: Path | None = None
     """A recogniser .onnx; the shipped weights if not given."""
     threads: int | None = None
-    """Processor threads for the model; all cores if not given, and with --poker one fewer."""
+    """CPU threads for the model; all cores if not given, and with --poker one fewer."""
     provider: Provider = "cpu"
-    """What the model runs on, where the installed onnxruntime can use it."""
+    """Hardware to run the model on; the installed onnxruntime must support it."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "every")
@@ -242,27 +243,28 @@ class Batch:
     out: str
     """Folder for the result: faces/part-NNNNN.parquet with a row per face, failed/ with what could not be read."""
     resume: bool = False
-    """Go on with what an earlier run left: parts that are there are not read again."""
+    """Continue an earlier run: parts that exist are not read again."""
     whole: bool = False
-    """Take each picture as one face that is already cropped: no detection."""
+    """Treat each picture as one cropped face, without detection."""
     look: Look = "normal"
-    """How hard to look for faces: quick looks once, upright; thorough finds small and turned ones beside large ones
-    too, and takes many times as long."""
+    """How thoroughly to search for faces. quick searches once, upright; thorough also finds small or turned faces
+    beside large ones, and takes many times as long."""
     rows: int | None = None
-    """Pictures in a part: what a crash may lose, for each process. 2000 if not given, and fewer where otherwise some
-    processes would have nothing to do."""
+    """Pictures in a part, which is what a crash may lose in each process. 2000 if not given, or fewer so that every
+    process has work."""
     processes: int | None = None
-    """How many work side by side; one for each core, of this machine or of the cluster, if not given."""
+    """Number of processes; one for each core of the machine or cluster if not given."""
     threads: int = 1
-    """Processor threads for the model in each process."""
+    """CPU threads for the model in each process."""
     ray: bool = False
     """Work in Ray Data actors (pip install "pfvit[cluster]"): on this machine, or on the cluster at --address."""
     address: str | None = None
-    """With --ray, the address of a running cluster, for instance auto; a local one is started if not given."""
+    """With --ray, the address of a running cluster, for example auto; a local cluster is started if not given."""
     weights: Path | None = None
     """A recogniser .onnx, on every machine at the same path; the shipped weights if not given."""
     provider: Provider = "cpu"
-    """What the model runs on, where the installed onnxruntime can use it; with --ray and cuda, one GPU a process."""
+    """Hardware to run the model on; the installed onnxruntime must support it. With --ray and cuda, one GPU a
+    process."""
 
     def __post_init__(self) -> None:
         some(self.paths, "Parquet file, picture or folder")

@@ -11,22 +11,23 @@ from pfvit.errors import UsageError
 
 @dataclass(frozen=True)
 class PhotoWeights:
-    """Weights of the photo model's loss terms (pixels in [-1, 1]); where each comes from: docs/lab-book.md."""
+    """Weights of the photo model's loss terms, for pixels in [-1, 1]. docs/lab-book.md says why."""
 
     flow: float = 30.0
-    """Flows to the teacher's points. In the adversarial phase it falls to `flow_end` of this."""
+    """The flow follows the teacher's points. In the adversarial phase the weight falls to `flow_end` of this."""
     flow_end: float = 0.8
+    """Share of the weight of the flow that remains at the end."""
     regions: float = 0.3
-    """How far brows, lids and mouth are from their neutral places on the whole, each in what is typical of it. Brows
-    move by a tenth of what lips do, so that their flows alone teach next to nothing."""
+    """Mean position of brows, lids and mouth against their neutral places, each relative to its typical movement. Brows
+    move by a tenth of what lips do, so that the flow alone teaches them next to nothing."""
     line: float = 30.0
     """Height above the line of the closed lips."""
     split_outside: float = 40.0
-    """No split of the flow away from the mouth: corners would tear."""
+    """No split of the flow outside of the mouth, where corners would tear."""
     roughness: float = 60.0
-    """Second differences of the flows."""
+    """Second differences of the flow, which should be smooth."""
     smooth_lips: float = 0.4
-    """How much of that counts near the lips, which have to be met more precisely."""
+    """Share of `roughness` near the lips, where the flow must be more precise."""
     outside: float = 60.0
     """No flow outside the face."""
     still: float = 40.0
@@ -34,27 +35,28 @@ class PhotoWeights:
     unchanged: float = 20.0
     """Neutral faces keep their pixels."""
     light: float = 2.0
-    """Light is small, smooth, inside the face, and not for neutral faces."""
+    """The change of brightness is small, smooth, inside the face, and zero for neutral faces."""
     reconstruction: float = 2.0
     """L1 of the drawing from both components."""
     poker_drawing: float = 1.0
     """L1 of the drawing from the residue alone to the moved photo."""
     classification: float = 0.3
+    """Cross-entropy of the emotion."""
     forget: float = 0.2
-    """The emotion probe on the residue is led to the mean shares."""
+    """An emotion probe on the residue answers the same for every face."""
     realism: float = 0.7
     """Adversarial loss of the whole face."""
     mouth_realism: float = 1.0
     """Adversarial loss of the mouth."""
     neutral: float = 0.5
-    """The discriminators' neutral heads call the poker face neutral."""
+    """The discriminators' neutral heads classify the poker face as neutral."""
     kept: float = 3.0
-    """Maps of the earlier model, if there is one to keep."""
+    """The maps of the earlier model of --keep."""
 
 
 @dataclass(frozen=True)
 class TrainPhoto:
-    """Train the photo model: masked pre-training, then movement from the teacher, then the adversarial phase."""
+    """Train the photo model in three phases: masked pre-training, movement from a teacher, adversarial training."""
 
     data: Paths
     """Parquet files of faces with an image column."""
@@ -63,11 +65,11 @@ class TrainPhoto:
     out: Path
     """Run folder: checkpoint, metrics.jsonl, sheets of faces."""
     start: Path | None = None
-    """Run folder or .safetensors file whose weights to go on from; fresh weights if not given."""
+    """Run folder or .safetensors file with weights to start from; random weights if not given."""
     masked_faces: int = 840_000
     """Faces seen in masked pre-training."""
     movement_faces: int = 170_000
-    """Faces seen while the movement follows the teacher alone."""
+    """Faces seen while only the teacher's movement is learned."""
     adversarial_faces: int = 600_000
     """Faces seen in the adversarial phase."""
     batch: int = 64
@@ -77,39 +79,40 @@ class TrainPhoto:
     lr: float = 2.0e-4
     """Peak learning rate of the generator side."""
     encoder_lr: float = 0.5
-    """Share of it for the encoder."""
+    """Learning rate of the encoder, as a share of --lr."""
     fit_emotion_subspace: float = 0.5
-    """Share of the movement and adversarial phases after which the emotional component's subspace is set where the
-    emotion shows linearly (LEACE, arXiv 2306.03819); the encoder is held from then on, and each step is cheaper."""
+    """Share of the movement and adversarial phases after which the subspace of the emotional component is computed in
+    closed form (LEACE, arXiv 2306.03819). The encoder is frozen from then on, and each step is cheaper."""
     keep: Path | None = None
-    """Run folder of an earlier photo model whose maps are kept on faces of colour sets, but around brows and lids: so
-    gray faces learn on, and a trained model gets another subspace or better brows, at no cost to what it does well."""
+    """Run folder of an earlier photo model whose maps are kept on faces of colour sets, except around brows and
+    lids. So a trained model can learn more (gray faces, another subspace, better brows) without losing what it does
+    well."""
     discriminator_lr: float = 3.0e-4
     """Peak learning rate of the discriminators."""
     masked_lr: float = 1.2e-3
     """Peak learning rate of masked pre-training."""
     ema_decay: float = 0.998
-    """Decay of the averaged weights, which are the ones exported."""
+    """Decay of the averaged weights, which are exported."""
     small_faces: float = 0.35
-    """Share of expressive faces that come from gray sets, which have the rarer expressions."""
+    """Share of expressive faces from gray data sets, which have the rarer expressions."""
     lip_reach: float = 0.6
-    """How far inside an open mouth's lips the photo is read, in rings of mesh points: the mesh lies on the teeth's
-    edge."""
+    """How far inside the lips of an open mouth the photo is sampled, in rings of mesh points: the mesh lies on the
+    edge of the teeth."""
     discriminator_widths: tuple[int, int, int, int] = (48, 96, 160, 256)
     """Channels of the discriminators."""
     seed: int = 0
     minutes: float | None = None
-    """Stop cleanly with a checkpoint after so many minutes."""
+    """Stop cleanly with a checkpoint after this many minutes."""
     checkpoint_minutes: float = 5
-    """Write a checkpoint this often."""
+    """Minutes from one checkpoint to the next."""
     log_every: int = 20
-    """Write the losses every so many steps."""
+    """Steps from one line of losses to the next."""
     sheet_every: int = 400
-    """Write a sheet of faces every so many steps."""
+    """Steps from one sheet of faces to the next."""
     resume: bool = False
     """Continue the run in the run folder."""
     limit: int | None = None
-    """Use at most so many faces of each file, to try things out."""
+    """Use at most this many faces of each file, to try things out."""
     weights: PhotoWeights = field(default_factory=PhotoWeights)
     hardware: Hardware = field(default_factory=Hardware)
 

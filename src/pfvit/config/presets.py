@@ -56,7 +56,7 @@ ARCHITECTURES = {
 SUMMARIES = {
     "compact": "48 px gray, patch 6, width 192 x 6: two cores, hours",
     "compact-conv": "48 px gray, convolutional stem, width 192 x 3: two cores, hours",
-    "small-conv": "48 px gray, larger convolutional stem, width 192 x 3: two cores, hours; what ships",
+    "small-conv": "48 px gray, larger convolutional stem, width 192 x 3: two cores, hours; the shipped weights",
     "compact-colour": "112 px colour, patch 14, width 256 x 6: two cores, a day; or a GPU, minutes",
     "nano": "24 px gray, width 32 x 2: tests, seconds",
     "paper-tiny": "224 px colour, ViT-Tiny/16: a GPU; paper's MAE baseline reaches 88.67 on FER+",

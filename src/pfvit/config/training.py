@@ -34,16 +34,16 @@ WARMUP_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Hardware:
-    """What to run on; results do not depend on it beyond rounding."""
+    """Hardware to run on. Results do not depend on it beyond rounding."""
 
     devices: int = 1
-    """Processes, each with its own GPU or sharing the processor; torchrun sets them itself."""
+    """Number of processes, each with its own GPU or sharing the CPU; torchrun sets it itself."""
     precision: Precision = "auto"
-    """auto is bf16 where the hardware is fast at it, else 32."""
+    """auto is bf16 if the hardware is fast at it, else 32."""
     threads: int | None = None
-    """Processor threads; all cores if not given."""
+    """CPU threads; all cores if not given."""
     workers: int = 0
-    """Processes that decode pictures; 0 decodes between steps."""
+    """Number of processes that decode pictures; 0 decodes between steps."""
     resident: bool = False
     """Decode all faces once and keep them in the device's memory, as bytes; needs workers 0."""
     compile: bool = False
@@ -51,10 +51,10 @@ class Hardware:
     shard: bool = False
     """Shard weights, gradients and optimizers over the processes (FSDP2) instead of a whole model in each (DDP)."""
     accumulate: int = 1
-    """Pass each process's share of a step's batch in so many pieces: the same step in less memory."""
+    """Compute each process's share of a batch in this many pieces: the same step in less memory."""
     deterministic: Annotated[bool, Suppress] = False
-    """On a GPU, take deterministic algorithms alone, so that a run that went on is bitwise the unbroken one: a third
-    slower. On processors it is that without."""
+    """On a GPU, use deterministic algorithms only, so that a resumed run is bitwise equal to an uninterrupted one: a
+    third slower. On CPUs it always is."""
     recompute: Annotated[bool, Suppress] = False
     """Recompute the activations inside blocks in the backward pass (checkpointing): less memory, a third slower."""
 
@@ -70,41 +70,41 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Training:
-    """What both stages are asked for."""
+    """Settings of both stages."""
 
     data: Paths
-    """Parquet files or folders of them, a folder with one folder of pictures for each class, or a CSV list of files and
-    labels. Folders with parts give their training part. Stage one needs no labels."""
+    """Parquet files or folders of them, folders of class folders, or CSV lists of files and labels. Of a folder with
+    parts, the training part is used. Stage one needs no labels."""
     out: Path
     """Run folder: checkpoint, metrics.jsonl, TensorBoard board, sample sheets."""
     start: Path | None = None
-    """Weights to start from; fresh ones if not given. A run folder of stage one (or, in stage two, of an earlier stage
-    two), an exported NAME.safetensors or `shipped`, the one in a clone (stage two), or a public ViT or MAE checkpoint
-    (timm's or facebookresearch's file, Hugging Face's folder)."""
+    """Weights to start from; random ones if not given. Stage one takes a run folder of stage one, or a public ViT
+    or MAE checkpoint (timm's or facebookresearch's file, Hugging Face's folder). Stage two also takes a run folder
+    of stage two, an exported NAME.safetensors, or `shipped` (in a clone)."""
     epochs: float = 30.0
-    """Times that every face is seen."""
+    """How often each face is seen."""
     warmup: float | None = None
-    """Epochs of linear warm-up; 1 if not given, or a tenth of the training if that is less."""
+    """Epochs of linear warm-up; if not given, 1 or a tenth of the training, whichever is less."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon for all matrices but the last: more accurate in the same number of steps. Discriminators keep to adamw."""
+    """muon optimizes all matrices but the last: more accurate in the same number of steps. Discriminators use adamw."""
     weight_decay: Annotated[float, Suppress] = 0.05
     """Decay of matrices."""
     protocol: Literal["clean", "official"] = "clean"
     """clean leaves out rows whose pixels are also in another split (`also_in`)."""
     views: Literal["plain", "wild"] = "plain"
-    """How faces are augmented. wild is for pictures of users: every framing, turned, small, compressed, blurred, badly
-    lit, partly covered (`data/wild.py`; stage one takes the framing alone)."""
+    """How faces are augmented. wild imitates users' pictures: every framing, turned, small, compressed, blurred, badly
+    lit, partly covered (`data/wild.py`); stage one takes only the framing."""
     window: Words = ()
-    """FILE=SIDE,DOWN for files with a wider view than the others: the square that frames the face, as a share of the
-    picture's side, and how far below the middle it is, in half sides; as in faces_color=0.92,-0.08."""
+    """FILE=SIDE,DOWN for files with a wider view than the others, as in faces_color=0.92,-0.08: the square that frames
+    the face. SIDE is a share of the picture's side; DOWN is how far below the middle the square is, in half sides."""
     seed: int = 0
-    """Of weights, order, masks and augmentation."""
+    """Seed of weights, order, masks and augmentation."""
     minutes: float | None = None
-    """Stop cleanly with a checkpoint after so many minutes."""
+    """Stop cleanly with a checkpoint after this many minutes."""
     checkpoint_minutes: float = 5.0
-    """Write a checkpoint this often."""
+    """Minutes from one checkpoint to the next."""
     log_every: int = 20
-    """Write the losses every so many steps."""
+    """Steps from one line of losses to the next."""
     resume: bool = False
     """Continue the run in the run folder, bitwise as if it had never stopped."""
     model: Architecture = field(default_factory=Architecture)
@@ -182,21 +182,22 @@ class Train(Training):
     """Stage two: recognition, separation and generation. Continue a stopped run with --resume."""
 
     validation: Paths = ()
-    """What to validate on while training, as --data names it: of a folder with parts the validation or test part. Each
-    has figures of its own. Never trained on."""
+    """What to validate on during training, in the formats of --data; never trained on. Of a folder with parts, the
+    validation or test part is used. Several sets have separate figures."""
     folds: int = 1
-    """Cross-validation: train so many times, each time with another part of --data held out, and give the figures
-    together. Near duplicates stay in one part."""
+    """Cross-validation: train this many times, each time with another fold of --data held out, and report the figures
+    together. Near duplicates are in the same fold."""
     fold: int | None = None
     """Train this one of --folds alone, counted from 1."""
     person: str = ""
-    """With --folds: whose pictures stay in one part. A column; the number of a folder in a picture's path, 1 being the
-    first; or a pattern to look for in it, as in S[0-9]+. A column called person or subject if not given."""
+    """With --folds: who is in a picture, so that all pictures of a person are in the same fold. A column; the number of
+    a folder in the picture's path, 1 being the first; or a regular expression for the path, as in S[0-9]+. If not
+    given, a column called person or subject."""
     best: str = ""
-    """Also keep the checkpoint with the best figure of a validation, as best.safetensors: war, uar, loss,
+    """Also keep the checkpoint with the best figure of the validation, as best.safetensors: war, uar, loss,
     reconstruction, recall_NAME of a class, or war/NAME of one of several sets."""
     patience: int | None = None
-    """Stop early when --best has not improved in so many validations in a row."""
+    """Stop early when --best has not improved in this many validations in a row."""
     keep: Annotated[int, Suppress] = 0
     """Keep so many of the last checkpoints, as checkpoints/STEP.safetensors."""
     batch: int = 64
@@ -206,22 +207,23 @@ class Train(Training):
     layer_decay: Annotated[float, Suppress] = 0.75
     """Learning-rate factor per encoder layer below the top."""
     labels: Literal["votes", "majority", "mv", "ml", "pld", "cel"] = "votes"
-    """Soft targets from the annotators' votes, or the majority alone; or the four schemes of the FER+ paper: majority
-    voting, multi-label learning, probabilistic label drawing, cross-entropy loss (`data/label_schemes.py`)."""
+    """votes: soft targets from the annotators' votes. majority: only the emotion with the most votes. The others
+    are the schemes of the FER+ paper: majority voting, multi-label learning, probabilistic label drawing,
+    cross-entropy loss (`data/label_schemes.py`)."""
     order: Words = ()
-    """What label 0, 1, 2, ... mean where a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
-    ckplus; or the names of the classes. FER+'s if not given."""
+    """What labels 0, 1, 2, ... mean if a file does not say it: ferplus, fer2013, rafdb, affectnet7, affectnet8, expw,
+    ckplus, or the names of the classes. FER+'s order if not given."""
     label_smoothing: float = 0.05
-    """Share of each target that is spread over all emotions."""
+    """Share of each target to spread over all emotions."""
     mixup: float = 0.3
-    """Share of faces blended with another in the recognition view."""
+    """Share of faces blended with another face, for recognition (mixup)."""
     cutmix: float = 0.0
-    """Share of faces, of those that mixup leaves, with a rectangle of another (CutMix)."""
+    """Share of faces with a rectangle of another face (CutMix); such faces are not blended by mixup."""
     drop_path: Annotated[float, Suppress] = 0.0
     """Highest rate at which a face of the recognition view skips a layer; it grows from 0 at the encoder's first block
     to this at its last (stochastic depth)."""
     oversample: float = 0.0
-    """How much more often rare emotions are shown: 0 shows every face once an epoch, 1 every emotion equally often."""
+    """How evenly emotions are shown: 0 shows every face once an epoch, 1 shows every emotion equally often."""
     class_weights: Annotated[float, Suppress] = 0.0
     """Weight of each class in the classification loss: its number of faces to the power of minus this, scaled so that
     the mean face weighs 1. 0: all alike, 0.5: inverse square root, 1: inverse frequency."""
@@ -239,20 +241,20 @@ class Train(Training):
     """Share of the training after which a `subspace` separator is set to where the emotion shows linearly (LEACE,
     arXiv 2306.03819), and kept there."""
     freeze: Annotated[tuple[Part, ...], ANY_NUMBER] = ()
-    """Parts that do not learn. With encoder, separator and classifier only the generator does, several times as fast.
-    A frozen discriminator_stem takes a third of the time, and is as steady as a projected GAN (arXiv 2111.01007)."""
+    """Parts that do not learn. With encoder, separator and classifier only the generator learns, several times as fast.
+    A frozen discriminator_stem takes a third of the time, and is as stable as a projected GAN (arXiv 2111.01007)."""
     ema_decay: Annotated[float, Suppress] = 0.999
     """Decay of the averaged weights, which are evaluated and exported; it rises to this over the first steps."""
     teacher: Paths = ()
-    """Distillation: learn the averaged answers of these too. Recognisers (NAME.onnx), run folders of `pfvit train`, or
-    the answers that an earlier run kept (RUN/teachers.safetensors)."""
+    """Distillation: also learn the mean answer of these teachers. Recognisers (NAME.onnx), run folders of `pfvit
+    train`, or the answers that an earlier run stored (RUN/teachers.safetensors)."""
     teacher_share: Annotated[float, Suppress] = 0.5
     """Share of the teachers' answers in the targets of labelled faces; the rest is the labels."""
     mesh_points: Annotated[Path | None, Suppress] = None
     """Mesh points of the --unlabelled faces (experiments/mesh_points.py): between neutral and happiness their shape
     decides, not the teachers, since recognisers call mild smiles neutral (`training/smiles.py`)."""
     unlabelled: Paths = ()
-    """Parquet files of faces that are learnt from the teachers alone; labels in them are not looked at."""
+    """Parquet files of faces that are learnt from the teachers alone; labels in them are ignored."""
     unlabelled_share: Annotated[float, Suppress] = 1 / 3
     """Share of each step's faces that comes from --unlabelled."""
     evaluate_every: Annotated[int, Suppress] = 400

@@ -31,16 +31,16 @@ Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | I
 
 
 class Item(NamedTuple):
-    """A picture to be read, and what its faces are reported under."""
+    """A picture to read, with a name for its results."""
 
     source: str
     """Its name in results."""
     picture: Picture | PictureError
     """The picture, or why there is none."""
     name: str = ""
-    """Its name in messages, if they can say more than `source`."""
+    """Its name in messages, if it should differ from `source`."""
     key: Any = None
-    """Anything, handed back with the result."""
+    """Anything; it is returned with the result."""
 
 
 def load(picture: Picture, name: str | None = None) -> Photo:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Affect(NamedTuple):
-    """Where a mixture of emotions lies in the plane of pleasure and activation.
+    """Valence and arousal of a mixture of emotions.
 
     It is an index computed from the probabilities, not a measurement: nobody rated these faces, and two faces with the
     same probabilities have the same index.

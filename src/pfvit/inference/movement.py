@@ -24,7 +24,7 @@ STEPS = 4
 
 
 class Movement(NamedTuple):
-    """What the expression does to each region, in shares of the distance between the eyes."""
+    """How far the expression moves each region, in shares of the distance between the eyes."""
 
     brows: float
     """Raised: positive; lowered: negative."""

@@ -48,10 +48,10 @@ class FaceCrop(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of one picture."""
+    """The faces in one picture, or why it could not be read."""
 
     source: str
-    """Its name."""
+    """Name of the picture."""
     image: Pixels | None
     """uint8 [height, width, 3], RGB, upright; None if it could not be decoded."""
     faces: list[Reading]
@@ -83,10 +83,10 @@ class _Found(NamedTuple):
 
 
 class Reader:
-    """Reads faces in pictures: keep one for many pictures, as opening the weights costs more than a picture.
+    """Reads faces in pictures. Keep one for many pictures, as opening the weights takes longer than a picture.
 
-    It may be used in `with`, which lets go of the weights at the end. It can be pickled, so that it goes to other
-    processes: there it opens the same files again.
+    `with` closes the weights at the end. A reader can be pickled, for instance to use it in other processes, where it
+    opens the same files again.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Reader:
         providers: Sequence[str] = (),
         look: Look = "normal",
     ) -> None:
-        """Open a recogniser (the shipped one if not given); `threads` are all cores if not given.
+        """Open a recogniser (the shipped one if `weights` is not given) with `threads` CPU threads (all cores if not).
 
-        `providers` say what the networks run on, first choice first: cpu (if not given), cuda, coreml, directml or
-        openvino, where the installed onnxruntime can use them. `look` says how hard to look for faces: quick, normal or
-        thorough (`pfvit.detection.detector`); it is not used with a `detector`. InputError for what it cannot use and
-        for weights that cannot be read.
+        `providers` name the hardware to run on, first choice first: cpu (the default), cuda, coreml, directml or
+        openvino; the installed onnxruntime must support it. `look` says how thoroughly to search for faces: quick,
+        normal or thorough (`pfvit.detection.detector`); a given `detector` ignores it. InputError for hardware that
+        cannot be used, and for weights that cannot be read.
         """
         threads = typed("threads", threads, int | None)
         if threads is not None and not 1 <= threads <= MOST_THREADS:
@@ -136,17 +136,17 @@ class Reader:
         """Return the faces in one picture, left to right; an empty list if there are none.
 
         The picture is a path, bytes (bytearray, memoryview), an open file of any picture format, a Pillow image, or a
-        uint8 array [height, width, 3] in RGB, or anything that numpy makes one of: a tensor, for instance. OpenCV's
-        arrays are BGR: give `image[:, :, ::-1]`. `whole` takes the picture as one face that is already cropped,
-        `source` is the name to report it under. PictureError if it cannot be read.
+        uint8 array [height, width, 3] in RGB, or anything that numpy converts to one, such as a tensor. OpenCV's arrays
+        are BGR: pass `image[:, :, ::-1]`. `whole` treats the picture as one cropped face, without detection. `source`
+        is the name to report it under. PictureError if it cannot be read.
         """
         return self.read_batch([image], whole, None if source is None else [source])[0]
 
     def read_batch(
         self, images: Iterable[Picture], whole: bool = False, sources: Sequence[str] | None = None
     ) -> list[list[Reading]]:
-        """Return the faces in each of some pictures, which must fit in memory together; PictureError at the first
-        that cannot be read. `stream` and `read_each` take any number, and go on."""
+        """Return the faces in each picture of a list that fits in memory; PictureError at the first unreadable one.
+        `stream` and `read_each` take any number of pictures, and continue after an error."""
         images = list(_several(images))
         names = [name_of(image) for image in images] if sources is None else list(map(str, sources))
         if len(names) != len(images):
@@ -155,18 +155,18 @@ class Reader:
         return self.read_found(found, names)
 
     def read_each(self, images: Iterable[Picture], whole: bool = False) -> Iterator[list[Reading] | InputError]:
-        """Yield the faces in each picture of any number, in order; for one that cannot be read, the InputError."""
+        """Yield the faces in each of any number of pictures, in order, or the InputError if one cannot be read."""
         for result in self.stream(images, whole):
             yield result.faces if result.problem is None else result.problem
 
     def stream(self, pictures: Iterable[Picture | Item], whole: bool = False) -> Iterator[Result]:
-        """Yield what came of each picture of any number, in order.
+        """Yield a Result for each of any number of pictures, in order.
 
-        Threads decode pictures and detect faces a few pictures ahead, on all cores (a detector that was given works in
-        one thread, unless it has an attribute `thread_safe` that is true), and the faces of several pictures are
-        recognised together; memory stays bounded. One that cannot be read has its `problem` in its place, and the
-        others go on. An Item gives a picture a name and a key. Raises InputError only for what concerns all pictures,
-        such as a missing detector.
+        Threads on all cores decode pictures and detect faces a few pictures ahead, and faces of several pictures are
+        recognised in a batch; memory stays bounded. Your own detector runs in one thread, unless it has a true
+        attribute `thread_safe`. If a picture cannot be read, its Result has the `problem`, and the next ones follow. An
+        Item gives a picture a name and a key. Raises InputError only for problems that concern all pictures, such as a
+        missing detector.
         """
         pictures = _several(pictures)
         many = not whole and getattr(self.detector, "thread_safe", False)
@@ -212,7 +212,7 @@ class Reader:
             return [self._try_to_read([faces], [name])[0] for faces, name in zip(found, names, strict=True)]
 
     def read_found(self, found: Sequence[Sequence[FaceCrop]], names: Sequence[str]) -> list[list[Reading]]:
-        """Return readings of faces that are found already, picture by picture; `names` are the pictures'."""
+        """Return the readings of detected faces, picture by picture; `names` are the names of the pictures."""
         crops = [at_size(face.crop, self.recogniser.size) for faces in found for face in faces]
         answers, reliable = self.recogniser.answers(crops)
         read = iter(zip(answers, [None] * len(crops) if reliable is None else reliable.tolist(), strict=True))

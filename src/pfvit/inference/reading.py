@@ -31,10 +31,10 @@ EYE_DISTANCE = float(POINTS[1, 0] - POINTS[0, 0])
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One face in a picture, and what is read in it."""
+    """One face in a picture, with everything found for it."""
 
     source: str
-    """Where the picture comes from, as it was named."""
+    """Name of the picture, as it was given."""
     face: int
     """Which of the picture's faces, from 0, left to right."""
     box: tuple[int, int, int, int]
@@ -45,11 +45,11 @@ class Reading:
     """[5, 2]: x and y of the eyes, nose and mouth corners in pixels of the picture, each pair from left to right as
     seen; None if the detector does not find them, or with `whole`."""
     frame: Frame | None = field(repr=False)
-    """Which square of the picture was cut out: centre, side, roll; None with `whole`."""
+    """The square of the picture that was cut out: centre, side, roll; None with `whole`."""
     emotion: str
     """The most probable emotion."""
     probabilities: dict[str, float]
-    """Of every emotion; they sum to 1."""
+    """The probability of every emotion; they sum to 1."""
     crop: Pixels = field(repr=False)
     """uint8 [height, width, 3]: the face as it was cut out, upright."""
     generator: FaceGenerator = field(repr=False)
@@ -58,14 +58,14 @@ class Reading:
     drawings: dict[float, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     """What the generator has drawn so far, by strength."""
     reliability: float | None = field(default=None, kw_only=True)
-    """How probable it is that the emotion is right, from 0 to 1; low for unusual crops, as with a covered mouth. None
-    for weight files that do not say it."""
+    """Estimated probability that the emotion is right, from 0 to 1; low for unusual crops, as with a covered mouth.
+    None for weight files without an estimate."""
     maps: list[tuple[NDArray[np.float32], float]] = field(default_factory=list, repr=False)
     """The photo model's maps and how far they can be trusted, once they are known; an empty list before."""
 
     @cached_property
     def components(self) -> tuple[np.ndarray, np.ndarray]:
-        """The emotional component and the residue, float32 [tokens, width] each; looked for when first needed."""
+        """The emotional component and the residue, float32 [tokens, width] each; computed when first needed."""
         return self.generator.components([self.crop])[0]
 
     @property
@@ -76,32 +76,32 @@ class Reading:
 
     @property
     def unsure(self) -> bool:
-        """Whether the answer is no name for the expression: it is probably wrong once in four times or more often.
+        """Whether the answer is unreliable: the estimated risk that it is wrong is 25% or more.
 
-        For weight files that do not say how reliable they are: the two best are nearly equal, or none reaches 40%.
+        For weight files without an estimate: the two best are within 10 points, or none reaches 40%.
         """
         return bool(unsure(np.array(list(self.probabilities.values())), self.reliability))
 
     @property
     def embedding(self) -> NDArray[np.float32]:
-        """The face in numbers, float32 [2 * width]: class token and mean patch of emotion and residue together."""
+        """A feature vector, float32 [2 * width]: class token and mean patch token of emotion plus residue."""
         whole = self.components[0] + self.components[1]
         return np.concatenate([whole[0], whole[1:].mean(0)])
 
     def poker_face(self, strength: float = 1.0) -> Pixels:
         """Return the crop with this share of its expression removed, uint8 [height, width, 3].
 
-        `strength` is the dial: 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. Resolution
+        A `strength` of 1 gives the poker face, 0 the crop itself, negative values to -1 exaggerate. Resolution
         and colour are the crop's own: its pixels are moved, not painted (`pfvit.inference.face_edit`).
         """
         _check_strength(strength)
         return self.crop.copy() if strength == 0 else apply_change(self.crop, self.change(strength))
 
     def paste_back(self, photo: Picture, strength: float = 1.0) -> Pixels:
-        """Return a copy of the photo, uint8 [height, width, 3], with this face's expression dialled down in it.
+        """Return a copy of the photo, uint8 [height, width, 3], with this share of this face's expression removed.
 
-        The photo is the one that was read (whatever `Reader.read` takes), or one that came from it by pasting back
-        another of its faces. InputError if it is of another size, and so another photo.
+        The photo is the one that was read, in any form that `Reader.read` takes, or the result of pasting back another
+        of its faces. InputError if it has another size, and so is another photo.
         """
         _check_strength(strength)
         pixels = load(photo).pixels
@@ -114,7 +114,7 @@ class Reading:
         return pixels
 
     def paste_into(self, pixels: Pixels, strength: float = 1.0) -> None:
-        """Do as `paste_back`, but to the photo's own pixels, uint8 [height, width, 3]: that spares a copy."""
+        """Do as `paste_back`, but in place, in the photo's pixels, uint8 [height, width, 3]."""
         if strength != 0:
             paste_into(pixels, self.change(strength), self.frame)
 
@@ -131,7 +131,7 @@ class Reading:
         return self.frame
 
     def drawn(self, strength: float) -> Pixels:
-        """Return the face as the generator itself draws it, small: uint8 [size, size, 3]."""
+        """Return the face as the generator draws it at its own small size: uint8 [size, size, 3]."""
         _check_strength(strength)
         drawn = self.generator.draw_photo(self.crop, strength) if self._moves else self.draw(strength)
         face = np.rint(drawn * 255).astype(np.uint8)
@@ -139,15 +139,15 @@ class Reading:
 
     @property
     def reconstruction(self) -> Pixels:
-        """The face drawn with its expression, uint8 [size, size, 3]: what the model saw of it."""
+        """The face as the generator draws it with its expression, uint8 [size, size, 3]."""
         return self.drawn(0.0)
 
     @property
     def expression_map(self) -> NDArray[np.float32]:
-        """Where the expression sits: float32 [size, size] over the crop, from 0 to 1.
+        """Where the expression is: float32 [size, size] over the crop, from 0 to 1.
 
-        1 is where the face moves by a tenth of the distance between the eyes or more to become its poker face, or
-        changes its light by a quarter of the way from black to white. A calm face has a map near 0.
+        It is 1 where the face has to move by a tenth of the distance between the eyes or more to become its poker face,
+        or to change its brightness by a quarter of the range. The map of a calm face is near 0.
         """
         if not self._moves:
             light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
@@ -156,9 +156,9 @@ class Reading:
 
     @cached_property
     def movement(self) -> Movement | None:
-        """How far each region of this face is from its own poker face; None without a photo model.
+        """How far each region of this face is from its place in the poker face; None without a photo model.
 
-        Shares of the distance between the eyes, signed; see `pfvit.inference.movement`.
+        The values are signed shares of the distance between the eyes; see `pfvit.inference.movement`.
         """
         if not self._moves:
             return None
@@ -171,7 +171,7 @@ class Reading:
 
     @property
     def affect(self) -> Affect | None:
-        """An index of valence and arousal, -1 to 1 each, from the probabilities; None for other names than the eight.
+        """An index of valence and arousal, -1 to 1 each, from the probabilities; None for other labels.
 
         It is not a measurement: see `pfvit.inference.affect`.
         """
@@ -180,8 +180,8 @@ class Reading:
     def to_dict(self, movement: bool = False, affect: bool = False) -> dict[str, object]:
         """Return what `pfvit predict --json` prints, as plain numbers and text.
 
-        With `movement`, `movement` too: {region: shares of the distance between the eyes}, or None without a photo
-        model. With `affect`, `valence` and `arousal` too, from -1 to 1; None for other emotions.
+        `movement` adds `movement`: {region: share of the distance between the eyes}, or None without a photo model.
+        `affect` adds `valence` and `arousal`, from -1 to 1; None for other emotions.
         """
         more: dict[str, object] = {}
         if affect:
@@ -203,7 +203,7 @@ class Reading:
         }
 
     def to_pil(self) -> Image.Image:
-        """Return one picture of all that is read: face, reconstruction, poker face, expression map, probabilities."""
+        """Return everything in one picture: face, reconstruction, poker face, expression map, probabilities."""
         shown = [
             (Image.fromarray(self.crop), "face"),
             (Image.fromarray(self.reconstruction), "reconstruction"),
@@ -220,10 +220,10 @@ class Reading:
 
     @property
     def trust(self) -> float:
-        """How far the movement of this face can be trusted, from 0 to 1: a change fades out with it.
+        """How far the movement of this face can be trusted, from 0 to 1; the change of the face is scaled with it.
 
-        It is low where the photo model says other things of a face and of its mirror image, as it does of heads that
-        are turned away, of covered mouths, and of what is no face. 1 without a photo model.
+        It is low if the photo model disagrees about a face and its mirror image, as for heads that are turned away,
+        covered mouths, and things that are not faces. 1 without a photo model.
         """
         return trust_of(self._maps[1]) if self._moves else 1.0
 
@@ -264,10 +264,10 @@ def map_of(change: FaceChange) -> NDArray[np.float32]:
 
 
 def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
-    """Return a photo with a box around each face, and above it the emotion and how probable it is; `?` where unsure.
+    """Return a copy of a photo with a box around each face, its emotion and probability, and `?` if it is unsure.
 
-    The photo is the one that was read, or anything else that `Reader.read` takes of its size; it stays as it is.
-    UsageError for a single face, which goes into a list.
+    The photo is the one that was read, in any form that `Reader.read` takes, or another one of its size. UsageError for
+    a single face: give a list.
     """
     if isinstance(faces, Reading):
         raise UsageError("give several faces, as in [face], not one")

@@ -35,9 +35,7 @@ class Face(BaseModel):
         examples=[[[200.0, 101.0], [247.0, 102.0], [220.0, 124.0], [198.0, 142.0], [239.0, 143.0]]],
     )
     emotion: str = Field(description="The most probable emotion", examples=["happiness"])
-    unsure: bool = Field(
-        description="Whether the answer is probably wrong once in four times or more often", examples=[False]
-    )
+    unsure: bool = Field(description="Whether the estimated risk of a wrong answer is 25% or more", examples=[False])
     entropy: float = Field(ge=0, description="Spread of the probabilities: 0 certain, 1 all equal", examples=[0.0006])
     probabilities: dict[str, float] = Field(description="Of every emotion; they sum to 1", examples=[SHARES])
 
