@@ -337,7 +337,7 @@ def _light(
     nothing if it is nothing."""
     if np.abs(light).max() * 255 < 0.5:
         return
-    fine = np.hypot(*axes[:, 0]) < 2 * len(light)  # places as small as pixels: between knots their lines would blur
+    fine = np.hypot(*axes[:, 0]) < KNOTS  # knots are further apart than places: between them lines would blur
     places = _Sampler(knots, axes, origin, len(light), pixels=fine)
     there = places(light) * np.float32(255) * (places.fading() if fade else 1)
     wide = max(1, STRIP // knots.size[1])

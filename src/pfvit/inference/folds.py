@@ -68,32 +68,41 @@ def _taken(change: FaceChange) -> Array:
 def _moved(crop: Pixels, base: Array) -> Array:
     """Return pixels of a crop [SIDE, SIDE, 3], from 0 to 1, read from where a flow [SIDE, SIDE, 2] says, between them
     linearly: the rows from TOP on."""
-    places = np.mgrid[TOP:SIDE, :SIDE][::-1].transpose(1, 2, 0) + base[TOP:] * np.float32(SIDE)
-    places = places.astype(np.float32).clip(0, SIDE - 1.001)
-    whole = places.astype(np.intp)
-    start = whole[..., 1] * SIDE + whole[..., 0]
-    right, lower = np.moveaxis(places - whole, 2, 0)[..., None]
+    line = np.arange(SIDE, dtype=np.float32)
+    last = np.float32(SIDE - 1.001)
+    x = (line + base[TOP:, :, 0] * np.float32(SIDE)).clip(0, last)
+    y = (line[TOP:, None] + base[TOP:, :, 1] * np.float32(SIDE)).clip(0, last)
+    left, upper = x.astype(np.intp), y.astype(np.intp)
+    right, lower = (x - left).astype(np.float32)[..., None], (y - upper).astype(np.float32)[..., None]
     pixels = crop.reshape(-1, 3).astype(np.float32) / np.float32(255)
-    above = pixels[start] * (1 - right) + pixels[start + 1] * right
-    below = pixels[start + SIDE] * (1 - right) + pixels[start + SIDE + 1] * right
-    return above * (1 - lower) + below * lower
+    pairs = np.concatenate([pixels[:-1], pixels[1:]], axis=1)  # each pixel with its neighbour to the right
+    start = upper * SIDE + left
+    above, below = pairs.take(start, axis=0), pairs.take(start + SIDE, axis=0)
+    both = above + (below - above) * lower
+    return (both[..., :3] + (both[..., 3:] - both[..., :3]) * right).astype(np.float32, copy=False)
 
 
 def _blurred(values: Array, deviation: float) -> Array:
-    """Return values [high, wide] or [high, wide, channels] blurred by a Gaussian; the edge is repeated."""
-    if values.ndim == 3:
-        return np.stack([_blurred(channel, deviation) for channel in np.moveaxis(values, 2, 0)], axis=2)
-    high, wide = values.shape
-    return (_gaussian(high, deviation) @ values @ _gaussian(wide, deviation).T).astype(np.float32, copy=False)
+    """Return values [high, wide] or [high, wide, channels] blurred by a Gaussian; the edge is repeated.
+
+    Sums of shifted arrays: matrix products would wake numpy's threads, which get in the way of the networks'.
+    """
+    weights = _gaussian(deviation)
+    reach = len(weights) - 1
+    for axis in (0, 1):
+        lines = np.moveaxis(values, axis, 0)
+        count = len(lines)
+        padded = np.concatenate([lines[:1]] * reach + [lines] + [lines[-1:]] * reach)
+        blurred = padded[reach : reach + count] * weights[0]
+        for away, weight in enumerate(weights[1:], 1):
+            before, after = padded[reach - away :][:count], padded[reach + away :][:count]
+            blurred += (before + after) * weight
+        values = np.moveaxis(blurred, 0, axis)
+    return values
 
 
 @cache
-def _gaussian(side: int, deviation: float) -> Array:
-    """Return the matrix [side, side] that blurs a column of pixels."""
-    reach = int(np.ceil(4 * deviation))
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (offsets / deviation) ** 2)
-    matrix = np.zeros((side, side))
-    for offset, weight in zip(offsets, weights / weights.sum(), strict=True):
-        np.add.at(matrix, (np.arange(side), (np.arange(side) + offset).clip(0, side - 1)), weight)
-    return matrix.astype(np.float32)
+def _gaussian(deviation: float) -> tuple[np.float32, ...]:
+    """Return the weights of a Gaussian, from its middle to one side."""
+    side = np.exp(-0.5 * (np.arange(np.ceil(4 * deviation) + 1) / deviation) ** 2)
+    return tuple((side / (2 * side.sum() - side[0])).astype(np.float32))
