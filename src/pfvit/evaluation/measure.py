@@ -17,9 +17,9 @@ from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import apply_change
-from pfvit.inference.folds import soften_folds
 from pfvit.inference.generator import FaceGenerator, change_of
 from pfvit.inference.reading import map_of
+from pfvit.inference.smile_folds import soften_folds
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
 from pfvit.utils.console import progress_bar, say

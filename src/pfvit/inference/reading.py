@@ -17,9 +17,9 @@ from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
-from pfvit.inference.folds import soften_folds
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.movement import Movement, measure_movement
+from pfvit.inference.smile_folds import soften_folds
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import annotated, heat_over, panels
 

@@ -1,4 +1,4 @@
-// Soften the folds of a smile where its skin is stretched again: pfvit.inference.folds, which has the reasons.
+// Soften the folds of a smile where its skin is stretched again: pfvit.inference.smile_folds, which has the reasons.
 
 import { cubic } from "./pixels.js";
 

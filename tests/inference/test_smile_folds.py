@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pfvit.inference.face_edit import FaceChange, apply_change
-from pfvit.inference.folds import BROAD, SIDE, soften_folds
+from pfvit.inference.smile_folds import BROAD, SIDE, soften_folds
 
 SIZE = 56
 
