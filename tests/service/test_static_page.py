@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 
 import pfvit
+from pfvit.inference.face_edit import apply_change
+from pfvit.inference.generator import change_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 if CHROMIUM is None:
@@ -147,3 +149,13 @@ def test_it_changes_a_face_as_the_package_does(page, folder):
     for view, size in (("face", face.crop.shape), ("map", face.crop.shape), ("reconstruction", (112, 112, 3))):
         assert np.allclose(drawn(page, photo.name, view, 1, False).shape, size, atol=6), view
     assert page.wrong == []
+
+
+def test_it_softens_folds_as_the_package_does(page, folder):
+    Image.fromarray(pfvit.read(folder / "astronaut.jpg")[0].crop).save(folder / "crop.png")
+    (face,) = pfvit.read(folder / "crop.png", whole=True)
+    theirs, ours = drawn(page, "crop.png", "poker", 1, True).astype(int), face.poker_face().astype(int)
+    hard = apply_change(face.crop, change_of(face.crop, *face.generator.careful_maps([face.crop])[0])).astype(int)
+    folds = np.abs(ours - hard).max(axis=2) > 5
+    assert folds.sum() > 100, "there are folds"
+    assert np.abs(theirs - ours)[folds].mean() < 0.3 * np.abs(hard - ours)[folds].mean()
