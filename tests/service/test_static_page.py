@@ -19,6 +19,8 @@ from PIL import Image
 import pfvit
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import change_of
+from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.smile_folds import soften_folds
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 if CHROMIUM is None:
@@ -151,11 +153,15 @@ def test_it_changes_a_face_as_the_package_does(page, folder):
     assert page.wrong == []
 
 
-def test_it_softens_folds_as_the_package_does(page, folder):
+@pytest.mark.parametrize("what", ["folds", "lips"])
+def test_it_lights_the_skin_as_the_package_does(what, page, folder):
     Image.fromarray(pfvit.read(folder / "astronaut.jpg")[0].crop).save(folder / "crop.png")
     (face,) = pfvit.read(folder / "crop.png", whole=True)
     theirs, ours = drawn(page, "crop.png", "poker", 1, True).astype(int), face.poker_face().astype(int)
-    hard = apply_change(face.crop, change_of(face.crop, *face.generator.careful_maps([face.crop])[0])).astype(int)
-    folds = np.abs(ours - hard).max(axis=2) > 5
-    assert folds.sum() > 100, "there are folds"
-    assert np.abs(theirs - ours)[folds].mean() < 0.3 * np.abs(hard - ours)[folds].mean()
+    hard = change_of(face.crop, *face.generator.careful_maps([face.crop])[0])
+    soft = soften_folds(face.crop, hard)
+    before, after = (hard, soft) if what == "folds" else (soft, shade_lips(face.crop, soft))
+    without, lit = (apply_change(face.crop, change).astype(int) for change in (before, after))
+    here = np.abs(lit - without).max(axis=2) > 5
+    assert here.sum() > 100, "there is something to see"
+    assert np.abs(theirs - ours)[here].mean() < 0.35 * np.abs(without - lit)[here].mean()

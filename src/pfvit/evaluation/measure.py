@@ -18,6 +18,7 @@ from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import FaceGenerator, change_of
+from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.reading import map_of
 from pfvit.inference.smile_folds import soften_folds
 from pfvit.inference.unsure import unsure
@@ -178,7 +179,7 @@ def measure(
     if generator.moves:  # as `pfvit poker` would
         changes = list(map(change_of, images, *zip(*generator.careful_maps(images), strict=True)))
         shown = list(map(map_of, changes))
-        changes = list(map(soften_folds, images, changes))
+        changes = list(map(shade_lips, images, map(soften_folds, images, changes)))
     else:
         damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
         gain = generator.small_generator.emphasis

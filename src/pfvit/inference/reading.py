@@ -18,6 +18,7 @@ from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
+from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.smile_folds import soften_folds
 from pfvit.inference.unsure import unsure
@@ -230,7 +231,8 @@ class Reading:
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            return soften_folds(self.crop, change_of(self.crop, *self._maps)).times(strength)
+            change = soften_folds(self.crop, change_of(self.crop, *self._maps))
+            return shade_lips(self.crop, change).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)

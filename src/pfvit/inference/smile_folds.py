@@ -41,12 +41,16 @@ def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
     if taken.max() < LEAST_TAKEN:
         return change
     taken = enlarged(taken[..., None], SIDE).clip(0, 1)
-    light = enlarged(change.light, SIDE)
-    if light.shape[2] == 1:
-        light = np.repeat(light, 3, axis=2)
-    shown = _moved(at_size(crop, SIDE), enlarged(change.base, SIDE)) + light[TOP:]
+    light = light_at_side(change)
+    shown = moved(at_size(crop, SIDE), enlarged(change.base, SIDE), TOP) + light[TOP:]
     light[TOP:] -= taken[TOP:] * (_blurred(shown, FINE) - _blurred(shown, BROAD))
     return change._replace(light=light)
+
+
+def light_at_side(change: FaceChange) -> Array:
+    """Return a change's light in colour and at SIDE, [SIDE, SIDE, 3]: a copy."""
+    light = enlarged(change.light, SIDE)
+    return light if light.shape[2] == 3 else np.repeat(light, 3, axis=2)
 
 
 def _taken(change: FaceChange) -> Array:
@@ -65,21 +69,21 @@ def _taken(change: FaceChange) -> Array:
     return (1 - kept) * here[:, None] * skin
 
 
-def _moved(crop: Pixels, base: Array) -> Array:
+def moved(crop: Pixels, flow: Array, top: int, left: int = 0, right: int = SIDE) -> Array:
     """Return pixels of a crop [SIDE, SIDE, 3], from 0 to 1, read from where a flow [SIDE, SIDE, 2] says, between them
-    linearly: the rows from TOP on."""
+    linearly: the rows from `top` on, and these columns."""
     line = np.arange(SIDE, dtype=np.float32)
     last = np.float32(SIDE - 1.001)
-    x = (line + base[TOP:, :, 0] * np.float32(SIDE)).clip(0, last)
-    y = (line[TOP:, None] + base[TOP:, :, 1] * np.float32(SIDE)).clip(0, last)
-    left, upper = x.astype(np.intp), y.astype(np.intp)
-    right, lower = (x - left).astype(np.float32)[..., None], (y - upper).astype(np.float32)[..., None]
+    x = (line[left:right] + flow[top:, left:right, 0] * np.float32(SIDE)).clip(0, last)
+    y = (line[top:, None] + flow[top:, left:right, 1] * np.float32(SIDE)).clip(0, last)
+    column, row = x.astype(np.intp), y.astype(np.intp)
+    across, down = (x - column).astype(np.float32)[..., None], (y - row).astype(np.float32)[..., None]
     pixels = crop.reshape(-1, 3).astype(np.float32) / np.float32(255)
     pairs = np.concatenate([pixels[:-1], pixels[1:]], axis=1)  # each pixel with its neighbour to the right
-    start = upper * SIDE + left
+    start = row * SIDE + column
     above, below = pairs.take(start, axis=0), pairs.take(start + SIDE, axis=0)
-    both = above + (below - above) * lower
-    return (both[..., :3] + (both[..., 3:] - both[..., :3]) * right).astype(np.float32, copy=False)
+    both = above + (below - above) * down
+    return (both[..., :3] + (both[..., 3:] - both[..., :3]) * across).astype(np.float32, copy=False)
 
 
 def _blurred(values: Array, deviation: float) -> Array:

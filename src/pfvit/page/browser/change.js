@@ -1,6 +1,7 @@
 // Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
 
-import { SIDE as FOLD_SIDE, foldLight } from "./folds.js";
+import { SIDE as SKIN_SIDE, foldLight } from "./folds.js";
+import { lipLight } from "./lips.js";
 import { colourAt, cubic } from "./pixels.js";
 
 const FADE = 0.12;
@@ -42,7 +43,9 @@ export function changeOf(crop, small, plain, mirrored, size) {
   const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
   const [base, split] = [BASE, SPLIT].map((first) => [plane(first), plane(first + 1)]);
   const light = [0, 1, 2].map((channel) => plane(LIGHT + channel));
-  return { maps, size, trust, folds: foldLight(small, { base, split, light }, size) };
+  const height = maps.slice(HEIGHT * size * size, (HEIGHT + 1) * size * size);
+  const parts = { base, split, height, light };
+  return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size)) };
 }
 
 function isGray({ data }) {
@@ -94,8 +97,8 @@ export function applied(picture, change, strength, square = null) {
   const [xs, ys] = [0, 1].map((axis) => corners.map((corner) => corner[axis]));
   const [first, last] = [Math.max(0, Math.floor(Math.min(...xs))), Math.min(width, Math.ceil(Math.max(...xs)))];
   const [upper, lower] = [Math.max(0, Math.floor(Math.min(...ys))), Math.min(height, Math.ceil(Math.max(...ys)))];
-  const [map, fold, above, below] = [new Float32Array(CHANNELS), new Float32Array(3), [0, 0, 0], [0, 0, 0]];
-  const folds = change.folds && { maps: change.folds, size: FOLD_SIDE };
+  const [map, added, above, below] = [new Float32Array(CHANNELS), new Float32Array(3), [0, 0, 0], [0, 0, 0]];
+  const skin = change.skin && { maps: change.skin, size: SKIN_SIDE };
   for (let y = upper; y < lower; y++) {
     for (let x = first; x < last; x++) {
       const [right, down] = [x + 0.5 - left, y + 0.5 - top];
@@ -105,7 +108,7 @@ export function applied(picture, change, strength, square = null) {
       if (here === 0) continue;
       const much = share * here;
       readMaps(change, u, v, map);
-      if (folds) readMaps(folds, u, v, fold);
+      if (skin) readMaps(skin, u, v, added);
       const [bx, by] = [(a * map[0] + b * map[1]) * 0.5 * much, (c * map[0] + d * map[1]) * 0.5 * much];
       const [sx, sy] = [(a * map[2] + b * map[3]) * 0.5 * much, (c * map[2] + d * map[3]) * 0.5 * much];
       if (Math.max(Math.abs(bx + sx), Math.abs(by + sy), Math.abs(sx), Math.abs(sy)) > LEAST_FLOW) {
@@ -119,7 +122,7 @@ export function applied(picture, change, strength, square = null) {
         for (let n = 0; n < 3; n++) above[n] = picture.data[(y * width + x) * 4 + n];
       }
       for (let n = 0; n < 3; n++) {
-        const light = map[LIGHT + n] * 127.5 * much + fold[n] * 255 * strength * here;
+        const light = map[LIGHT + n] * 127.5 * much + added[n] * 255 * strength * here;
         out.data[(y * width + x) * 4 + n] = above[n] + Math.round(light);
       }
     }

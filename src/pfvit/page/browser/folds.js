@@ -89,7 +89,7 @@ function blurred(plane, side, deviation) {
 }
 
 /** A plane of size x size at SIDE, as Pillow's BICUBIC does it. */
-function enlarged(plane, size) {
+export function enlarged(plane, size) {
   const weights = Array.from({ length: SIDE }, (_, n) => {
     const place = ((n + 0.5) * size) / SIDE - 0.5;
     const first = Math.floor(place);
@@ -105,7 +105,7 @@ function enlarged(plane, size) {
 }
 
 /** A colour of a picture of SIDE x SIDE at a place between its pixels, linearly. */
-function readAt(data, channel, x, y) {
+export function readAt(data, channel, x, y) {
   const [u, v] = [x, y].map((place) => Math.min(Math.max(place, 0), SIDE - 1.001));
   const [left, top] = [Math.floor(u), Math.floor(v)];
   const at = (column, row) => data[(row * SIDE + column) * 4 + channel];

@@ -1,0 +1,82 @@
+"""Give lips that close the shade of closed lips.
+
+Where teeth showed, the lower lip lay in the light. When the mouth closes, its pixels move up to the line of the lips,
+and stay as bright as they were; closed lips are dark on both sides of their line, as the upper lip hangs over the lower
+one. So the brightness across the line is brought to that of closed lips, as far as the lips were parted. Nothing is
+learnt but CLOSED, the median over faces that are neutral as they are: experiments/measure_lip_shade.py.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pfvit.data.images import Pixels, at_size
+from pfvit.inference.face_edit import FaceChange, enlarged
+from pfvit.inference.smile_folds import SIDE, light_at_side, moved
+
+Array = NDArray[np.float32]
+
+#: How bright closed lips are, as shares of what they are at BESIDE: from 0.04 of the crop's side below the line to 0.04
+#: above it, in steps of STEP.
+CLOSED = np.array(
+    [1.04, 1.03, 1.02, 1.00, 0.95, 0.88, 0.78, 0.71, 0.67, 0.68, 0.74, 0.80, 0.87, 0.93, 0.99, 1.03, 1.06]
+)
+STEP, MIDDLE = 0.005, 8
+#: The places in CLOSED to which a face's own brightness is fitted: beyond the shade, and still lips.
+BESIDE = np.array([1, 2, 3, 13, 14, 15])
+#: Brightness is multiplied by at least and at most so much: teeth are brighter, and a moustache is darker, than lips.
+LEAST, MOST = 0.6, 1.3
+#: Where lips part by so much, in shares of the side, and by this share of the most they part by, they get all of it.
+#: Lips that nowhere part by LEAST_PARTED get nothing.
+PARTED, PARTED_MOST, LEAST_PARTED = 0.005, 0.25, 0.0005
+#: So far from the line it ends, in shares of the side, and fades over the last part of it.
+REACH, FADE = 0.04, 0.01
+#: What fewer pixels than this show is not counted; darker than DARKEST, of 1, is treated as this.
+LEAST_WEIGHT, DARKEST = 0.5, 0.01
+#: Pixels that are so much brighter than the others at their height are less and less taken for lips: what is behind a
+#: face in profile is not shaded.
+LIKE, UNLIKE = 1.4, 1.8
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+#: Mouths lie below this row and between these columns.
+TOP, LEFT, RIGHT = round(0.55 * SIDE), round(0.15 * SIDE), round(0.85 * SIDE)
+
+
+def shade_lips(crop: Pixels, change: FaceChange) -> FaceChange:
+    """Return a change of a crop, uint8 [height, width, 3], whose light shades closing lips, [SIDE, SIDE, 3]."""
+    parted = np.abs(change.split).max(axis=2)
+    if parted.max() < LEAST_PARTED:
+        return change
+    here = np.s_[TOP:, LEFT:RIGHT]
+    height = enlarged(change.height[..., None], SIDE)[*here, 0]
+    full = max(PARTED, PARTED_MOST * float(parted.max()))
+    share = (enlarged(parted[..., None], SIDE)[*here, 0] / np.float32(full)).clip(0, 1)
+    share *= ((np.float32(REACH) - np.abs(height)) / np.float32(FADE)).clip(0, 1)
+    base, split = enlarged(change.base, SIDE), enlarged(change.split, SIDE)[here]
+    base[here] += np.where(height[..., None] > 0, split, -split)
+    light = light_at_side(change)
+    shown = moved(at_size(crop, SIDE), base, TOP, LEFT, RIGHT) + light[here]
+    light[here] += shown * (share * _shade(shown @ LUMINANCE, share, height))[..., None]
+    return change._replace(light=light)
+
+
+def _shade(bright: Array, share: Array, height: Array) -> Array:
+    """Return how much brighter pixels have to become, as a share of how bright they are; [high, wide] each."""
+    last = len(CLOSED) - 1
+    place = (height / np.float32(STEP) + MIDDLE).clip(0, last)
+    near = np.rint(place).astype(np.intp).ravel()
+    weight = _smooth(np.bincount(near, share.ravel(), last + 1))
+    known = BESIDE[weight[BESIDE] > LEAST_WEIGHT]
+    if not len(known):
+        return np.zeros_like(height)
+    own = _smooth(np.bincount(near, (share * bright).ravel(), last + 1)) / np.maximum(weight, LEAST_WEIGHT)
+    own = own.clip(DARKEST)
+    wanted = np.where(weight > LEAST_WEIGHT, own[known].sum() / CLOSED[known].sum() * CLOSED / own, 1)
+    steps = np.arange(last + 1)
+    shade = np.interp(place, steps, wanted.clip(LEAST, MOST) - 1)
+    strange = (bright / np.interp(place, steps, own) - LIKE) / (UNLIKE - LIKE)
+    return (shade * (1 - strange.clip(0, 1))).astype(np.float32)
+
+
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values with each averaged over itself, twice, and its neighbours."""
+    padded = np.pad(values, 1)
+    return (padded[:-2] + 2 * values + padded[2:]) / 4
