@@ -58,7 +58,7 @@ def shade_lips(crop: Pixels, change: FaceChange) -> FaceChange:
     return change._replace(light=light)
 
 
-def _shade(bright: Array, share: Array, height: Array) -> Array:
+def _shade(bright: NDArray[np.floating], share: Array, height: Array) -> Array:
     """Return how much brighter pixels have to become, as a share of how bright they are; [high, wide] each."""
     last = len(CLOSED) - 1
     place = (height / np.float32(STEP) + MIDDLE).clip(0, last)
@@ -76,7 +76,7 @@ def _shade(bright: Array, share: Array, height: Array) -> Array:
     return (shade * (1 - strange.clip(0, 1))).astype(np.float32)
 
 
-def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _smooth(values: NDArray[np.integer | np.floating]) -> NDArray[np.float64]:
     """Return values with each averaged over itself, twice, and its neighbours."""
-    padded = np.pad(values, 1)
-    return (padded[:-2] + 2 * values + padded[2:]) / 4
+    padded = np.pad(values.astype(np.float64), 1)
+    return (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
