@@ -18,7 +18,7 @@ from PIL import Image
 from pfvit import Reader, Reading
 from pfvit.inference.face_edit import apply_change, enlarged
 from pfvit.inference.generator import change_of
-from pfvit.inference.lip_shade import BESIDE, CLOSED, LUMINANCE, MIDDLE, STEP
+from pfvit.inference.lip_shade import BESIDE, CLOSED, MIDDLE, STEP
 from pfvit.inference.smile_folds import soften_folds
 
 SIDE = 224  # pixels
@@ -42,19 +42,20 @@ def faces(data: Path, emotion: str, count: int, reader: Reader) -> Iterator[Read
 
 
 def profile(crop: np.ndarray, height: np.ndarray) -> np.ndarray | None:
-    """Return how bright a crop [SIDE, SIDE, 3] is at HEIGHTS over its lip line, as shares of the mean over BESIDE."""
-    bright = crop.astype(float) @ LUMINANCE
+    """Return how bright a crop [SIDE, SIDE, 3] is at HEIGHTS over its lip line, [heights, 3], as shares of BESIDE's."""
+    bright = crop.astype(float)
     found = []
     for x in COLUMNS:
         column = height[:, x]
         rows = np.flatnonzero((column[:-1] > 0) & (column[1:] <= 0))
         for row in rows[(rows > 0.6 * SIDE) & (rows < 0.95 * SIDE)][:1]:
             line = row + column[row] / (column[row] - column[row + 1])
-            found.append(np.interp(line - HEIGHTS * SIDE, np.arange(SIDE), bright[:, x]))
+            places = line - HEIGHTS * SIDE
+            found.append(np.stack([np.interp(places, np.arange(SIDE), bright[:, x, c]) for c in range(3)], axis=1))
     if not found:
         return None
     mean = np.mean(found, axis=0)
-    return mean / mean[BESIDE].mean()
+    return mean / mean[BESIDE].mean(axis=0)
 
 
 def main() -> None:
@@ -80,7 +81,7 @@ def main() -> None:
                     rows[name].append(profile(np.asarray(large), height))
     for name, found in rows.items():
         known = [one for one in found if one is not None]
-        print(f"{name}, {len(known)} faces: {np.median(known, axis=0).round(2).tolist()}")
+        print(f"{name}, {len(known)} faces, red, green and blue:\n{np.median(known, axis=0).T.round(2).tolist()}")
 
 
 if __name__ == "__main__":

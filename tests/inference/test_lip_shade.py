@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from pfvit.inference import lip_shade
 from pfvit.inference.face_edit import FaceChange
-from pfvit.inference.lip_shade import CLOSED, LEAST, MIDDLE, STEP, shade_lips
+from pfvit.inference.lip_shade import LEAST, LUMINANCE, MIDDLE, STEP, shade_lips
 from pfvit.inference.smile_folds import SIDE
 
 SIZE, LINE = 56, 0.75
+CLOSED = lip_shade.CLOSED @ LUMINANCE
 
 
 def closing(parted: float = 0.02) -> FaceChange:
@@ -88,3 +90,11 @@ def test_black_and_white_crops_are_no_trouble(level):
 def test_a_face_without_a_lip_line_is_no_trouble():
     change = closing()._replace(height=np.full((SIZE, SIZE), -0.5, np.float32))
     assert np.abs(shade_lips(lips(np.ones_like(CLOSED)), change).light).max() < 1e-6
+
+
+def test_lips_that_are_red_get_redder_towards_their_line():
+    crop = lips(np.ones_like(CLOSED))
+    red = (crop * [1, 0.7, 0.6]).astype(np.uint8)
+    shaded = red / 255 + shade_lips(red, closing()).light
+    ratio = (shaded[..., 0] / shaded[..., 1])[:, SIDE // 2]
+    assert ratio[round(LINE * SIDE)] > 1.1 * ratio[round((LINE - 0.1) * SIDE)]

@@ -15,11 +15,15 @@ from pfvit.inference.smile_folds import SIDE, light_at_side, moved
 
 Array = NDArray[np.float32]
 
-#: How bright closed lips are, as shares of what they are at BESIDE: from 0.04 of the crop's side below the line to 0.04
-#: above it, in steps of STEP.
-CLOSED = np.array(
-    [1.04, 1.03, 1.02, 1.00, 0.95, 0.88, 0.78, 0.71, 0.67, 0.68, 0.74, 0.80, 0.87, 0.93, 0.99, 1.03, 1.06]
-)
+#: How bright closed lips are, in red, green and blue, as shares of what they are at BESIDE: from 0.04 of the crop's
+#: side below the line to 0.04 above it, in steps of STEP.
+CLOSED = np.array([
+    [1.03, 1.04, 1.03, 1.01, 0.97, 0.91, 0.85, 0.79, 0.76, 0.76, 0.80, 0.85, 0.90, 0.95, 0.98, 1.01, 1.03],
+    [1.03, 1.03, 1.02, 0.99, 0.93, 0.85, 0.75, 0.67, 0.62, 0.64, 0.70, 0.78, 0.86, 0.93, 0.99, 1.04, 1.08],
+    [1.04, 1.05, 1.04, 1.02, 0.96, 0.87, 0.76, 0.66, 0.60, 0.62, 0.68, 0.76, 0.84, 0.90, 0.96, 1.02, 1.05],
+]).T  # fmt: skip
+#: Lips whose red is by so much brighter than their green have these colours; lips in a gray picture stay gray.
+RED = 0.15
 STEP, MIDDLE = 0.005, 8
 #: The places in CLOSED to which a face's own brightness is fitted: beyond the shade, and still lips.
 BESIDE = np.array([1, 2, 3, 13, 14, 15])
@@ -54,26 +58,29 @@ def shade_lips(crop: Pixels, change: FaceChange) -> FaceChange:
     base[here] += np.where(height[..., None] > 0, split, -split)
     light = light_at_side(change)
     shown = moved(at_size(crop, SIDE), base, TOP, LEFT, RIGHT) + light[here]
-    light[here] += shown * (share * _shade(shown @ LUMINANCE, share, height))[..., None]
+    light[here] += shown * share[..., None] * _shade(shown, share, height)
     return change._replace(light=light)
 
 
-def _shade(bright: NDArray[np.floating], share: Array, height: Array) -> Array:
-    """Return how much brighter pixels have to become, as a share of how bright they are; [high, wide] each."""
-    last = len(CLOSED) - 1
-    place = (height / np.float32(STEP) + MIDDLE).clip(0, last)
+def _shade(shown: Array, share: Array, height: Array) -> Array:
+    """Return by which share of itself each pixel, [high, wide, 3], has to become brighter; the rest is [high, wide]."""
+    steps = np.arange(len(CLOSED))
+    place = (height / np.float32(STEP) + MIDDLE).clip(0, steps[-1])
     near = np.rint(place).astype(np.intp).ravel()
-    weight = _smooth(np.bincount(near, share.ravel(), last + 1))
-    known = BESIDE[weight[BESIDE] > LEAST_WEIGHT]
+    weight = _smooth(np.bincount(near, share.ravel(), len(CLOSED)))[:, None]
+    known = BESIDE[weight[BESIDE, 0] > LEAST_WEIGHT]
     if not len(known):
-        return np.zeros_like(height)
-    own = _smooth(np.bincount(near, (share * bright).ravel(), last + 1)) / np.maximum(weight, LEAST_WEIGHT)
-    own = own.clip(DARKEST)
-    wanted = np.where(weight > LEAST_WEIGHT, own[known].sum() / CLOSED[known].sum() * CLOSED / own, 1)
-    steps = np.arange(last + 1)
-    shade = np.interp(place, steps, wanted.clip(LEAST, MOST) - 1)
-    strange = (bright / np.interp(place, steps, own) - LIKE) / (UNLIKE - LIKE)
-    return (shade * (1 - strange.clip(0, 1))).astype(np.float32)
+        return np.zeros_like(shown)
+    sums = [_smooth(np.bincount(near, (share * shown[..., c]).ravel(), len(CLOSED))) for c in range(3)]
+    own = (np.stack(sums, axis=1) / np.maximum(weight, LEAST_WEIGHT)).clip(DARKEST)
+    level = own[known].sum(0)
+    red = min(max((level[0] / level[1] - 1) / RED, 0.0), 1.0)
+    closed = (1 - red) * (CLOSED @ LUMINANCE)[:, None] + red * CLOSED
+    closed = closed * level / closed[known].sum(0)
+    wanted = np.where(weight > LEAST_WEIGHT, closed / own, 1).clip(LEAST, MOST)
+    shade = np.stack([np.interp(place, steps, wanted[:, c]) - 1 for c in range(3)], axis=2)
+    strange = (shown @ LUMINANCE / np.interp(place, steps, own @ LUMINANCE) - LIKE) / (UNLIKE - LIKE)
+    return (shade * (1 - strange.clip(0, 1))[..., None]).astype(np.float32)
 
 
 def _smooth(values: NDArray[np.integer | np.floating]) -> NDArray[np.float64]:

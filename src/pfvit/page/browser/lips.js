@@ -2,7 +2,12 @@
 
 import { SIDE, enlarged, readAt } from "./folds.js";
 
-const CLOSED = [1.04, 1.03, 1.02, 1, 0.95, 0.88, 0.78, 0.71, 0.67, 0.68, 0.74, 0.8, 0.87, 0.93, 0.99, 1.03, 1.06];
+const CLOSED = [
+  [1.03, 1.04, 1.03, 1.01, 0.97, 0.91, 0.85, 0.79, 0.76, 0.76, 0.8, 0.85, 0.9, 0.95, 0.98, 1.01, 1.03],
+  [1.03, 1.03, 1.02, 0.99, 0.93, 0.85, 0.75, 0.67, 0.62, 0.64, 0.7, 0.78, 0.86, 0.93, 0.99, 1.04, 1.08],
+  [1.04, 1.05, 1.04, 1.02, 0.96, 0.87, 0.76, 0.66, 0.6, 0.62, 0.68, 0.76, 0.84, 0.9, 0.96, 1.02, 1.05],
+];
+const RED = 0.15;
 const [STEP, MIDDLE] = [0.005, 8];
 const BESIDE = [1, 2, 3, 13, 14, 15];
 const [LEAST, MOST] = [0.6, 1.3];
@@ -36,35 +41,47 @@ export function lipLight(small, { base, split, height, light }, size, folds) {
       const side = high[n] > 0 ? 1 : -1;
       const [x, y] = [column, row].map((at, axis) => at + (flows[axis][n] + side * flows[2 + axis][n]) * SIDE);
       const shown = lights.map((plane, c) => readAt(small.data, c, x, y) / 255 + plane[n] + out[c * SIDE * SIDE + n]);
-      const bright = shown.reduce((sum, value, c) => sum + value * LUMINANCE[c], 0);
-      pixels.push({ n, share, shown, bright, place: limited(high[n] / STEP + MIDDLE, 0, CLOSED.length - 1) });
+      pixels.push({ n, share, shown, place: limited(high[n] / STEP + MIDDLE, 0, CLOSED[0].length - 1) });
     }
   }
   const { wanted, own } = across(pixels);
   if (!wanted) return folds;
-  for (const { n, share, shown, bright, place } of pixels) {
-    const strange = limited((bright / between(own, place) - LIKE) / (UNLIKE - LIKE), 0, 1);
-    const shade = share * (between(wanted, place) - 1) * (1 - strange);
-    shown.forEach((value, c) => (out[c * SIDE * SIDE + n] += value * shade));
+  for (const { n, share, shown, place } of pixels) {
+    const usual = luminance(own.map((values) => between(values, place)));
+    const strange = limited((luminance(shown) / usual - LIKE) / (UNLIKE - LIKE), 0, 1);
+    shown.forEach((value, c) => {
+      out[c * SIDE * SIDE + n] += value * share * (between(wanted[c], place) - 1) * (1 - strange);
+    });
   }
   return out;
 }
 
-/** How bright the lips are across their line, and what to multiply that with. */
+/** How bright the lips are across their line, and what to multiply that with: of each colour. */
 function across(pixels) {
-  const [weights, sums] = [CLOSED.map(() => 0), CLOSED.map(() => 0)];
-  for (const { share, bright, place } of pixels) {
+  const weights = CLOSED[0].map(() => 0);
+  const sums = CLOSED.map((values) => values.map(() => 0));
+  for (const { share, shown, place } of pixels) {
     weights[Math.round(place)] += share;
-    sums[Math.round(place)] += share * bright;
+    shown.forEach((value, c) => (sums[c][Math.round(place)] += share * value));
   }
   const weight = smooth(weights);
-  const own = smooth(sums).map((sum, k) => Math.max(sum / Math.max(weight[k], LEAST_WEIGHT), DARKEST));
   const known = BESIDE.filter((k) => weight[k] > LEAST_WEIGHT);
   if (!known.length) return {};
+  const own = sums.map((values) => smooth(values).map((sum, k) => Math.max(sum / Math.max(weight[k], LEAST_WEIGHT), DARKEST)));
   const total = (values) => known.reduce((sum, k) => sum + values[k], 0);
-  const level = total(own) / total(CLOSED);
-  const wanted = CLOSED.map((closed, k) => (weight[k] > LEAST_WEIGHT ? limited((level * closed) / own[k], LEAST, MOST) : 1));
+  const level = own.map(total);
+  const red = limited((level[0] / level[1] - 1) / RED, 0, 1);
+  const gray = weights.map((_, k) => luminance(CLOSED.map((values) => values[k])));
+  const wanted = own.map((values, c) => {
+    const closed = gray.map((value, k) => (1 - red) * value + red * CLOSED[c][k]);
+    const scale = level[c] / total(closed);
+    return values.map((value, k) => (weight[k] > LEAST_WEIGHT ? limited((scale * closed[k]) / value, LEAST, MOST) : 1));
+  });
   return { wanted, own };
+}
+
+function luminance(colour) {
+  return colour.reduce((sum, value, c) => sum + value * LUMINANCE[c], 0);
 }
 
 function smooth(values) {
