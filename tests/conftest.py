@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import fake_weights
+import forked
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,8 @@ from pfvit.config.presets import NANO
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 
 SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+WITH_TORCH = ("pretrain", "train", "train-photo", "export", "convert")
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -65,7 +68,12 @@ def write_faces(path: Path, rows: int, seed: int = 0, group: int = 32) -> Path:
 
 
 def pfvit(*words: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run the command line as a person would, with one thread so that results do not depend on the machine."""
+    """Run the command line as a person would, with one thread so that results do not depend on the machine.
+
+    Verbs that need torch run in a process that is forked from one that has it.
+    """
+    if words[0] in WITH_TORCH:
+        return forked.Forked(forked.verb, tuple(map(str, words)), cwd=cwd).wait(timeout)
     return subprocess.run(
         [sys.executable, "-m", "pfvit", *map(str, words)],
         capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -82,8 +90,7 @@ def command(*configs: Pretrain | Train) -> list[str]:
 
 def run_training(*configs: Pretrain | Train) -> subprocess.CompletedProcess:
     """Train with these settings in a process of its own, with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*configs), capture_output=True, text=True, timeout=300, env=environment)
+    return forked.Forked(forked.train, configs).wait()
 
 
 def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.CompletedProcess:
