@@ -1,6 +1,7 @@
 """Made-up faces for tests: they need no data set, and their 'emotion' can be read off the mouth."""
 
 import atexit
+import fcntl
 import io
 import os
 import pickle
@@ -8,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fake_weights
@@ -105,21 +108,49 @@ def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.Com
 
 
 @pytest.fixture(scope="session")
-def made_up(tmp_path_factory) -> Path:
-    """A Parquet file of 200 made-up faces."""
-    return write_faces(tmp_path_factory.mktemp("data") / "faces.parquet", 200)
+def together(tmp_path_factory) -> Path:
+    """A folder of all processes that run tests, which one of them at a time fills."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return folder
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Say whether a folder is to be filled in the block; other processes that ask wait for its end."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not (folder / "done").exists()
+        (folder / "done").touch()
 
 
 @pytest.fixture(scope="session")
-def nano(tmp_path_factory, made_up) -> Path:
+def made_up(together) -> Path:
+    """A Parquet file of 200 made-up faces."""
+    with made_once(together / "data") as needed:
+        return write_faces(together / "data" / "faces.parquet", 200) if needed else together / "data" / "faces.parquet"
+
+
+@pytest.fixture(scope="session")
+def nano(together, made_up) -> Path:
     """A folder with both stages of a nano run and its export."""
-    folder = tmp_path_factory.mktemp("nano")
-    words = ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--warmup", 1)
+    folder = together / "nano"
+    with made_once(folder) as needed:
+        if needed:
+            train_nano(folder, made_up)
+    return folder
+
+
+def train_nano(folder: Path, faces: Path) -> None:
+    """Train both stages and export."""
+    words = ("pretrain", "nano", "--data", faces, "--out", folder / "one", "--epochs", 20, "--warmup", 1)
     train = Train(
-        data=(made_up,),
+        data=(faces,),
         out=folder / "two",
         start=folder / "one",
-        validation=made_up,
+        validation=faces,
         epochs=60.0,
         warmup=1.0,
         batch=32,
@@ -127,15 +158,14 @@ def nano(tmp_path_factory, made_up) -> Path:
         mixup=0.0,
         random_erasing=0.0,
         model=NANO,
-        gan=Gan(discriminator_start=0.1),
+        gan=Gan(every=4, discriminator_start=0.1),
     )
     for done in (
         pfvit(*words, "--batch", 32, "--lr", 1e-2, "--log-every", 10),
         run_training(train),
-        pfvit("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
+        pfvit("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", faces),
     ):
         assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="session")
