@@ -28,7 +28,25 @@ from pfvit.emotions import EIGHT, FERPLUS_VOTES
 
 SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
 
+#: The modules that take longest. They begin first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "test_page", "test_distributed", "test_reproduce", "test_training", "test_photo_training", "test_report",
+    "test_privacy", "test_batch", "test_serve_memory", "test_teachers", "test_pages", "test_static_page", "test_export",
+    "test_detection", "test_pixel_memory", "test_prepare", "test_api", "test_serve_live", "test_attack",
+)  # fmt: skip
 WITH_TORCH = ("pretrain", "train", "train-photo", "export", "convert")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have xdist take modules in our order, not those of most tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that take longest first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def png(pixels: np.ndarray) -> bytes:
