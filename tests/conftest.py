@@ -38,7 +38,11 @@ WITH_TORCH = ("pretrain", "train", "train-photo", "export", "convert")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have xdist take modules in our order, not those of most tests first."""
+    """Let torch take one thread in processes of tests, of which there are several; it is not imported yet.
+
+    And have xdist take modules in our order, not those of most tests first.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
 
