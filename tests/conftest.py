@@ -1,6 +1,7 @@
 """Made-up faces for tests: they need no data set, and their 'emotion' can be read off the mouth."""
 
 import atexit
+import fcntl
 import io
 import os
 import pickle
@@ -8,9 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fake_weights
+import forked
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +27,30 @@ from pfvit.config.presets import NANO
 from pfvit.emotions import EIGHT, FERPLUS_VOTES
 
 SHARED = Path(os.environ.get("PFVIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+#: The modules that take longest. They begin first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "test_page", "test_distributed", "test_reproduce", "test_training", "test_photo_training", "test_report",
+    "test_privacy", "test_batch", "test_serve_memory", "test_teachers", "test_pages", "test_static_page", "test_export",
+    "test_detection", "test_pixel_memory", "test_prepare", "test_api", "test_serve_live", "test_attack",
+)  # fmt: skip
+WITH_TORCH = ("pretrain", "train", "train-photo", "export", "convert")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let torch take one thread in processes of tests, of which there are several; it is not imported yet.
+
+    And have xdist take modules in our order, not those of most tests first.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that take longest first."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -65,7 +93,12 @@ def write_faces(path: Path, rows: int, seed: int = 0, group: int = 32) -> Path:
 
 
 def pfvit(*words: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run the command line as a person would, with one thread so that results do not depend on the machine."""
+    """Run the command line as a person would, with one thread so that results do not depend on the machine.
+
+    Verbs that need torch run in a process that is forked from one that has it.
+    """
+    if words[0] in WITH_TORCH:
+        return forked.Forked(forked.verb, tuple(map(str, words)), cwd=cwd).wait(timeout)
     return subprocess.run(
         [sys.executable, "-m", "pfvit", *map(str, words)],
         capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -82,8 +115,7 @@ def command(*configs: Pretrain | Train) -> list[str]:
 
 def run_training(*configs: Pretrain | Train) -> subprocess.CompletedProcess:
     """Train with these settings in a process of its own, with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*configs), capture_output=True, text=True, timeout=300, env=environment)
+    return forked.Forked(forked.train, configs).wait()
 
 
 def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.CompletedProcess:
@@ -98,21 +130,49 @@ def inside(capsys: pytest.CaptureFixture[str], *words: object) -> subprocess.Com
 
 
 @pytest.fixture(scope="session")
-def made_up(tmp_path_factory) -> Path:
-    """A Parquet file of 200 made-up faces."""
-    return write_faces(tmp_path_factory.mktemp("data") / "faces.parquet", 200)
+def together(tmp_path_factory) -> Path:
+    """A folder of all processes that run tests, which one of them at a time fills."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return folder
+
+
+@contextmanager
+def made_once(folder: Path) -> Iterator[bool]:
+    """Say whether a folder is to be filled in the block; other processes that ask wait for its end."""
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not (folder / "done").exists()
+        (folder / "done").touch()
 
 
 @pytest.fixture(scope="session")
-def nano(tmp_path_factory, made_up) -> Path:
+def made_up(together) -> Path:
+    """A Parquet file of 200 made-up faces."""
+    with made_once(together / "data") as needed:
+        return write_faces(together / "data" / "faces.parquet", 200) if needed else together / "data" / "faces.parquet"
+
+
+@pytest.fixture(scope="session")
+def nano(together, made_up) -> Path:
     """A folder with both stages of a nano run and its export."""
-    folder = tmp_path_factory.mktemp("nano")
-    words = ("pretrain", "nano", "--data", made_up, "--out", folder / "one", "--epochs", 30, "--warmup", 1)
+    folder = together / "nano"
+    with made_once(folder) as needed:
+        if needed:
+            train_nano(folder, made_up)
+    return folder
+
+
+def train_nano(folder: Path, faces: Path) -> None:
+    """Train both stages and export."""
+    words = ("pretrain", "nano", "--data", faces, "--out", folder / "one", "--epochs", 20, "--warmup", 1)
     train = Train(
-        data=(made_up,),
+        data=(faces,),
         out=folder / "two",
         start=folder / "one",
-        validation=made_up,
+        validation=faces,
         epochs=60.0,
         warmup=1.0,
         batch=32,
@@ -120,15 +180,14 @@ def nano(tmp_path_factory, made_up) -> Path:
         mixup=0.0,
         random_erasing=0.0,
         model=NANO,
-        gan=Gan(discriminator_start=0.1),
+        gan=Gan(every=4, discriminator_start=0.1),
     )
     for done in (
         pfvit(*words, "--batch", 32, "--lr", 1e-2, "--log-every", 10),
         run_training(train),
-        pfvit("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", made_up),
+        pfvit("export", folder / "two", "--out", folder / "nano.onnx", "--calibrate", faces),
     ):
         assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="session")

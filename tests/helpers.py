@@ -2,8 +2,6 @@
 
 import csv
 import json
-import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from conftest import command, png
+from conftest import png
+from forked import Forked, train
 
 from pfvit.config import Gan, Hardware, Pretrain, Train
 from pfvit.config.presets import NANO
@@ -95,11 +94,10 @@ def plain_face() -> np.ndarray:
 
 def kill_after(count: int, config: Pretrain | Train) -> None:
     """Train in a process of its own, and kill it when its log has so many lines."""
-    child = subprocess.Popen(command(config), stderr=subprocess.DEVNULL)
+    child = Forked(train, (config,))
     log = config.out / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") >= count) and child.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.kill()

@@ -8,19 +8,27 @@ What only recipes set has no flag on the command line, and importing torch takes
 
 import pickle
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from pfvit.config import Pretrain
+from pfvit.config import Pretrain, Train
 from pfvit.errors import InputError
 from pfvit.training.distributed import end_process
 from pfvit.training.pretrainer import pretrain
 from pfvit.training.trainer import train
 
-if __name__ == "__main__":
+
+def train_all(configs: Iterable[Pretrain | Train]) -> int:
+    """Train with each of these settings and return the exit status."""
     try:
-        for config in pickle.loads(Path(sys.argv[1]).read_bytes()):  # noqa: S301 (ours)
+        for config in configs:
             pretrain(config) if isinstance(config, Pretrain) else train(config)
     except InputError as problem:
         print(problem, file=sys.stderr)
-        sys.exit(problem.status)
+        return problem.status
     end_process()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(train_all(pickle.loads(Path(sys.argv[1]).read_bytes())))  # noqa: S301 (ours)

@@ -3,10 +3,13 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import fake_weights
 import layouts
 import pytest
 from conftest import write_faces
@@ -77,24 +80,54 @@ def files_in_the_home_after(home: Path, **environment: str) -> list[Path]:
     return [path for path in home.rglob("*") if path.is_file()]
 
 
-def watched(tmp_path: Path, *command: object, seconds: float = 0) -> int:
-    """Return how often a command asked the network for anything; it must end well and write into `out` alone.
+class Watched:
+    """A command that is watched, in folders of its own.
 
     After so many `seconds` it is told to end; 0 waits for its end.
     """
-    places = [tmp_path / name for name in ("home", "tmp", "work")]
-    for place in places:
-        place.mkdir(exist_ok=True)
-    home, temporary, work = map(str, places)
-    hostile = {"HOME": home, "TMPDIR": temporary, "ORT_DISABLE_TELEMETRY": "0", "XDG_CACHE_HOME": f"{home}/cache"}
-    words = ["unshare", "--map-root-user", "--net", sys.executable, "-c", WATCH, seconds, *command]
-    done = subprocess.run(
-        [*map(str, words)], capture_output=True, text=True, cwd=work, env={**os.environ, **hostile}, timeout=900
-    )
-    assert re.fullmatch(r"0 \d+\n", done.stdout), done.stdout + done.stderr
-    outside = [path for place in places for path in place.rglob("*") if path.is_file() and "out" not in path.parts]
-    assert outside == []
-    return int(done.stdout.split()[1])
+
+    def __init__(self, tmp_path: Path, *command: object, seconds: float = 0):
+        self.places = [tmp_path / name for name in ("home", "tmp", "work")]
+        for place in self.places:
+            place.mkdir(exist_ok=True)
+        home, temporary, work = map(str, self.places)
+        hostile = {"HOME": home, "TMPDIR": temporary, "ORT_DISABLE_TELEMETRY": "0", "XDG_CACHE_HOME": f"{home}/cache"}
+        words = ["unshare", "--map-root-user", "--net", sys.executable, "-c", WATCH, seconds, *command]
+        self.process = subprocess.Popen(
+            [*map(str, words)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=work, env={**os.environ, **hostile},
+            start_new_session=True,
+        )  # fmt: skip
+
+    def requests(self) -> int:
+        """Return how often it asked the network for anything; it must end well and write into `out` alone."""
+        said, errors = self.process.communicate(timeout=900)
+        assert re.fullmatch(r"0 \d+\n", said), said + errors
+        files = (path for place in self.places for path in place.rglob("*") if path.is_file())
+        assert [path for path in files if "out" not in path.parts] == []
+        return int(said.split()[1])
+
+
+def watched(tmp_path: Path, *command: object) -> int:
+    return Watched(tmp_path, *command).requests()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def long_ones(tmp_path_factory) -> Iterator[dict[str, Watched]]:
+    """What waits for seconds, which it does while other tests run."""
+    if not isolated():
+        yield {}
+        return
+    serve = ("-m", "pfvit", "serve", "--host", "0.0.0.0", "--port", "0")
+    begun = {
+        "packages": Watched(tmp_path_factory.mktemp("packages"), sys.executable, "-c", ALL),
+        "service": Watched(tmp_path_factory.mktemp("service"), sys.executable, *serve, seconds=LONG),
+    }
+    yield begun
+    for one in begun.values():
+        if one.process.returncode is None:  # the test of it was not asked for
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.communicate()
 
 
 @pytest.mark.parametrize("said", ["", "0", "false", "1"])
@@ -116,17 +149,6 @@ def test_a_look_up_is_noticed(tmp_path):
 
 
 @needs_namespaces
-def test_no_package_asks_the_network_for_anything(tmp_path):
-    assert watched(tmp_path, sys.executable, "-c", ALL) == 0
-
-
-@needs_namespaces
-def test_the_service_asks_the_network_for_nothing(tmp_path):
-    words = ("serve", "--host", "0.0.0.0", "--port", "0")
-    assert watched(tmp_path, sys.executable, "-m", "pfvit", *words, seconds=LONG) == 0
-
-
-@needs_namespaces
 @pytest.mark.parametrize(
     "words",
     [
@@ -135,7 +157,7 @@ def test_the_service_asks_the_network_for_nothing(tmp_path):
         ["batch", PHOTO, PHOTO, "--out", "out"],
         ["video", "FILM", "--out", "out", "--poker"],
         ["evaluate", "--data", "FACES", "--figures", "out"],
-        ["report", "--data", "FACES", "--out", "out", "--sample", "2", "--shown", "1"],
+        ["report", "--data", "FACES", "--out", "out", "--sample", "2", "--shown", "1", "--weights", "FAKE"],
         ["info", "nano"],
         ["pretrain", "nano", "--data", "UNLABELLED", "--out", "out", "--epochs", "1", "--batch", "16"],
     ],
@@ -156,7 +178,8 @@ def test_no_verb_asks_the_network_for_anything(words, tmp_path):
             file.mux(stream.encode(None))
     voted(faces, [(flat_png(16), {"neutral": 9}, ""), (flat_png(64), {"fear": 9}, "")])
     write_faces(unlabelled, 32)
-    named = {"FILM": film, "FACES": faces, "UNLABELLED": unlabelled}
+    fake = fake_weights.write(tmp_path) if "FAKE" in words else None  # the report asks for hundreds of answers
+    named = {"FAKE": fake, "FILM": film, "FACES": faces, "UNLABELLED": unlabelled}
     assert watched(tmp_path, sys.executable, "-m", "pfvit", *(named.get(word, word) for word in words)) == 0
 
 
@@ -165,3 +188,13 @@ def test_no_verb_that_trains_asks_the_network_for_anything(tmp_path):
     (tmp_path / "work" / "out").mkdir(parents=True)
     source = layouts.rafdb(tmp_path / "rafdb", 21, 14)
     assert watched(tmp_path, sys.executable, "-c", TRAIN, source) == 0
+
+
+@needs_namespaces
+def test_no_package_asks_the_network_for_anything(long_ones):
+    assert long_ones["packages"].requests() == 0
+
+
+@needs_namespaces
+def test_the_service_asks_the_network_for_nothing(long_ones):
+    assert long_ones["service"].requests() == 0

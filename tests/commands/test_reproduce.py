@@ -1,14 +1,19 @@
 """`pfvit reproduce`: the recipes are what they say, and each leads from the Parquet files to its table."""
 
 import json
+import subprocess
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import forked
 import layouts
 import pytest
 from conftest import inside, write_faces
+from forked import Forked
 
 from pfvit.__main__ import main
+from pfvit.commands import reproduce
 from pfvit.commands.reproduce import before
 from pfvit.config import Train
 from pfvit.config.presets import ARCHITECTURES
@@ -118,7 +123,14 @@ def test_from_a_miniature_to_the_table(prepared, tmp_path, capsys):
     assert "holds runs of other settings (scale try -> full)" in capsys.readouterr().err
 
 
-def test_what_ships_from_the_parquet_files_to_the_weights(tmp_path, capsys):
+def verb_forked(command: list[str], stdout: int) -> subprocess.CompletedProcess[bytes]:
+    """Do what `subprocess.run` does with a verb, without its waiting for torch."""
+    done = Forked(forked.verb, tuple(command[3:])).wait()
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.encode())
+
+
+def test_what_ships_from_the_parquet_files_to_the_weights(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "subprocess", SimpleNamespace(run=verb_forked, PIPE=subprocess.PIPE))
     for part in ("train", "val"):
         write_faces(tmp_path / f"ferplus_{part}.parquet", 120, seed=len(part))
     other = write_faces(tmp_path / "faces_color_112.parquet", 40, seed=9)

@@ -5,14 +5,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import inside
+from forked import Forked
 from helpers import STAGES, lines
 
 from pfvit.__main__ import parse
@@ -23,29 +23,16 @@ from pfvit.training.run import keep_lines, span
 from pfvit.training.trainer import train
 from pfvit.utils import files
 
-CODE = """
-import sys
-from pathlib import Path
-from helpers import STAGES
-from dataclasses import replace
-from pfvit.training.trainer import train
-train(replace(STAGES["train"], data=(Path(sys.argv[1]),), out=Path(sys.argv[2]), epochs=2000))
-"""
 
-
-def begun(data: Path, out: Path, steps: int = 3) -> subprocess.Popen:
+def begun(data: Path, out: Path, steps: int = 3) -> Forked:
     """A training in a process of its own, so many steps after its begin."""
-    there = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(data), str(out)], env=there, stderr=subprocess.PIPE, text=True
-    )
+    process = Forked(forked.train, (replace(STAGES["train"], data=(data,), out=out, epochs=2000),))
     log, end = out / "metrics.jsonl", time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
         if log.exists() and log.read_text().count("\n") >= steps:
             return process
-        time.sleep(0.1)
-    process.kill()
-    raise AssertionError(process.communicate()[1])
+        time.sleep(0.02)
+    raise AssertionError(process.kill().stderr)
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +46,11 @@ def short(made_up, tmp_path_factory):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_request_to_end_finishes_the_step_and_writes_a_checkpoint(name, made_up, tmp_path):
     process = begun(made_up, tmp_path / "run")
-    process.send_signal(getattr(signal, name))
-    said = process.communicate(timeout=120)[1]
     number = getattr(signal, name)
-    assert process.returncode in (128 + number, -number), said
+    os.kill(process.pid, number)
+    done = process.wait(120)
+    said = done.stderr
+    assert done.returncode in (128 + number, -number), said
     step = checkpoint.record_of(tmp_path / "run")["step"]
     assert step >= 3 and len(lines(tmp_path / "run")) == step, "no step is lost"
     assert f"go on with: pfvit train --resume {tmp_path / 'run'}" in said
@@ -226,7 +214,6 @@ def test_two_runs_in_one_folder_are_refused(made_up, tmp_path):
             train(replace(STAGES["train"], data=(made_up,), out=tmp_path / "run"))
     finally:
         process.kill()
-        process.communicate()
 
 
 def test_a_torn_line_of_the_log_is_left_out(tmp_path):

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import command, faces_table, inside, run_training, write_faces
+from conftest import faces_table, inside, run_training, write_faces
 from helpers import EXACT, STAGES, kill_after, lines
 from PIL import Image
 from safetensors.torch import load, load_file
-from test_distributed import finish, start, torchrun
+from test_distributed import trained
 
 from pfvit.config import Train
 from pfvit.data.dataset import FaceDataset
@@ -151,10 +151,7 @@ def test_a_run_that_was_stopped_after_its_first_step_goes_on(config):
 def test_two_processes_take_the_steps_of_one(config, tmp_path):
     config = replace(config, batch=16, window=())
     assert run_training(replace(config, out=tmp_path / "one")).returncode == 0
-    _, *script = command(replace(config, out=tmp_path / "two"))
-    ranks = start([*torchrun(2), *script])
-    told = finish([ranks])[0]
-    assert ranks.returncode == 0, told
+    trained(2, replace(config, out=tmp_path / "two"))
     one, two = (load_file(tmp_path / run / teachers.KEPT) for run in ("one", "two"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     for expected, ours in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):

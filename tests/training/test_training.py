@@ -304,7 +304,7 @@ def test_run_folders_that_exist_are_not_overwritten_nor_resumed_with_other_setti
     words = ("pretrain", "nano", "--data", made_up, "--out")
     done = inside(capsys, *words, nano / "one")
     assert done.returncode == 1 and "exists and is not empty; --resume continues it" in done.stderr
-    done = inside(capsys, *words, nano / "one", "--epochs", 30, "--warmup", 1, "--batch", 16, "--resume")
+    done = inside(capsys, *words, nano / "one", "--epochs", 20, "--warmup", 1, "--batch", 16, "--resume")
     assert done.returncode == 1 and "other settings: batch 32 -> 16" in done.stderr
     done = inside(capsys, *words, nano / "none", "--resume")
     assert done.returncode == 1 and "no checkpoint to resume" in done.stderr

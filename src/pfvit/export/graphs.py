@@ -72,24 +72,12 @@ class Recogniser(nn.Module):
         emotion, residue = self.separator(self.encoder(torch.cat([face, face.flip(3)]) if self.flip_tta else face))
         logits = self.classifier(emotion)
         if self.flip_tta:
-            logits = (logits[: len(face)] + logits[len(face) :]) / 2
-            emotion, residue = emotion[: len(face)], residue[: len(face)]
+            faces = face.shape[0]  # not len(face), which is one number for good in what torch.export traces
+            logits = (logits[:faces] + logits[faces:]) / 2
+            emotion, residue = emotion[:faces], residue[:faces]
         if self.adjustment is not None:
             logits = logits + self.adjustment
         return logits, (logits / self.temperature).softmax(-1), emotion, residue
-
-
-class Answers(nn.Module):
-    """A recogniser without the components."""
-
-    def __init__(self, recogniser: Recogniser):
-        super().__init__()
-        self.recogniser = recogniser
-
-    def forward(self, image: UInt8[Tensor, "batch height width 3"]) -> tuple[Tensor, Tensor]:
-        """Return logits and probabilities."""
-        logits, probabilities, _, _ = self.recogniser(image)
-        return logits, probabilities
 
 
 class FaceGraph(nn.Module):

@@ -24,7 +24,7 @@ from pfvit.emotions import label_set
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit, held_out_faces, logits_of
 from pfvit.export.compact import EXACT, short_names, store_in_8_bits
-from pfvit.export.graphs import Answers, DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
+from pfvit.export.graphs import DrawingGraph, FaceGraph, PhotoGraph, Preprocess, Recogniser
 from pfvit.export.quantize import quantize
 from pfvit.export.reliability import LAST_NORM, fit_reliability, write_reliability
 from pfvit.inference.network import FORMAT, drawing_path, generator_path, int8_path
@@ -39,6 +39,7 @@ from pfvit.training.resume import STARTED_IN
 from pfvit.utils.files import atomic_write, held
 
 OPSET = 20
+ANSWERS = ("logits", "probabilities")
 PHOTO_OUTPUTS = ("maps", "probabilities", "emotion", "residue")
 
 
@@ -78,12 +79,11 @@ def _export(export: Export) -> Path:
         calibration.adjustment,
         export.flip_tta,
     )
-    write_recogniser(recogniser, out, about, ["logits", "probabilities", "emotion", "residue"])
+    write_recogniser(recogniser, out, about, [*ANSWERS, "emotion", "residue"])
     int8_path(out).unlink(missing_ok=True)  # one of an earlier export would not fit
     if calibration.faces is not None:
-        write_recogniser(Answers(recogniser), int8_path(out), about, ["logits", "probabilities"])
         faces, truth = as_bytes(calibration.faces.image), calibration.faces.target.argmax(1).numpy()
-        quantize(int8_path(out), faces)
+        quantize(out, int8_path(out), faces, ANSWERS)
         reliability = fit_reliability(int8_path(out), faces, truth)
         for path in (out, int8_path(out)):
             write_reliability(path, reliability, checkpoint.classes_of(record), export.mild_smiles)

@@ -7,12 +7,13 @@ reads the emotion off the residue again (lab book).
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.utils
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -50,16 +51,18 @@ class FaceReader(CalibrationDataReader):
         return None if faces is None else {"image": faces}
 
 
-def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
-    """Replace a recogniser's file by its 8-bit form, with ranges from `faces`, uint8 [faces, height, width, 3].
+def quantize(path: Path, out: Path, faces: NDArray[np.uint8], outputs: Sequence[str]) -> None:
+    """Write a recogniser's 8-bit form to `out`, with these outputs alone.
 
+    Ranges are those of `faces`, uint8 [faces, height, width, 3].
     Weights take seven bits per channel, as processors without VNNI overflow with eight; ranges leave out the outermost
     thousandth of a percent. Products of two activations, the pre-processing and the last layer stay as they are.
     """
     about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         ready, done = Path(folder) / "ready.onnx", Path(folder) / "done.onnx"
-        quant_pre_process(path, ready, skip_symbolic_shape=True)
+        onnx.utils.extract_model(path, ready, ["image"], list(outputs))
+        quant_pre_process(ready, ready, skip_symbolic_shape=True)
         logging.disable(logging.WARNING)  # it warns about single vectors, which are left as they are
         try:
             quantize_static(
@@ -80,7 +83,7 @@ def quantize(path: Path, faces: NDArray[np.uint8]) -> None:
             logging.disable(logging.NOTSET)
         model = onnx.load(done)
     onnx.helper.set_model_props(model, about)
-    with atomic_write(path) as unfinished:
+    with atomic_write(out) as unfinished:
         onnx.save(model, unfinished)
 
 

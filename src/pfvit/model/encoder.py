@@ -49,7 +49,8 @@ class Encoder(nn.Module):
         if kept is not None:
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
         first = self.cls_token + self.pos_embed[:, :1]
-        tokens = torch.cat([first.expand(len(face), -1, -1), tokens], dim=1)
+        # Not len(face), which is one number for good in what torch.export traces.
+        tokens = torch.cat([first.expand(face.shape[0], -1, -1), tokens], dim=1)
         for number, block in enumerate(self.blocks):
             tokens = block(tokens) if paths is None else block(tokens, paths[:, number])
         return self.norm(tokens)

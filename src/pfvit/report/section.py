@@ -57,13 +57,14 @@ class Section:
         """Add a figure of matplotlib."""
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.set_layout_engine("none")  # all has its place now, which takes as long to find as drawing does
         figure.savefig(png, format="png", dpi=DPI)
         self.pictures.append(Picture(name, caption, png.getvalue(), svg.getvalue()))
 
     def show(self, name: str, caption: str, sheet: Image.Image) -> None:
         """Add a sheet of faces."""
         png, jpeg = io.BytesIO(), io.BytesIO()
-        sheet.save(png, "PNG", optimize=True)
+        sheet.save(png, "PNG")
         sheet.save(jpeg, "JPEG", quality=JPEG_QUALITY)
         self.pictures.append(Picture(name, caption, png.getvalue(), jpeg=jpeg.getvalue()))
 
