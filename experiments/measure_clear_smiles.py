@@ -1,4 +1,4 @@
-"""How many clear smiles an outside judge calls neutral after `pfvit poker`, and how many if folds are not softened.
+"""How many clear smiles an outside judge calls neutral after `pfvit poker`, and how many without some of its parts.
 
     python experiments/measure_clear_smiles.py FACES.parquet --judge FOLDER [--faces 120]
 
@@ -18,7 +18,7 @@ from PIL import Image
 from pfvit import Reader, Reading
 from pfvit.emotions import NEUTRAL
 from pfvit.inference.face_edit import paste_back
-from pfvit.inference.generator import change_of
+from pfvit.inference.smile_folds import soften_folds
 
 
 def clear_smiles(data: Path, count: int) -> list[tuple[np.ndarray, Reading]]:
@@ -45,8 +45,9 @@ def main() -> None:
     smiles = clear_smiles(options.data, options.faces)
     kinds = {
         "as they are": [photo for photo, _ in smiles],
-        "folds not softened": [
-            paste_back(photo, change_of(face.crop, *face._maps), face.frame) for photo, face in smiles
+        "folds and lips as moved": [paste_back(photo, face._moved, face.frame) for photo, face in smiles],
+        "lips as moved": [
+            paste_back(photo, soften_folds(face.crop, face._moved), face.frame) for photo, face in smiles
         ],
         "poker face": [face.paste_back(photo) for photo, face in smiles],
     }

@@ -17,7 +17,6 @@ from PIL import Image
 
 from pfvit import Reader, Reading
 from pfvit.inference.face_edit import apply_change, enlarged
-from pfvit.inference.generator import change_of
 from pfvit.inference.lip_shade import BESIDE, CLOSED, MIDDLE, STEP
 from pfvit.inference.smile_folds import soften_folds
 
@@ -67,7 +66,7 @@ def main() -> None:
     for data in options.data:
         for emotion in ("neutral", "happiness"):
             for face in faces(data, emotion, options.faces, reader):
-                change = change_of(face.crop, *face._maps)
+                change = face._moved
                 height = enlarged(change.height[..., None], SIDE)[..., 0]
                 parted = float(np.abs(change.split).max())
                 shown = {}

@@ -5,10 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pfvit.inference.face_edit import movement_change
 from pfvit.inference.generator import (
     AGREE,
     DISAGREE,
     MORE_LIGHT,
+    MOST_FLOW,
+    MOST_LIGHT,
     MOVING,
     SMALL_SIDE,
     STILL,
@@ -57,6 +60,17 @@ def test_small_gray_faces_get_more_of_faint_light_and_stay_gray():
     assert more.shape == (56, 56, 1), "what is gray stays gray"
     assert 2.3 < more[0, 0, 0] / 0.01 < MORE_LIGHT and more[40, 0, 0] == pytest.approx(0.5, rel=0.06)
     assert change_of(GRAY, maps, DISAGREE).light == pytest.approx(0), "nor is it trusted more"
+
+
+def test_small_gray_faces_that_are_hardly_neutral_change_by_more():
+    maps = np.full((9, 56, 56), 0.01, np.float32)
+    calm, half, not_at_all = (change_of(GRAY, maps, 1.0, neutral) for neutral in (1.0, 0.5, 0.0))
+    assert np.array_equal(calm.base, movement_change(maps).base)
+    for part, most in (("base", MOST_FLOW), ("split", MOST_FLOW), ("light", MOST_LIGHT / MORE_LIGHT)):
+        a, b, c = (getattr(change, part)[0, 0, 0] for change in (calm, half, not_at_all))
+        assert c / a == pytest.approx(most, rel=0.02) and b == pytest.approx((a + c) / 2), part
+    assert np.array_equal(calm.height, not_at_all.height)
+    assert np.array_equal(change_of(COLOUR, maps, 1.0, 0.0).base, calm.base), "in colour nothing changes"
 
 
 def test_what_agrees_under_mirroring_is_trusted():

@@ -165,3 +165,15 @@ def test_it_lights_the_skin_as_the_package_does(what, page, folder):
     here = np.abs(lit - without).max(axis=2) > 5
     assert here.sum() > 100, "there is something to see"
     assert np.abs(theirs - ours)[here].mean() < 0.35 * np.abs(without - lit)[here].mean()
+
+
+def test_it_changes_small_gray_faces_as_the_package_does(page, folder):
+    with Image.open(folder / "astronaut.jpg") as photo:
+        photo.convert("L").crop((165, 55, 285, 175)).resize((48, 48)).save(folder / "small.png")
+    (face,) = pfvit.read(folder / "small.png", whole=True)
+    theirs, ours = drawn(page, "small.png", "poker", 1, True).astype(int), face.poker_face().astype(int)
+    less = change_of(face.crop, *face.generator.careful_maps([face.crop])[0])
+    less = apply_change(face.crop, shade_lips(face.crop, soften_folds(face.crop, less))).astype(int)
+    here = np.abs(ours - less).max(axis=2) > 3
+    assert here.sum() > 50, "it is more than a neutral face would change by"
+    assert np.abs(theirs - ours)[here].mean() < 0.4 * np.abs(less - ours)[here].mean()

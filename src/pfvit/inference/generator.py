@@ -17,6 +17,8 @@ SMALL_SIDE = 64
 #: Faint light is multiplied by the first; light of the second, of 1 from black to white, by a third of the way from it
 #: to 1, and so on: what fills a closing mouth is strong, and would glow. Chosen on training faces: docs/lab-book.md.
 MORE_LIGHT, STRONG_LIGHT = 2.5, 0.15
+#: A face that the recogniser calls neutral with probability 0 gets so much light, and so much of its flow.
+MOST_LIGHT, MOST_FLOW = 3.0, 1.3
 #: Below this agreement of a face's movement with its mirror image's nothing is changed, above the second all is: nine
 #: frontal smiles in ten reach 0.94; pictures in which no face mesh was found have 0.67 in the middle, noise 0.8.
 DISAGREE, AGREE = 0.80, 0.92
@@ -113,12 +115,18 @@ class FaceGenerator:
         return photo.each([at_size(crop, photo.size) for crop in crops], outputs)
 
 
-def change_of(crop: Pixels, maps: NDArray[np.float32], agreement: float) -> FaceChange:
-    """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they can be trusted."""
+def change_of(crop: Pixels, maps: NDArray[np.float32], agreement: float, neutral: float = 1.0) -> FaceChange:
+    """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they can be trusted.
+
+    `neutral` is what the recogniser gives for neutral, from 0 to 1: small gray faces with little of it change by more.
+    """
     change = movement_change(maps)
     if max(crop.shape[:2]) <= SMALL_SIDE and _is_gray(crop):
         light = change.light.mean(axis=2, keepdims=True)
-        change = change._replace(light=light * (1 + (MORE_LIGHT - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)))
+        more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * neutral
+        flow = np.float32(MOST_FLOW + (1 - MOST_FLOW) * neutral)
+        light = light * (1 + (more - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)).astype(np.float32)
+        change = change._replace(base=change.base * flow, split=change.split * flow, light=light)
     return change.times(trust_of(agreement))
 
 

@@ -153,7 +153,7 @@ class Reading:
         if not self._moves:
             light = np.abs(self.draw(1.0) - self.draw(0.0)).mean(axis=2)
             return np.minimum(light / FULL_LIGHT, 1)
-        return map_of(change_of(self.crop, *self._maps))
+        return map_of(self._moved)
 
     @cached_property
     def movement(self) -> Movement | None:
@@ -231,12 +231,16 @@ class Reading:
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            change = soften_folds(self.crop, change_of(self.crop, *self._maps))
-            return shade_lips(self.crop, change).times(strength)
+            return shade_lips(self.crop, soften_folds(self.crop, self._moved)).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
         return change.times(neutral_damping(self.probabilities[NEUTRAL]))
+
+    @property
+    def _moved(self) -> FaceChange:
+        """How the photo model changes the crop, without what is done about its skin."""
+        return change_of(self.crop, *self._maps, self.probabilities.get(NEUTRAL, 1.0))
 
     @property
     def _moves(self) -> bool:

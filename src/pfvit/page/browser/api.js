@@ -167,7 +167,9 @@ async function predicted(crop) {
     }
   }
   const [plain, mirrored] = [await run("photo", rgb(small), ["maps"]), await run("photo", rgb(turned), ["maps"])];
-  return changeOf(crop, small, plain.maps, mirrored.maps, plain.maps.dims[2]);
+  const { probabilities } = await answer(crop);
+  const neutral = probabilities[LABELS.indexOf("neutral")];
+  return changeOf(crop, small, plain.maps, mirrored.maps, plain.maps.dims[2], neutral);
 }
 
 async function reconstruction(crop) {

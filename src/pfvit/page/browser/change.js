@@ -13,14 +13,15 @@ const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
 const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.5, 0.15];
+const [MOST_LIGHT, MOST_FLOW] = [3, 1.3];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 
 /**
  * The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image; `small` is
- * the crop as the model saw it.
+ * the crop as the model saw it, and `neutral` what the recogniser gives for neutral.
  */
-export function changeOf(crop, small, plain, mirrored, size) {
+export function changeOf(crop, small, plain, mirrored, size, neutral) {
   const other = mirrorImage(mirrored, size);
   const maps = plain.map((value, n) => (value + other[n]) / 2);
   const flows = HEIGHT * size * size;
@@ -37,7 +38,7 @@ export function changeOf(crop, small, plain, mirrored, size) {
   for (let n = 0; n < maps.length; n++) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
-  if (Math.max(crop.width, crop.height) <= SMALL_GRAY && isGray(crop)) addLight(maps, size * size);
+  if (Math.max(crop.width, crop.height) <= SMALL_GRAY && isGray(crop)) changeMore(maps, size * size, neutral);
   const trust = rising(agreement, DISAGREE, AGREE);
   // The model counts flows in halves of the side, and light from -1 to 1.
   const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
@@ -55,11 +56,13 @@ function isGray({ data }) {
   return true;
 }
 
-/** Multiply faint light, and make it gray. */
-function addLight(maps, plane) {
+/** Multiply the flow and faint light, and make light gray: of faces that are hardly neutral by more. */
+function changeMore(maps, plane, neutral) {
+  const most = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * neutral;
+  for (let n = 0; n < HEIGHT * plane; n++) maps[n] *= MOST_FLOW + (1 - MOST_FLOW) * neutral;
   for (let n = LIGHT * plane; n < (LIGHT + 1) * plane; n++) {
     const light = (maps[n] + maps[n + plane] + maps[n + 2 * plane]) / 3; // from -1 to 1, so half of it is of 1
-    const more = light * (1 + (MORE_LIGHT - 1) * Math.exp(-Math.abs(light) / 2 / STRONG_LIGHT));
+    const more = light * (1 + (most - 1) * Math.exp(-Math.abs(light) / 2 / STRONG_LIGHT));
     for (let channel = 0; channel < 3; channel++) maps[n + channel * plane] = more;
   }
 }
