@@ -98,3 +98,12 @@ def test_lips_that_are_red_get_redder_towards_their_line():
     shaded = red / 255 + shade_lips(red, closing()).light
     ratio = (shaded[..., 0] / shaded[..., 1])[:, SIDE // 2]
     assert ratio[round(LINE * SIDE)] > 1.1 * ratio[round((LINE - 0.1) * SIDE)]
+
+
+def test_what_has_not_the_colour_of_lips_is_not_shaded():
+    crop = (lips(np.ones_like(CLOSED)) * [1, 0.7, 0.6]).astype(np.uint8)
+    shaded = np.abs(shade_lips(crop, closing()).light).max()
+    for mask in ([60, 60, 62], [120, 160, 200], [235, 235, 235]):
+        covered = crop.copy()
+        covered[round(0.6 * SIDE) :] = mask
+        assert np.abs(shade_lips(covered, closing()).light).max() < 0.01 < 0.1 < shaded, mask

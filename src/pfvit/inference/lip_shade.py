@@ -24,6 +24,10 @@ CLOSED = np.array([
 ]).T  # fmt: skip
 #: Lips whose red is by so much brighter than their green have these colours; lips in a gray picture stay gray.
 RED = 0.15
+#: What has less than the first of the skin's own ratio of red to green is no lips but a mask or a hand's glove, and not
+#: shaded; from the second on all is. Of 299 clear smiles 3% were below the second. The skin is what lies at SKIN.
+COVERED, BARE = 0.85, 0.95
+SKIN = np.s_[round(0.3 * SIDE) : round(0.6 * SIDE), round(0.25 * SIDE) : round(0.75 * SIDE)]
 STEP, MIDDLE = 0.005, 8
 #: The places in CLOSED to which a face's own brightness is fitted: beyond the shade, and still lips.
 BESIDE = np.array([1, 2, 3, 13, 14, 15])
@@ -57,13 +61,17 @@ def shade_lips(crop: Pixels, change: FaceChange) -> FaceChange:
     base, split = enlarged(change.base, SIDE), enlarged(change.split, SIDE)[here]
     base[here] += np.where(height[..., None] > 0, split, -split)
     light = light_at_side(change)
-    shown = moved(at_size(crop, SIDE), base, TOP, LEFT, RIGHT) + light[here]
-    light[here] += shown * share[..., None] * _shade(shown, share, height)
+    small = at_size(crop, SIDE)
+    shown = moved(small, base, TOP, LEFT, RIGHT) + light[here]
+    light[here] += shown * share[..., None] * _shade(shown, share, height, small[SKIN].mean((0, 1)) + 1)
     return change._replace(light=light)
 
 
-def _shade(shown: Array, share: Array, height: Array) -> Array:
-    """Return by which share of itself each pixel, [high, wide, 3], has to become brighter; the rest is [high, wide]."""
+def _shade(shown: Array, share: Array, height: Array, skin: NDArray[np.floating]) -> Array:
+    """Return by which share of itself each pixel, [high, wide, 3], has to become brighter.
+
+    `share` and `height` are [high, wide]; `skin` is the colour of the face, [3].
+    """
     steps = np.arange(len(CLOSED))
     place = (height / np.float32(STEP) + MIDDLE).clip(0, steps[-1])
     near = np.rint(place).astype(np.intp).ravel()
@@ -74,13 +82,15 @@ def _shade(shown: Array, share: Array, height: Array) -> Array:
     sums = [_smooth(np.bincount(near, (share * shown[..., c]).ravel(), len(CLOSED))) for c in range(3)]
     own = (np.stack(sums, axis=1) / np.maximum(weight, LEAST_WEIGHT)).clip(DARKEST)
     level = own[known].sum(0)
-    red = min(max((level[0] / level[1] - 1) / RED, 0.0), 1.0)
+    redness = level[0] / level[1]
+    bare = (redness / (skin[0] / skin[1]) - COVERED) / (BARE - COVERED)
+    red = min(max((redness - 1) / RED, 0.0), 1.0)
     closed = (1 - red) * (CLOSED @ LUMINANCE)[:, None] + red * CLOSED
     closed = closed * level / closed[known].sum(0)
     wanted = np.where(weight > LEAST_WEIGHT, closed / own, 1).clip(LEAST, MOST)
     shade = np.stack([np.interp(place, steps, wanted[:, c]) - 1 for c in range(3)], axis=2)
     strange = (shown @ LUMINANCE / np.interp(place, steps, own @ LUMINANCE) - LIKE) / (UNLIKE - LIKE)
-    return (shade * (1 - strange.clip(0, 1))[..., None]).astype(np.float32)
+    return (shade * (min(max(bare, 0.0), 1.0) * (1 - strange.clip(0, 1)))[..., None]).astype(np.float32)
 
 
 def _smooth(values: NDArray[np.integer | np.floating]) -> NDArray[np.float64]:

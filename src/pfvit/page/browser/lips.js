@@ -8,6 +8,8 @@ const CLOSED = [
   [1.04, 1.05, 1.04, 1.02, 0.96, 0.87, 0.76, 0.66, 0.6, 0.62, 0.68, 0.76, 0.84, 0.9, 0.96, 1.02, 1.05],
 ];
 const RED = 0.15;
+const [COVERED, BARE] = [0.85, 0.95];
+const SKIN = [0.3, 0.6, 0.25, 0.75].map((share) => Math.round(share * SIDE)); // top, bottom, left, right
 const [STEP, MIDDLE] = [0.005, 8];
 const BESIDE = [1, 2, 3, 13, 14, 15];
 const [LEAST, MOST] = [0.6, 1.3];
@@ -44,13 +46,14 @@ export function lipLight(small, { base, split, height, light }, size, folds) {
       pixels.push({ n, share, shown, place: limited(high[n] / STEP + MIDDLE, 0, CLOSED[0].length - 1) });
     }
   }
-  const { wanted, own } = across(pixels);
+  const { wanted, own, redness } = across(pixels);
   if (!wanted) return folds;
+  const bare = limited((redness / rednessOfSkin(small.data) - COVERED) / (BARE - COVERED), 0, 1);
   for (const { n, share, shown, place } of pixels) {
     const usual = luminance(own.map((values) => between(values, place)));
     const strange = limited((luminance(shown) / usual - LIKE) / (UNLIKE - LIKE), 0, 1);
     shown.forEach((value, c) => {
-      out[c * SIDE * SIDE + n] += value * share * (between(wanted[c], place) - 1) * (1 - strange);
+      out[c * SIDE * SIDE + n] += value * share * bare * (between(wanted[c], place) - 1) * (1 - strange);
     });
   }
   return out;
@@ -70,14 +73,25 @@ function across(pixels) {
   const own = sums.map((values) => smooth(values).map((sum, k) => Math.max(sum / Math.max(weight[k], LEAST_WEIGHT), DARKEST)));
   const total = (values) => known.reduce((sum, k) => sum + values[k], 0);
   const level = own.map(total);
-  const red = limited((level[0] / level[1] - 1) / RED, 0, 1);
+  const redness = level[0] / level[1];
+  const red = limited((redness - 1) / RED, 0, 1);
   const gray = weights.map((_, k) => luminance(CLOSED.map((values) => values[k])));
   const wanted = own.map((values, c) => {
     const closed = gray.map((value, k) => (1 - red) * value + red * CLOSED[c][k]);
     const scale = level[c] / total(closed);
     return values.map((value, k) => (weight[k] > LEAST_WEIGHT ? limited((scale * closed[k]) / value, LEAST, MOST) : 1));
   });
-  return { wanted, own };
+  return { wanted, own, redness };
+}
+
+/** The ratio of red to green in the middle of the face. */
+function rednessOfSkin(data) {
+  const [top, bottom, left, right] = SKIN;
+  const sums = [0, 0];
+  for (let y = top; y < bottom; y++) {
+    for (let x = left; x < right; x++) sums.forEach((_, c) => (sums[c] += data[(y * SIDE + x) * 4 + c] + 1));
+  }
+  return sums[0] / sums[1];
 }
 
 function luminance(colour) {
