@@ -121,7 +121,7 @@ def test_what_cannot_be_split_is_said(tmp_path):
     for wrong, what in (
         ({"person": "x"}, "give --folds 2"),
         ({"folds": 3, "validation": (tmp_path,)}, "leave --validation out"),
-        ({"folds": 3, "fold": 4}, "is none of --folds 3"),
+        ({"folds": 3, "fold": 4}, "--fold must be from 1 to --folds, which is 3, not 4"),
         ({"folds": 3, "person": "("}, "is no pattern"),
     ):
         with pytest.raises(UsageError, match=what):

@@ -95,7 +95,10 @@ class Reproduction:
         self.parts, self.as_published = parts_of(config.data, recipe.data_set)
         self.test = next((part for part in (recipe.tested_on, "test", "val") if part in self.parts), "test")
         if "train" not in self.parts or self.test not in self.parts:
-            raise InputError(f"{config.data} lacks a training or a test part; it has {', '.join(self.parts)}")
+            raise InputError(
+                f"{config.data} lacks a training or a test part; it has {', '.join(self.parts)}: "
+                f"pfvit prepare {recipe.data_set} ... makes both"
+            )
 
     def at_scale(self, run: Pretrain | Train) -> Pretrain | Train:
         """Return a run's settings, at another preset's sizes if one is asked for, with its share of the epochs."""

@@ -71,7 +71,7 @@ def check_folds(config: Any) -> None:
     if config.folds > 1 and config.validation:
         raise UsageError("--folds hold a part of --data out to validate on: leave --validation out")
     if config.fold is not None and config.fold > config.folds:
-        raise UsageError(f"--fold {config.fold} is none of --folds {config.folds}")
+        raise UsageError(f"--fold must be from 1 to --folds, which is {config.folds}, not {config.fold}")
     if config.person and not config.person.isdecimal():
         try:
             re.compile(config.person)

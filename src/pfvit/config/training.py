@@ -282,9 +282,12 @@ class Train(Training):
         if self.unlabelled and not self.teacher:
             raise UsageError("--unlabelled faces are learnt from teachers: name some with --teacher")
         if self.unlabelled and not 0 < self.batch - self.labelled_batch < self.batch:
-            raise UsageError(f"--unlabelled-share {self.unlabelled_share:g} leaves one kind of faces out of a batch")
+            raise UsageError(
+                f"--unlabelled-share {self.unlabelled_share:g} leaves one kind of faces out of a batch of "
+                f"{self.batch}: take a share nearer to 0.5, or a larger --batch"
+            )
         if self.mesh_points and not self.unlabelled:
-            raise UsageError("mesh_points are those of --unlabelled faces, and there are none")
+            raise UsageError("mesh_points belong to --unlabelled faces: give those too, or leave mesh_points out")
         if self.teacher and self.labels == "ml":
             raise UsageError("--teacher needs other --labels than ml, where any emotion above zero counts as right")
         if self.labels == "ml" and (self.mixup or self.cutmix or self.label_smoothing):

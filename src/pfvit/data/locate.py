@@ -131,7 +131,9 @@ def locate(path: Path) -> list[Found]:
     try:
         return [one for found in _locate(path) for one in by_paths(found)]
     except RecursionError:  # Python looks through folders so
-        raise InputError(f"{path} has folders that lie too deep in each other") from None
+        raise InputError(
+            f"{path} has folders that lie too deep in each other: name the one with the pictures"
+        ) from None
 
 
 def _locate(path: Path) -> list[Found]:

@@ -39,7 +39,7 @@ def linear_probe(config: Evaluate, opened: FaceGenerator) -> tuple[dict[str, Any
     features, truth, fitted_on = _features(config, chosen.found, None, opened)
     names = list(in_our_order(truth))
     if len(names) < 2:
-        raise UsageError(f"--probe has faces of {len(names)} classes: two or more can be told apart")
+        raise UsageError(f"--probe needs faces of two or more classes, and these are of {len(names)}")
     fitted = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (DECAY * len(truth)), max_iter=STEPS))
     fitted.fit(features, np.array([names.index(name) for name in truth]))
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]

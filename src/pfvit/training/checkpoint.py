@@ -57,7 +57,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         why = no_weights(path) or f"is not a safetensors file, or is cut short or damaged: {problem}"
         raise InputError(_damaged(path, why)) from problem
     if metadata.get("format") not in (FORMAT, FORMER_FORMAT):
-        raise InputError(f"{path} is of format {metadata.get('format')!r}; this version reads {FORMAT!r}")
+        raise InputError(
+            f"{path} is of format {metadata.get('format')!r}, and this version reads {FORMAT!r}: give a run of "
+            "`pfvit train`, or update pfvit if the run is newer"
+        )
     if metadata["format"] == FORMER_FORMAT:
         tensors = upgrade.tensors(tensors)
     record = _record(metadata, path)
@@ -123,7 +126,10 @@ def architecture_of(record: Mapping) -> Architecture:
     made = Architecture(**sizes)
     largest = max(*made.stem, *(size for size in astuple(made) if isinstance(size, int)))
     if largest > MOST_SIZE or made.tokens > MOST_TOKENS:
-        raise UsageError(f"a size of {largest:,} and {made.tokens:,} patches of a face are too much")
+        raise UsageError(
+            f"a size of {largest:,} and {made.tokens:,} patches of a face are too much: at most {MOST_SIZE:,} and "
+            f"{MOST_TOKENS:,} are read"
+        )
     return made
 
 

@@ -72,7 +72,10 @@ def people(faces: FaceDataset, person: str) -> NDArray[np.int64]:
     if not person and all(name is None for name in names):
         return np.arange(len(names))
     if (missing := sum(name is None for name in names)) and person:
-        raise UsageError(f"--person {person}: {missing:,} of {len(names):,} faces have none")
+        raise UsageError(
+            f"--person {person}: {missing:,} of {len(names):,} faces have none; name what all have, "
+            "or leave --person out"
+        )
     numbers: dict[str, int] = {}
     return np.array(
         [-1 - row if name is None else numbers.setdefault(name, len(numbers)) for row, name in enumerate(names)]

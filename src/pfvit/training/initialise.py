@@ -35,7 +35,7 @@ def autoencoder(config: Pretrain, say: Say = _silent) -> Autoencoder:
         return model
     tensors, record = checkpoint.load(start)
     if record["stage"] != "pretrain":
-        raise InputError(f"{start} is a run of stage {record['stage']!r}; stage one starts from stage one")
+        raise InputError(f"{start} is a run of stage {record['stage']!r}: give --start a run of `pfvit pretrain`")
     checkpoint.check_sizes(record, sizes, start)
     checkpoint.load_into(model, checkpoint.part_of(tensors, "model"), "autoencoder", start)
     return model

@@ -39,7 +39,10 @@ def with_shape(answers: Answers, groups: Mapping[str, RowGroup], points: Path) -
         parts = files[path]
         whole = np.concatenate([answers[name] for name in parts])
         if len(whole) != len(meshes[word].found):
-            raise InputError(f"{points} has {len(meshes[word].found)} faces of {path.name}, which has {len(whole)}")
+            raise InputError(
+                f"{points} has {len(meshes[word].found)} faces of {path.name}, which has {len(whole)}: make "
+                "the points anew from this file"
+            )
         edges = np.cumsum([len(answers[name]) for name in parts])[:-1]
         mixed |= zip(parts, np.split(_mixed(whole, meshes[word], teacher), edges), strict=True)
     return mixed

@@ -83,8 +83,8 @@ def _kept(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceDat
     try:
         return read(run.folder / KEPT, known, data)
     except InputError as problem:
-        if not all(path.exists() for path in run.config.teacher):
-            raise
+        if missing := [path for path in run.config.teacher if not path.exists()]:
+            raise InputError(f"{problem}; to ask the teachers again, put {missing[0]} back") from problem
         run.say(f"{problem}; the teachers are asked again")
         return _ask(run, known, data)
 
@@ -93,7 +93,10 @@ def _ask(run: Run[Train], known: Mapping[str, RowGroup], data: Sequence[FaceData
     config, fabric = run.config, run.fabric
     read_from = [path for path in config.teacher if path.is_file() and path.suffix == ".safetensors"]
     asked = [path for path in config.teacher if path not in read_from]
-    total = [read(path, known, data) for path in read_from]
+    try:
+        total = [read(path, known, data) for path in read_from]
+    except InputError as problem:
+        raise InputError(f"{problem}; name the teachers themselves with --teacher") from problem
     if asked:
         teachers = [_open(path, run) for path in asked]
         classes = data[0].classes
@@ -168,17 +171,15 @@ def read(path: Path, known: Mapping[str, RowGroup], data: Sequence[FaceDataset])
         raise InputError(f"{path} is of format {about.get('format')!r}, and teachers' answers are {FORMAT!r}")
     now = _about(known, data)
     if about.get("classes", now["classes"]) != now["classes"]:  # an earlier version did not write these
-        raise InputError(f"{path} holds answers over {about['classes']}, not over {now['classes']}: ask the teachers")
+        raise InputError(f"{path} holds answers over {about['classes']}, not over {now['classes']}")
     before, contents = json.loads(about.get("contents", "{}")), json.loads(now["contents"])
     answers = {}
     for name, group in known.items():
         if before.get(name, contents[name]) != contents[name]:
-            raise InputError(f"{path} holds answers to other pictures than are now in {name}: ask the teachers")
+            raise InputError(f"{path} holds answers to other pictures than are now in {name}")
         shape = (len(group.targets), len(data[0].classes))
         if name not in there or there[name].shape != shape:
-            raise InputError(
-                f"{path} lacks answers to {name}, {shape[0]} rows of {shape[1]} emotions: ask the teachers"
-            )
+            raise InputError(f"{path} lacks answers to {name}, {shape[0]} rows of {shape[1]} emotions")
         answers[group.path, group.index] = there[name].numpy()
     return answers
 

@@ -135,7 +135,9 @@ def lock(file: IO[str] | int, path: Path) -> None:
         except OSError as problem:
             if problem.errno not in LOCKED:  # a network drive may have no locks
                 return
-            raise InputError(f"{path} is being written by another process") from problem
+            raise InputError(
+                f"{path} is being written by another process: wait until it ends, or choose another name"
+            ) from problem
 
 
 _held: dict[Path, int] = {}
