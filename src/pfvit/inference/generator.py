@@ -16,7 +16,7 @@ from pfvit.inference.face_edit import FaceChange, movement_change
 SMALL_SIDE = 64
 #: Faint light is multiplied by the first; light of the second, of 1 from black to white, by a third of the way from it
 #: to 1, and so on: what fills a closing mouth is strong, and would glow. Chosen on training faces: docs/lab-book.md.
-MORE_LIGHT, STRONG_LIGHT = 2.5, 0.15
+MORE_LIGHT, STRONG_LIGHT = 2.2, 0.15
 #: A face that the recogniser calls neutral with probability 0 gets so much light, and so much of its flow.
 MOST_LIGHT, MOST_FLOW = 3.0, 1.3
 #: Below this agreement of a face's movement with its mirror image's nothing is changed, above the second all is: nine

@@ -12,7 +12,7 @@ const LEAST_FLOW = 0.02;
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
-const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.5, 0.15];
+const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.2, 0.15];
 const [MOST_LIGHT, MOST_FLOW] = [3, 1.3];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
