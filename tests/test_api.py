@@ -179,7 +179,7 @@ def test_an_encoder_is_probed_linearly(run, few, tmp_path, capsys):
     with pytest.raises(UsageError, match="--probe measures a linear classifier"):
         pfvit.evaluate(run, held_out, probe=few, robustness=True)
     pq.write_table(pq.read_table(few).slice(0, 1), tmp_path / "one.parquet")
-    with pytest.raises(UsageError, match="--probe has faces of 1 classes"):
+    with pytest.raises(UsageError, match="--probe needs faces of two or more classes, and these are of 1"):
         pfvit.evaluate(run, held_out, probe=tmp_path / "one.parquet")
 
 

@@ -422,7 +422,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(1)}, tmp_path / "other", {"format": "pfvit-run-99"})
-    with pytest.raises(InputError, match=r"format 'pfvit-run-99'; this version reads 'pfvit-run-2'"):
+    with pytest.raises(InputError, match=r"format 'pfvit-run-99', and this version reads 'pfvit-run-2'"):
         checkpoint.load(tmp_path / "other")
 
 
