@@ -180,8 +180,11 @@ def test_what_ends_the_process_that_reads_ends_no_batch(table, weights, tmp_path
     ask = RowGroups._ask
 
     def fatal(self, request):
+        fatal_one = request.get("group") == 1 and request["file"] == str(table)
+        if fatal_one:
+            self.process.process.send_signal(signal.SIGSTOP)  # or it might have answered before it is killed
         ask(self, request)
-        if request.get("group") == 1 and request["file"] == str(table):
+        if fatal_one:
             self.process.process.kill()
 
     monkeypatch.setattr(RowGroups, "_ask", fatal)
