@@ -22,13 +22,13 @@ CLOSED = np.array([
     [1.03, 1.03, 1.02, 0.99, 0.93, 0.85, 0.75, 0.67, 0.62, 0.64, 0.70, 0.78, 0.86, 0.93, 0.99, 1.04, 1.08],
     [1.04, 1.05, 1.04, 1.02, 0.96, 0.87, 0.76, 0.66, 0.60, 0.62, 0.68, 0.76, 0.84, 0.90, 0.96, 1.02, 1.05],
 ]).T  # fmt: skip
+STEP, MIDDLE = 0.005, 8
 #: Lips whose red is by so much brighter than their green have these colours; lips in a gray picture stay gray.
 RED = 0.15
-#: What has less than the first of the skin's own ratio of red to green is no lips but a mask or a hand's glove, and not
-#: shaded; from the second on all is. Of 299 clear smiles 3% were below the second. The skin is what lies at SKIN.
+#: What has less than the first of the skin's own ratio of red to green is no lips but a mask or a glove, and is not
+#: shaded; from the second on it is, in full. The skin is what lies at SKIN. Chosen on clear smiles: docs/lab-book.md.
 COVERED, BARE = 0.85, 0.95
 SKIN = np.s_[round(0.3 * SIDE) : round(0.6 * SIDE), round(0.25 * SIDE) : round(0.75 * SIDE)]
-STEP, MIDDLE = 0.005, 8
 #: The places in CLOSED to which a face's own brightness is fitted: beyond the shade, and still lips.
 BESIDE = np.array([1, 2, 3, 13, 14, 15])
 #: Brightness is multiplied by at least and at most so much: teeth are brighter, and a moustache is darker, than lips.

@@ -3,7 +3,7 @@
 
 import { Problem } from "../latest.js";
 import * as ort from "../ort/ort.wasm.min.mjs";
-import { applied, changeOf, strengthMap } from "./change.js";
+import { applied, changeOf, isSmallAndGray, strengthMap } from "./change.js";
 import { cut, frame } from "./crop.js";
 import { detect } from "./detect.js";
 import { canvasOf, decode, encode, resize, rgb, secondLook } from "./pixels.js";
@@ -167,8 +167,7 @@ async function predicted(crop) {
     }
   }
   const [plain, mirrored] = [await run("photo", rgb(small), ["maps"]), await run("photo", rgb(turned), ["maps"])];
-  const { probabilities } = await answer(crop);
-  const neutral = probabilities[LABELS.indexOf("neutral")];
+  const neutral = isSmallAndGray(crop) ? (await answer(crop)).probabilities[LABELS.indexOf("neutral")] : 1;
   return changeOf(crop, small, plain.maps, mirrored.maps, plain.maps.dims[2], neutral);
 }
 

@@ -19,7 +19,7 @@ const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 
 /**
  * The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image; `small` is
- * the crop as the model saw it, and `neutral` what the recogniser gives for neutral.
+ * the crop as the model saw it, and `neutral` what the recogniser gives for neutral, which small gray crops need.
  */
 export function changeOf(crop, small, plain, mirrored, size, neutral) {
   const other = mirrorImage(mirrored, size);
@@ -38,7 +38,7 @@ export function changeOf(crop, small, plain, mirrored, size, neutral) {
   for (let n = 0; n < maps.length; n++) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
-  if (Math.max(crop.width, crop.height) <= SMALL_GRAY && isGray(crop)) changeMore(maps, size * size, neutral);
+  if (isSmallAndGray(crop)) changeMore(maps, size * size, neutral);
   const trust = rising(agreement, DISAGREE, AGREE);
   // The model counts flows in halves of the side, and light from -1 to 1.
   const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
@@ -49,7 +49,8 @@ export function changeOf(crop, small, plain, mirrored, size, neutral) {
   return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size)) };
 }
 
-function isGray({ data }) {
+export function isSmallAndGray({ data, width, height }) {
+  if (Math.max(width, height) > SMALL_GRAY) return false;
   for (let n = 0; n < data.length; n += 4) {
     if (data[n] !== data[n + 1] || data[n] !== data[n + 2]) return false;
   }
