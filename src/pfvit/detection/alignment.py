@@ -61,11 +61,11 @@ def cut(image: Pixels, square: Frame) -> Pixels:
     """
     side = max(1, round(square.side))
     if not square.roll:
-        return _window(image, round(square.x - side / 2), round(square.y - side / 2), side)
+        return cut_box(image, round(square.x - side / 2), round(square.y - side / 2), side, side)
     # Cut a larger upright square, so that only this much is resampled and converted.
     reach = math.ceil(side * (abs(math.sin(square.roll)) + abs(math.cos(square.roll)))) + 2
     left, top = round(square.x - reach / 2), round(square.y - reach / 2)
-    around = Image.fromarray(_window(image, left, top, reach))
+    around = Image.fromarray(cut_box(image, left, top, reach, reach))
     cosine, sine = math.cos(square.roll), math.sin(square.roll)
     middle = side / 2
     affine = (
@@ -75,7 +75,15 @@ def cut(image: Pixels, square: Frame) -> Pixels:
     return np.array(around.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
 
 
-def _window(image: Pixels, left: int, top: int, side: int) -> Pixels:
-    rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
-    return image[rows[:, None], columns]
+def cut_box(image: Pixels, left: int, top: int, width: int, height: int) -> Pixels:
+    """Return a copy of a part of an image, uint8 [height, width, 3]; beyond the image its border is repeated.
+
+    A slice that is padded: to look up each pixel by its row and column takes 25 times as long.
+    """
+    part, missing = [], []
+    for start, count, size in ((top, height, image.shape[0]), (left, width, image.shape[1])):
+        first, last = (min(max(place, 0), size - 1) for place in (start, start + count - 1))
+        before = min(max(-start, 0), count - 1)
+        part.append(slice(first, last + 1))
+        missing.append((before, count - before - (last + 1 - first)))
+    return np.pad(image[*part], [*missing, (0, 0)], mode="edge")

@@ -248,7 +248,8 @@ class Picture:
         columns, rows = _mirror(left, side, width), _mirror(top, side, height)
         first = int(columns.min()), int(rows.min())
         near = np.asarray(self._part(power, *first, int(columns.max()) + 1, int(rows.max()) + 1))
-        return Image.fromarray(near[(rows - first[1])[:, None], columns - first[0]])
+        # Two steps: looking up each pixel by row and column takes seven times as long.
+        return Image.fromarray(near.take(columns - first[0], axis=1).take(rows - first[1], axis=0))
 
     def _part(self, power: int, left: int, top: int, right: int, bottom: int) -> Image.Image:
         """Return a part of the reduced picture."""
