@@ -39,7 +39,7 @@ def test_squares_cover_every_cell_once_and_stay_close_to_the_flow(rows: int, col
     bump = 6 * np.exp(-((y - 12) ** 2 + (x - 9) ** 2) / 8)  # steep in the middle, nearly straight outside
     flow = np.stack([0.3 * x + bump, 0.1 * y - bump], axis=2)
     covered, used = np.zeros((rows, columns), int), 0
-    for side, tops, lefts in squares_over(flow):
+    for side, tops, lefts in squares_over(flow, np.ones((rows, columns), bool)):
         used += len(tops)
         for top, left in zip(tops, lefts, strict=True):
             covered[top : top + side, left : left + side] += 1
@@ -50,12 +50,15 @@ def test_squares_cover_every_cell_once_and_stay_close_to_the_flow(rows: int, col
     assert (covered == 1).all()
     still = np.zeros_like(flow)
     still[:, : columns // 2] = 0.1  # less than the squares may err: what does not move must not be joined to it
-    for side, tops, lefts in squares_over(still):
+    for side, tops, lefts in squares_over(still, np.ones((rows, columns), bool)):
         assert all(
             side == 1 or len(np.unique(still[top : top + side + 1, left : left + side + 1])) == 1
             for top, left in zip(tops, lefts, strict=True)
         )
     assert used <= rows * columns * (0.6 if rows > 1 else 1)
+    wanted = np.zeros((rows, columns), bool)
+    wanted[0, 0] = True
+    assert sum(len(tops) for _, tops, _ in squares_over(flow, wanted)) == 1
 
 
 def test_light_by_hand():
@@ -221,7 +224,9 @@ def test_quadrilaterals_are_read_as_pillow_reads_a_mesh():
     quads = corners + random.normal(10, 4, corners.shape)  # some reach out of the picture
     mesh = list(zip(squares.tolist(), quads.reshape(-1, 8).tolist(), strict=True))
     wanted = source.transform((40, 40), Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
-    assert np.array_equal(read_quads(source, (40, 40), squares, quads), wanted)
+    out = Image.new("RGB", (40, 40))
+    read_quads(source, out, squares, quads)
+    assert np.array_equal(out, wanted)
 
 
 def test_a_change_is_applied_in_place_too():

@@ -12,6 +12,7 @@ could not close an open mouth: between the lips it would read the teeth.
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pfvit.data.images import Pixels
-from pfvit.detection.alignment import Frame
+from pfvit.detection.alignment import Frame, cut_box
 from pfvit.inference.mesh import SQUARES, read_quads, squares_over
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Box = tuple[int, int, int, int]
 
 #: Over this share of the face's side a change fades out towards the edge, so that no seam shows in the photo.
 FADE = 0.12
@@ -140,22 +143,20 @@ def _apply(
 ) -> None:
     """Apply a change to the face whose corner is at `origin` and whose right and down are the columns of `axes`."""
     knots = _knots_over(axes, origin)
-    at_knots = _Sampler(knots, axes, origin, len(change.height))
-    share = at_knots.fading() if fade else np.float32(1)
+    at_knots = _Sampler(knots, axes, origin, fade)
     to_pixels = axes.T.astype(np.float32)
-    base = (at_knots(change.base) * share @ to_pixels).astype(np.float32, copy=False)
-    split = (at_knots(change.split) * share @ to_pixels).astype(np.float32, copy=False)
+    base = (at_knots(change.base) * at_knots.share @ to_pixels).astype(np.float32, copy=False)
+    split = (at_knots(change.split) * at_knots.share @ to_pixels).astype(np.float32, copy=False)
     window = _Window(photo, knots, reach=math.ceil(float(np.abs(base).max() + np.abs(split).max())) + 3)
     if window.empty:
         return
     # How far above the lip line, in widths of the cut.
     above = at_knots(change.height) * np.float32(float(np.hypot(*axes[:, 1])) / EDGE)
     parted = _cells_with(_moves(split))
-    upper = _cells_with(_moves(base + split)) & ~(parted & ~_cells_with(above > -CLEAR))
-    lower = parted & _cells_with(above < CLEAR)
-    _move(photo, window, base + split, upper)
-    _move(photo, window, base - split, lower, above)
-    for channel, left, light in _light(change.light, knots, axes, origin, fade):
+    upper, lower = ~(parted & ~_cells_with(above > -CLEAR)), _cells_with(above < CLEAR)
+    _move(photo, window, base + split, _cells_with(_moves(base + split)), upper)
+    _move(photo, window, base - split, parted, lower, above)
+    for channel, left, light in _light(change.light, at_knots):
         window.add(photo, left, light, channel if change.light.shape[2] > 1 else None)
 
 
@@ -163,21 +164,13 @@ class _Sampler:
     """Reads maps over a face, bicubic: at the knots, or with `pixels` in the middle of every pixel under them."""
 
     def __init__(
-        self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], size: int, pixels: bool = False
+        self, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool, pixels: bool = False
     ):
-        to_face = np.linalg.inv(axes)  # from pixels of the photo to shares of the face's sides
-        step, middle = (1, 0.5) if pixels else (knots.step, 0.0)
+        self.knots, self.axes, self.origin, self.fade = knots, axes, origin, fade
+        self.to_face = np.linalg.inv(axes)  # from pixels of the photo to shares of the face's sides
+        self.step, middle = (1, 0.5) if pixels else (knots.step, 0.0)
         self.extent = knots.size if pixels else (knots.columns + 1, knots.rows + 1)
-        wide, high = self.extent
-        grid = np.mgrid[:high, :wide][::-1].reshape(2, -1) * step + middle
-        places = to_face @ (grid + (np.array([knots.left, knots.top]) - origin)[:, None])
-        self.places = places.reshape(2, high, wide)
-        self.margin = 1.5 * knots.step / float(np.hypot(*axes[:, 0]))  # so that no cell reaches out of the face
-        to_map = to_face * size
-        start = to_map @ (np.array([knots.left, knots.top]) + middle - origin) + EDGE_PLACES
-        per_place = to_map * step
-        first = start - per_place.sum(1) / 2  # Pillow reads for the middles of its output's pixels
-        self.affine = (*per_place[0], first[0], *per_place[1], first[1])
+        self.start = np.array([knots.left, knots.top]) + middle - origin
 
     def __call__(self, layers: Array) -> Array:
         """Return [size, size] or [size, size, channels] at the places, [high, wide] or [high, wide, channels]."""
@@ -185,15 +178,25 @@ class _Sampler:
             return self._one(layers)
         return np.stack([self._one(layers[..., c]) for c in range(layers.shape[2])], axis=2)
 
-    def fading(self) -> Array:
-        """Return weights at the places, [high, wide, 1]: 1 inside the face, smoothly to 0 at its edge."""
-        from_edge = ((np.minimum(self.places, 1 - self.places) - self.margin) / FADE).clip(0, 1)
+    @cached_property
+    def share(self) -> Array:
+        """Weights at the places, [high, wide, 1]: 1 inside the face, smoothly to 0 at its edge; 1 if nothing fades."""
+        wide, high = self.extent
+        if not self.fade:
+            return np.ones((high, wide, 1), np.float32)
+        grid = np.mgrid[:high, :wide][::-1].reshape(2, -1) * self.step
+        places = (self.to_face @ (grid + self.start[:, None])).reshape(2, high, wide)
+        margin = 1.5 * self.knots.step / float(np.hypot(*self.axes[:, 0]))  # so that no cell reaches out of the face
+        from_edge = ((np.minimum(places, 1 - places) - margin) / FADE).clip(0, 1)
         return np.prod(from_edge * from_edge * (3 - 2 * from_edge), axis=0)[..., None].astype(np.float32)
 
     def _one(self, layer: Array) -> Array:
+        to_map = self.to_face * len(layer)
+        per_place = to_map * self.step
+        first = to_map @ self.start + EDGE_PLACES - per_place.sum(1) / 2  # Pillow reads for the middles of its pixels
+        affine = (*per_place[0], first[0], *per_place[1], first[1])
         image = Image.fromarray(np.pad(layer.astype(np.float32), EDGE_PLACES, mode="edge"))
-        placed = image.transform(self.extent, Image.Transform.AFFINE, self.affine, Image.Resampling.BICUBIC)
-        return np.asarray(placed)
+        return np.asarray(image.transform(self.extent, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC))
 
 
 class _Window:
@@ -207,21 +210,12 @@ class _Window:
         )  # fmt: skip
         self.empty = self.target[0] >= self.target[2] or self.target[1] >= self.target[3]
         if not self.empty:
-            rows = np.clip(np.arange(knots.top - reach, knots.top + height + reach), 0, high - 1)
-            columns = np.clip(np.arange(knots.left - reach, knots.left + width + reach), 0, wide - 1)
-            outside = (
-                rows[0] == rows[1] or rows[-1] == rows[-2] or columns[0] == columns[1] or columns[-1] == columns[-2]
-            )
-            self.source = Image.new("RGB", (len(columns), len(rows)))
-            lines = max(1, STRIP // len(columns))
-            for top in range(0, len(rows), lines):  # a part at a time, as each is copied twice on its way
-                some = rows[top : top + lines]
-                part = (
-                    photo[some[:, None], columns]
-                    if outside
-                    else photo[some[0] : some[-1] + 1, columns[0] : columns[-1] + 1]
-                )
-                self.source.paste(Image.fromarray(np.ascontiguousarray(part)), (0, top))
+            width, height = width + 2 * reach, height + 2 * reach
+            self.source = Image.new("RGB", (width, height))
+            lines = max(1, STRIP // width)
+            for top in range(0, height, lines):  # a part at a time, as each is copied twice on its way
+                some = knots.left - reach, knots.top - reach + top, width, min(lines, height - top)
+                self.source.paste(Image.fromarray(cut_box(photo, *some)), (0, top))
 
     def under(self, photo: Pixels, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, tuple[slice, slice]]:
         """Return the part of the photo that lies in a box, in pixels from the first knot, and where in the box."""
@@ -247,17 +241,17 @@ def _knots_over(axes: NDArray[np.float64], origin: NDArray[np.float64]) -> _Knot
     return _Knots(int(left), int(top), step, max(1, -(-(right - left) // step)), max(1, -(-(bottom - top) // step)))
 
 
-def _moves(flow: Array) -> NDArray[np.bool_]:
+def _moves(flow: Array) -> Mask:
     """Say for each knot whether a flow [rows + 1, columns + 1, 2] moves it."""
     return (np.abs(flow[..., 0]) > LEAST_FLOW) | (np.abs(flow[..., 1]) > LEAST_FLOW)
 
 
-def _cells_with(knots: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _cells_with(knots: Mask) -> Mask:
     """Say for each cell, [rows, columns], whether one of the knots at its corners is true."""
     return knots[:-1, :-1] | knots[1:, :-1] | knots[1:, 1:] | knots[:-1, 1:]
 
 
-def _box_of(cells: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+def _box_of(cells: Mask) -> Box | None:
     """Return the box (left, top, right, bottom) around the cells that are true; None if there are none."""
     if not cells.any():
         return None
@@ -265,12 +259,13 @@ def _box_of(cells: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _move(photo: Pixels, window: _Window, flow: Array, cells: NDArray[np.bool_], above: Array | None = None) -> None:
+def _move(photo: Pixels, window: _Window, flow: Array, cells: Mask, shown: Mask, above: Array | None = None) -> None:
     """Write into the photo what a flow [rows + 1, columns + 1, 2], in pixels, reads in these cells and among them.
 
-    With `above`, [rows + 1, columns + 1], what lies above the lip line stays as it is in the photo.
+    Cells that are not `shown` need not be read: what lies above the lip line stays as it is in the photo, by `above`,
+    [rows + 1, columns + 1], and what lies below it is written later.
     """
-    box = _box_of(cells)
+    box = _box_of(cells & shown)
     if box is None:
         return
     left, top, right, bottom = (value * window.knots.step for value in box)
@@ -280,7 +275,7 @@ def _move(photo: Pixels, window: _Window, flow: Array, cells: NDArray[np.bool_],
     if above is not None:
         inside = above[box[1] : box[3] + 1, box[0] : box[2] + 1]
         heights = _between_knots(inside, (right - left, bottom - top), wide)
-    for start, read in _read(window, flow, box, wide):
+    for start, read in _read(window, flow, shown, box, wide):
         there, here = window.under(photo, left + start, top, left + start + read.width, bottom)
         new = np.asarray(read)[here]
         if above is not None:
@@ -294,17 +289,18 @@ def _move(photo: Pixels, window: _Window, flow: Array, cells: NDArray[np.bool_],
         there[...] = new
 
 
-def _read(window: _Window, flow: Array, box: tuple[int, int, int, int], wide: int) -> Iterator[tuple[int, Image.Image]]:
+def _read(window: _Window, flow: Array, shown: Mask, box: Box, wide: int) -> Iterator[tuple[int, Image.Image]]:
     """Yield the cells of `box` as a flow [rows + 1, columns + 1, 2], in pixels, reads them: strips of so many columns,
-    with the first of these."""
+    with the first of these. What does not move, or is not shown, is the photo's own."""
     left, top, right, bottom = box
     step = window.knots.step
     flow = flow[top : bottom + 1, left : right + 1]
     flow = np.where(_moves(flow)[..., None], flow, 0)
+    wanted = shown[top:bottom, left:right] & _cells_with(_moves(flow))
     y, x = np.mgrid[: bottom - top + 1, : right - left + 1]
     places = np.stack([x + left, y + top], axis=2) * step + flow + window.reach
     some_squares, some_quads = [], []
-    for side, rows, columns in squares_over(flow):
+    for side, rows, columns in squares_over(flow, wanted):
         corners = [(rows, columns), (rows + side, columns), (rows + side, columns + side), (rows, columns + side)]
         start = np.stack([columns, rows], axis=1) * step
         some_squares.append(np.concatenate([start, start + side * step], axis=1))
@@ -312,8 +308,11 @@ def _read(window: _Window, flow: Array, box: tuple[int, int, int, int], wide: in
     squares, quads = np.concatenate(some_squares), np.concatenate(some_quads)
     for start in range(0, (right - left) * step, wide):
         inside = squares[:, 0] // wide == start // wide
-        size = min(wide, (right - left) * step - start), (bottom - top) * step
-        yield start, read_quads(window.source, size, squares[inside] - [start, 0, start, 0], quads[inside])
+        end = min(start + wide, (right - left) * step)
+        place = np.array([left * step + start, top * step, left * step + end, bottom * step]) + window.reach
+        strip = window.source.crop(tuple(place.tolist()))
+        read_quads(window.source, strip, squares[inside] - [start, 0, start, 0], quads[inside])
+        yield start, strip
 
 
 def _between_knots(
@@ -330,16 +329,15 @@ def _between_knots(
         yield left, np.asarray(strip.resize((columns, size[1]), how, box=(0, 0.5, columns, high - 0.5)))
 
 
-def _light(
-    light: Array, knots: _Knots, axes: NDArray[np.float64], origin: NDArray[np.float64], fade: bool
-) -> Iterator[tuple[int, int, Array]]:
+def _light(light: Array, at_knots: _Sampler) -> Iterator[tuple[int, int, Array]]:
     """Yield what to add to the pixels under the knots, [high, columns] of 255: the channel, the first column, and this;
     nothing if it is nothing."""
     if np.abs(light).max() * 255 < 0.5:
         return
+    knots, axes = at_knots.knots, at_knots.axes
     fine = np.hypot(*axes[:, 0]) < KNOTS  # knots are further apart than places: between them lines would blur
-    places = _Sampler(knots, axes, origin, len(light), pixels=fine)
-    there = places(light) * np.float32(255) * (places.fading() if fade else 1)
+    places = _Sampler(knots, axes, at_knots.origin, at_knots.fade, pixels=True) if fine else at_knots
+    there = places(light) * np.float32(255) * places.share
     wide = max(1, STRIP // knots.size[1])
     for channel, layer in enumerate(np.moveaxis(there, 2, 0)):
         if fine:

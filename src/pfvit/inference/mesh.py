@@ -12,34 +12,36 @@ SQUARES = (8, 4, 2, 1)
 NEARLY = 0.15
 
 
-def read_quads(
-    source: Image.Image, size: tuple[int, int], squares: NDArray[np.integer], quads: NDArray[np.float64]
-) -> Image.Image:
-    """Return an image of `size` (width, height) whose squares are read from quadrilaterals of another, bicubic.
+def read_quads(source: Image.Image, out: Image.Image, squares: NDArray[np.integer], quads: NDArray[np.float64]) -> None:
+    """Overwrite squares of an image with what is read from quadrilaterals of another, bicubic.
 
     `squares` are [count, 4]: left, top, right, bottom. `quads` are [count, 4, 2]: where their corners lie in `source`,
     upper left, lower left, lower right, upper right. It is Pillow's transform MESH, to the pixel.
     """
-    out = Image.new(source.mode, size)
     # Pillow's own loop over a mesh takes longer for each of thousands of squares than its C code, so that is called
     # directly. Before version 10.4 it has another name.
     transform = getattr(out.im, "transform", None)
     if transform is None:
-        mesh = list(zip(squares.tolist(), quads.reshape(-1, 8).tolist(), strict=True))
-        return source.transform(size, Image.Transform.MESH, mesh, Image.Resampling.BICUBIC)
+        for (left, top, *end), quad in zip(squares.tolist(), quads.reshape(-1, 8).tolist(), strict=True):
+            size = end[0] - left, end[1] - top
+            out.paste(source.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BICUBIC), (left, top))
+        return
     start, below, across, right = np.moveaxis(quads, 1, 0)
     by_x, by_y = (1.0 / (squares[:, end, None] - squares[:, end - 2, None]) for end in (2, 3))
     slopes = (right - start) * by_x, (below - start) * by_y, (across - below - right + start) * by_x * by_y
     factors = np.stack([start, *slopes], axis=2).reshape(-1, 8).tolist()
-    how = source.im, Image.Transform.QUAD
-    for square, quad in zip(map(tuple, squares.tolist()), factors, strict=True):
-        transform(square, *how, quad, Image.Resampling.BICUBIC, True)
-    return out
+    # Plain numbers, as an enumeration's members take a tenth of the time to convert.
+    pixels, from_quad, bicubic = source.im, int(Image.Transform.QUAD), int(Image.Resampling.BICUBIC)
+    for square, quad in zip(zip(*squares.T.tolist(), strict=True), factors, strict=True):
+        transform(square, pixels, from_quad, quad, bicubic, True)
 
 
-def squares_over(flow: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+def squares_over(
+    flow: NDArray[np.float32], wanted: NDArray[np.bool_]
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
     """Cover the cells of a flow [rows + 1, columns + 1, 2] by squares: their side in cells, first rows and columns.
 
+    Squares without any `wanted` cell, [rows, columns], are left out; the others are the same whatever is wanted.
     Squares of several cells save most of the time, and are taken where the flow inside is close to what lies between
     their corners. None has both knots that move and knots that do not, so that what does not change stays to the pixel.
     """
@@ -50,7 +52,10 @@ def squares_over(flow: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.in
         if not down or not across:
             continue
         inside = np.lib.stride_tricks.sliding_window_view(flow, (side + 1, side + 1), (0, 1))[::side, ::side]
-        whole = free[: down * side, : across * side].reshape(down, side, across, side).all((1, 3))
+        whole, some = (
+            cells[: down * side, : across * side].reshape(down, side, across, side) for cells in (free, wanted)
+        )
+        whole, some = whole.all((1, 3)), some.any((1, 3))
         if side > 1:
             # [side + 1, side + 1, 2, down, across]: numpy is fast over the last axes if they are long.
             inside = np.ascontiguousarray(inside.transpose(3, 4, 2, 0, 1))
@@ -61,6 +66,6 @@ def squares_over(flow: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.in
             whole &= np.abs(inside - between).max((0, 1, 2)) < NEARLY
             moves = (inside != 0).any(2)
             whole &= moves.all((0, 1)) | ~moves.any((0, 1))
-        row, column = np.nonzero(whole)
+        row, column = np.nonzero(whole & some)
         free[: down * side, : across * side] &= ~whole.repeat(side, 0).repeat(side, 1)
         yield side, row * side, column * side

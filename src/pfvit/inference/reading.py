@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data.images import Pixels
+from pfvit.data.images import Pixels, at_size
 from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
@@ -20,7 +20,7 @@ from pfvit.inference.face_edit import FaceChange, apply_change, movement_change,
 from pfvit.inference.generator import FaceGenerator, change_of, trust_of
 from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.movement import Movement, measure_movement
-from pfvit.inference.smile_folds import soften_folds
+from pfvit.inference.smile_folds import SIDE, soften_folds
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import annotated, heat_over, panels
 
@@ -231,7 +231,8 @@ class Reading:
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            return shade_lips(self.crop, soften_folds(self.crop, self._moved)).times(strength)
+            small = at_size(self.crop, SIDE)  # once for both
+            return shade_lips(small, soften_folds(small, self._moved)).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
