@@ -13,7 +13,7 @@ from films import HIGH, RATE, WIDE, film, frame_of, moving, pictures_of, refused
 from pfvit.errors import InputError, OutputError
 from pfvit.video import io as video_io
 from pfvit.video.io import VideoFrame, VideoReader
-from pfvit.video.writer import VideoWriter
+from pfvit.video.writer import WRITE_QUEUE, VideoWriter
 
 
 def test_a_film_is_read_frame_by_frame(astronaut, tmp_path):
@@ -135,3 +135,19 @@ def test_what_goes_wrong_in_drawing_is_raised_by_a_later_call(tmp_path):
         writer.finish()
     writer.discard()
     assert threads and threads[0] is not threading.current_thread() and not list(tmp_path.glob("*"))
+
+
+def test_sound_waits_for_no_frame(astronaut, tmp_path):
+    source = VideoReader(str(film(tmp_path / "v.mp4", moving(astronaut, 4), sound=True)))
+    packets = [one for one in source.frames(sound=True) if isinstance(one, av.Packet)]
+    writer = VideoWriter(tmp_path / "w.mp4", Fraction(25), (64, 48), source.audio)
+    go_on = threading.Event()
+    writer.show(lambda: np.full((48, 64, 3), 255 * go_on.wait(5), np.uint8), 0.0)
+    for packet in packets:
+        writer.sound(packet)
+    assert len(packets) > WRITE_QUEUE and not writer.frames[0].done()
+    go_on.set()
+    writer.finish()
+    with av.open(str(tmp_path / "w.mp4")) as file:
+        assert sum(packet.size > 0 for packet in file.demux(audio=0)) == len(packets)
+    assert pictures_of(tmp_path / "w.mp4")[0].mean() > 250

@@ -25,7 +25,7 @@ from pfvit.video.io import LOOKAHEAD, frames_at_once
 MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "opus"}
 ENDINGS = (".mp4", ".mkv")
 CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
-#: Frames and packets that the thread which writes them may have to do.
+#: Frames that the thread which writes them may have to do.
 WRITE_QUEUE = 6
 #: Where frames are so large that fewer than LOOKAHEAD may wait, x264 looks at one after the other: of 8K it would hold
 #: 1.6 GB, and so holds 0.6 GB.
@@ -43,6 +43,7 @@ class VideoWriter:
         self.path, self.part = path, unfinished(path)
         self.hand = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
+        self.frames: deque[Future[None]] = deque()
         # H.264 stores colour for every second pixel, so the sides must be even.
         self.size = size[0] + size[0] % 2, size[1] + size[1] % 2
         self.queue = frames_at_once(self.size[0] * self.size[1], WRITE_QUEUE)
@@ -68,10 +69,16 @@ class VideoWriter:
 
         A function that returns the frame is called in the thread that encodes.
         """
-        self._later(self._show, image, time)
+        if len(self.frames) == self.queue:
+            self.frames.popleft().result()
+        self.frames.append(self._later(self._show, image, time))
 
     def sound(self, packet: Packet) -> None:
-        """Write a packet of sound; it is copied, so that several writers can take it."""
+        """Write a packet of sound; it is copied, so that several writers can take it.
+
+        It waits for no frame: packets are small, but two come with each frame, and if they took their places in the
+        queue, the model would wait for nearly all frames to be drawn before it reads the next.
+        """
         self._later(self._sound, packet)
 
     def finish(self) -> None:
@@ -95,10 +102,11 @@ class VideoWriter:
             self.container.close()
         remove(self.part)
 
-    def _later(self, work: Callable[..., None], *arguments: object) -> None:
-        while len(self.waiting) >= self.queue or (self.waiting and self.waiting[0].done()):
+    def _later(self, work: Callable[..., None], *arguments: object) -> Future[None]:
+        while self.waiting and self.waiting[0].done():
             self.waiting.popleft().result()
         self.waiting.append(self.hand.submit(work, *arguments))
+        return self.waiting[-1]
 
     def _show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
         image = image() if callable(image) else image
