@@ -77,7 +77,9 @@ def movement_change(maps: Array) -> FaceChange:
 
 
 def enlarged(layers: Array, size: int) -> Array:
-    """Return maps [own, own, channels] at another size, [size, size, channels], bicubic."""
+    """Return maps [own, own, channels] at another size, [size, size, channels], bicubic: a copy."""
+    if len(layers) == size:
+        return layers.astype(np.float32)
     planes = [
         Image.fromarray(np.ascontiguousarray(layers[..., c])).resize((size, size), Image.Resampling.BICUBIC)
         for c in range(layers.shape[2])
@@ -299,13 +301,11 @@ def _read(window: _Window, flow: Array, shown: Mask, box: Box, wide: int) -> Ite
     wanted = shown[top:bottom, left:right] & _cells_with(_moves(flow))
     y, x = np.mgrid[: bottom - top + 1, : right - left + 1]
     places = np.stack([x + left, y + top], axis=2) * step + flow + window.reach
-    some_squares, some_quads = [], []
-    for side, rows, columns in squares_over(flow, wanted):
-        corners = [(rows, columns), (rows + side, columns), (rows + side, columns + side), (rows, columns + side)]
-        start = np.stack([columns, rows], axis=1) * step
-        some_squares.append(np.concatenate([start, start + side * step], axis=1))
-        some_quads.append(np.stack([places[corner] for corner in corners], axis=1))
-    squares, quads = np.concatenate(some_squares), np.concatenate(some_quads)
+    found = [(np.full(len(rows), side), rows, columns) for side, rows, columns in squares_over(flow, wanted)]
+    sides, rows, columns = map(np.concatenate, zip(*found, strict=True))
+    squares = np.stack([columns, rows, columns + sides, rows + sides], axis=1) * step
+    corners = (rows, columns), (rows + sides, columns), (rows + sides, columns + sides), (rows, columns + sides)
+    quads = np.stack([places[corner] for corner in corners], axis=1)
     for start in range(0, (right - left) * step, wide):
         inside = squares[:, 0] // wide == start // wide
         end = min(start + wide, (right - left) * step)

@@ -7,7 +7,7 @@ stay. Graphics fades wrinkles in and out by this rule (Raman et al., "Mesh-Tensi
 Synthetic Faces", arXiv 2210.03529). Here the flow alone says how far the skin is stretched, and nothing is learnt.
 """
 
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,9 @@ def _taken(change: FaceChange) -> Array:
     down, across = np.gradient(change.base * np.float32(size), axis=(0, 1))
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
     area = _blurred(area, BEFORE)
-    for axis in (0, 1):
-        padded = np.pad(area, [(BESIDE, BESIDE) if one == axis else (0, 0) for one in (0, 1)], mode="edge")
-        area = np.lib.stride_tricks.sliding_window_view(padded, 2 * BESIDE + 1, axis=axis).min(axis=-1)
+    padded = np.pad(area, BESIDE, mode="edge")
+    lines = reduce(np.minimum, [padded[first : first + size] for first in range(2 * BESIDE + 1)])
+    area = reduce(np.minimum, [lines[:, first : first + size] for first in range(2 * BESIDE + 1)])
     kept = _blurred(area, AFTER).clip(LEAST, 1) ** np.float32(POWER)
     start, end = BELOW_EYES
     here = (((np.arange(size, dtype=np.float32) + 0.5) / size - start) / (end - start)).clip(0, 1)
