@@ -1,5 +1,6 @@
 """Films in and out: `VideoReader` and `VideoWriter`, sizes, formats, memory."""
 
+import gc
 import threading
 import weakref
 from fractions import Fraction
@@ -151,3 +152,14 @@ def test_sound_waits_for_no_frame(astronaut, tmp_path):
     with av.open(str(tmp_path / "w.mp4")) as file:
         assert sum(packet.size > 0 for packet in file.demux(audio=0)) == len(packets)
     assert pictures_of(tmp_path / "w.mp4")[0].mean() > 250
+
+
+def test_decoded_frames_are_freed_without_waiting_for_the_garbage_collector(astronaut, tmp_path):
+    source = VideoReader(str(film(tmp_path / "v.mp4", moving(astronaut, 30))))
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in source.frames()) == 30
+        assert sum(isinstance(one, av.VideoFrame) for one in gc.get_objects()) < 10
+    finally:
+        gc.enable()

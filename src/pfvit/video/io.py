@@ -116,6 +116,7 @@ class VideoReader:
         number, last = 0, -float("inf")
         begin = (self.container.start_time or 0) / av.time_base  # recordings of broadcasts begin at any hour
         size: tuple[int, int] | None = None
+        mirrored = False
         for packet in self._packets(sound):
             if packet.stream.type == "audio":
                 if packet.dts is not None and packet.pts is not None and packet.time_base:
@@ -128,8 +129,11 @@ class VideoReader:
                 second = frame.time - begin if frame.time is not None else number * step
                 # A break in the numbering must not send time backwards.
                 last = second if second > last else last + step
-                size = size or _square(frame.width, frame.height, self.video.sample_aspect_ratio)
-                yield VideoFrame(number, last, _upright(frame, size))
+                if size is None:
+                    size = _square(frame.width, frame.height, self.video.sample_aspect_ratio)
+                    # Of the first frame alone: PyAV's frames that were asked are in a reference cycle, and freed late.
+                    mirrored = _is_mirrored(frame)
+                yield VideoFrame(number, last, _upright(frame, size, mirrored))
                 number += 1
 
     def _packets(self, sound: bool) -> Iterator[Packet]:
@@ -223,13 +227,13 @@ def _open_webcam(source: str) -> InputContainer:
         raise InputError(f"there is no webcam {name}: {_reason(problem)}") from problem
 
 
-def _upright(frame: AVFrame, size: tuple[int, int]) -> Pixels:
+def _upright(frame: AVFrame, size: tuple[int, int], mirrored: bool) -> Pixels:
     # A film whose frames change their size keeps the size of the first: what is written has one size.
     shown = frame.reformat(*size, format="rgb24")
     image = cast(Pixels, shown.to_ndarray())  # a view of the frame
     image = image.copy() if shown is frame else image  # a decoder may need the pixels of its own frame again
     quarters = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as np.rot90 turns
-    image = image[::-1] if _is_mirrored(frame) else image
+    image = image[::-1] if mirrored else image
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else np.ascontiguousarray(image)
 
 
