@@ -130,6 +130,8 @@ def test_what_is_wrong_with_the_command_line_is_told_before_anything_is_opened(c
         (["poker", "a.jpg", "--out", tmp_path, "--strength", "nan"], "--strength must be from -1 to 1"),
         (["evaluate", "--data", "a.parquet", "--order", "mine"], "--order must be one of"),
         (["evaluate", "--data", "a.parquet", "--merge", "joy=fear"], "--merge takes EMOTION=EMOTION"),
+        (["evaluate", "--data", "a.parquet", "--merge", "contempt=disgust"], "give --cross too"),
+        (["evaluate", "--data", "a.parquet", "--cross", "a.onnx", "--robustness"], "--cross measures recognition alone"),
         (["prepare", "rafdb", "a", "b", "--held-out", 1], "--held-out is a share between 0 and 1"),
         (["serve", "--port", 70000], "--port must be from 0 to 65535"),
         (["serve", "--limits.images", 0], "--limits.images must be more than 0"),
