@@ -116,7 +116,7 @@ def _of_path(path: str, name: str) -> Photo:
         if is_address(path):
             raise PictureError(f"{path} is an address: download it first") from problem
         if getattr(problem, "errno", None) == errno.ENAMETOOLONG:  # as base64 text is
-            told = f"{path[:SHOWN]!r}... is too long to be the name of a file: of base64 text give base64.b64decode(text)"
+            told = f"{path[:SHOWN]!r}... is too long to be the name of a file: give base64.b64decode(text) of base64"
             raise PictureError(told) from problem
         raise PictureError(f"{name} cannot be opened: {getattr(problem, 'strerror', None) or problem}") from problem
 
