@@ -197,8 +197,9 @@ def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, m
     table = pa.table({"image": pa.array(images), "label": pa.array(["happiness", "neutral"])})
     pq.write_table(table, tmp_path / "two.parquet")
     words = ("--data", tmp_path / "two.parquet", "--weights", weights, "--no-faces", "--figures", tmp_path / "figures")
-    status, report, _ = evaluate(capsys, *words)
+    status, report, said = evaluate(capsys, *words)
     assert (status, report["war"], report["labels"]) == (0, 1.0, ["neutral", "happiness"])
+    assert "never counted as an answer, as the data do not distinguish it: surprise, sadness, anger" in said
     assert seen["right"].tolist() == [True, True] and seen["p"].shape == (2, 2)
 
 

@@ -69,8 +69,8 @@ def print_report(report: dict[str, Any]) -> None:
     unlabelled = f"{out['no_label']} without a label, " if "no_label" in out else ""
     show(
         f"{report['weights']} on {', '.join(report['data'])}, {report['protocol']} protocol: {report['n']} faces "
-        f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {unlabelled}"
-        f"{out['unreadable']} unreadable)\n",
+        f"({out['leaked']} leaked, {out['no_emotion']} with an emotion that the weights do not know, or none, "
+        f"{unlabelled}{out['unreadable']} unreadable)\n",
     )
     if "probe" in report:
         show(f"linear probe, fitted to {report['fitted']} faces of {', '.join(report['probe'])}\n")
