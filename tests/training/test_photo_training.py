@@ -164,7 +164,7 @@ def test_what_is_wrong_is_said(folder, tmp_path, capsys):
     assert points_of(Path("faces_fair_160.parquet")) == "fair" and points_of(Path("mine.parquet")) is None
     odd = tmp_path / "mine.parquet"
     odd.write_bytes((folder / "faces_color.parquet").read_bytes())
-    with pytest.raises(InputError, match=r"no mesh points are known for mine\.parquet"):
+    with pytest.raises(InputError, match=r"no mesh points are known for mine\.parquet: .*color: utk, .*rename"):
         PhotoFaces([odd], folder / "points.npz", 0.6, torch.device("cpu"), None)
     with pytest.raises(UsageError, match="nothing to train"):
         TrainPhoto(data=(), points=Path(), out=Path(), masked_faces=0, movement_faces=0, adversarial_faces=0)
