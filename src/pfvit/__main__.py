@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pfvit import __version__
@@ -164,8 +164,6 @@ EXTRAS = {
 HELP, VERSION = ("-h", "--help"), ("-V", "--version")
 #: Extras whose verbs see to signals themselves: the server, and training in several processes.
 OWN_SIGNALS = ("serve", "train")
-
-
 #: A full or read-only disk, wherever it is noticed.
 NO_ROOM = {errno.ENOSPC, errno.EROFS, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EROFS}
 
@@ -209,8 +207,7 @@ def parse(name: str, words: Sequence[str]) -> Any:
     common = {"prog": f"pfvit {name}", "args": words}
     text = f"{settings.__doc__}\n\nexamples:\n{examples}{needs}"
     if verb.presets:
-        there = {field.name for field in fields(settings)}
-        first = "\n".join(f"  {line}" for flag, line in FIRST_FLAGS.items() if flag in there)
+        first = "\n".join(f"  {line}" for flag, line in FIRST_FLAGS.items() if flag in settings.__dataclass_fields__)
         text += f"\n\nmost used (pfvit {name} PRESET --help lists all flags):\n{first}"
         if any(word.partition("=")[0] == "--resume" for word in words) and not {*HELP} & {*words}:
             from pfvit.training import resume
@@ -224,14 +221,20 @@ def parse(name: str, words: Sequence[str]) -> Any:
                     f"--resume {run}: there is no checkpoint in it; name a run folder, or begin the run anew with "
                     "the words of its first start"
                 )
-        from pfvit.config.presets import SUMMARIES
-        from pfvit.config.recipes import defaults
+        from pfvit.config import presets, recipes
 
-        presets = {
-            preset: (summary, replace(defaults(settings, preset), data=tyro.MISSING, out=tyro.MISSING))
-            for preset, summary in SUMMARIES.items()
+        choice = {
+            preset: (summary, replace(recipes.defaults(settings, preset), data=tyro.MISSING, out=tyro.MISSING))
+            for preset, summary in presets.SUMMARIES.items()
         }
-        return tyro.extras.overridable_config_cli(presets, description=text, **common)
+        if not words or words[0] in HELP:
+            return tyro.extras.overridable_config_cli(choice, description=text, **common)
+        if words[0].startswith("-"):
+            raise UsageError(f"name a preset first, as in pfvit {name} small-conv: {', '.join(choice)}")
+        presets.architecture(words[0])  # so that a name which is none is told
+        text, default = choice[words[0]]  # this one alone: tyro would name help of others that is not there
+        common, readable = {"prog": f"pfvit {name} {words[0]}", "args": words[1:]}, (tyro.conf.AvoidSubcommands,)
+        return tyro.cli(settings, default=default, description=text, config=readable, **common)
     readable = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName)
     return tyro.cli(settings, description=text, config=readable, **common)
 

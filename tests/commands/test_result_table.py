@@ -99,6 +99,15 @@ def test_a_run_that_was_cut_goes_on_and_reads_nothing_twice(photos, weights, tmp
     assert read == [Path(json.loads(line)["source"]).stem for line in lines[4:]]
 
 
+def test_pictures_of_an_earlier_run_that_are_not_named_any_more_are_told(photos, weights, tmp_path, capsys):
+    out = tmp_path / "out.jsonl"
+    predict(capsys, weights, photos, "--output", out)
+    out.rename(tmp_path / "out.jsonl.part")  # its last picture is read anew
+    _, said = predict(capsys, weights, photos / "neutral.png", "--output", out, "--resume")
+    others = len({row["source"] for row in rows_of(out)} - {str(photos / "neutral.png")})
+    assert f"out.jsonl is written, with {others} pictures of the earlier run that are not named now" in said
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_a_table_that_is_finished_is_left_as_it_is(form, photos, weights, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(photos)

@@ -177,6 +177,12 @@ def test_figures_and_table(few, weights, tmp_path, capsys):
         assert sheet.size == (4 * 96 + 2, 96 + 2)
 
 
+def test_a_folder_for_figures_that_cannot_be_made_is_told_before_measuring(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    status, _, said = evaluate(capsys, "--data", tmp_path / "absent", "--figures", tmp_path / "file")
+    assert status == 1 and "file cannot be a folder: a file is in the way" in said
+
+
 def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, monkeypatch):
     """Data that tell two emotions apart: an answer of a third is none, in the figures as in the accuracy."""
     seen = {}
@@ -191,8 +197,9 @@ def test_figures_show_the_answers_that_are_reported(tmp_path, weights, capsys, m
     table = pa.table({"image": pa.array(images), "label": pa.array(["happiness", "neutral"])})
     pq.write_table(table, tmp_path / "two.parquet")
     words = ("--data", tmp_path / "two.parquet", "--weights", weights, "--no-faces", "--figures", tmp_path / "figures")
-    status, report, _ = evaluate(capsys, *words)
+    status, report, said = evaluate(capsys, *words)
     assert (status, report["war"], report["labels"]) == (0, 1.0, ["neutral", "happiness"])
+    assert "never counted as an answer, as the data do not distinguish it: surprise, sadness, anger" in said
     assert seen["right"].tolist() == [True, True] and seen["p"].shape == (2, 2)
 
 

@@ -70,10 +70,11 @@ def test_both_protocols_are_reported(disputed, weights, capsys):
     assert papers["n"] == 2 and papers["war"] == 0.5 and papers["left_out"]["disputed"] == 1
     ours = report_of(capsys, *words, "--protocol", "official", "all")
     assert ours["n"] == 3 and ours["protocol"] == "official" and "majority" not in ours
-    cross = report_of(capsys, *words, "--cross", weights)["cross"][0]
+    words = ("--data", disputed, "--cross", weights)
+    cross = report_of(capsys, *words)["cross"][0]
     assert (cross["n"], cross["majority"]["n"], cross["majority"]["war"]) == (3, 2, 0.5)
-    assert report_of(capsys, *words, "--cross", weights, "--protocol", "majority")["cross"][0]["n"] == 2
-    assert main(["evaluate", *map(str, words), "--cross", str(weights)]) == 0
+    assert report_of(capsys, *words, "--protocol", "majority")["cross"][0]["n"] == 2
+    assert main(["evaluate", *map(str, words)]) == 0
     assert "disputed, majority" in capsys.readouterr().out
 
 

@@ -61,6 +61,10 @@ def test_whatever_cannot_be_read_has_its_error_in_its_place(reader, tmp_path):
         "folder": (tmp_path, "is a folder: give a picture, or the files in it to `Reader.stream`"),
         "absent": (tmp_path / "absent.png", "absent.png cannot be opened: No such file"),
         "address": ("https://example.org/a.jpg", "is an address: download it first"),
+        "base64": (
+            "iVBORw0KGgo" * 500,
+            "'iVBORw0KGgoiVBORw0KG'... is too long to be the name of a file: give base64.b64decode",
+        ),
         "none": (None, "not NoneType"),
         "number": (3, "give a path, bytes, an open file, a Pillow image, or a uint8 array"),
         "list": ([str(good)], "not list; `read_each` takes many pictures"),

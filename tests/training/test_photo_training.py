@@ -164,10 +164,12 @@ def test_what_is_wrong_is_said(folder, tmp_path, capsys):
     assert points_of(Path("faces_fair_160.parquet")) == "fair" and points_of(Path("mine.parquet")) is None
     odd = tmp_path / "mine.parquet"
     odd.write_bytes((folder / "faces_color.parquet").read_bytes())
-    with pytest.raises(InputError, match=r"no mesh points are known for mine\.parquet"):
+    with pytest.raises(InputError, match=r"no mesh points are known for mine\.parquet: .*color: utk, .*rename"):
         PhotoFaces([odd], folder / "points.npz", 0.6, torch.device("cpu"), None)
     with pytest.raises(UsageError, match="nothing to train"):
         TrainPhoto(data=(), points=Path(), out=Path(), masked_faces=0, movement_faces=0, adversarial_faces=0)
+    with pytest.raises(UsageError, match=r"--movement-faces 95 are too few for one step, which takes 96: .* --batch"):
+        TrainPhoto(data=(), points=Path(), out=Path(), movement_faces=95)
     said = inside(capsys, "reproduce", "photo", "--data", folder, "--out", tmp_path / "out")
     assert said.returncode == 2 and "--points" in said.stderr
 

@@ -419,6 +419,9 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path):
     (tmp_path / "junk").write_bytes(b"junk" * 100)
     with pytest.raises(InputError, match="is not a safetensors file"):
         checkpoint.load(tmp_path / "junk")
+    (tmp_path / "mine.onnx").write_bytes(b"junk" * 100)
+    with pytest.raises(InputError, match=r"mine.onnx is an ONNX file, .*: give the .safetensors"):
+        checkpoint.load(tmp_path / "mine.onnx")
     from safetensors.torch import save_file
 
     save_file({"a": torch.ones(1)}, tmp_path / "other", {"format": "pfvit-run-99"})

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from pfvit.commands.output_files import make_folder
 from pfvit.config import Evaluate
 from pfvit.evaluation import cross_dataset, measure, probe
 from pfvit.inference import network
@@ -17,6 +18,8 @@ def evaluate(config: Evaluate) -> int:
     """Measure, and print the figures; return the exit status: 1 if rows could not be read."""
     if config.cross:
         return across(config)
+    if config.figures is not None:
+        make_folder(config.figures)  # what cannot be written should be known before the faces are measured
     run = opened(config.weights, encoder_alone=bool(config.probe))
     if config.probe:
         encoder = FaceGenerator(network.open_recogniser(config.weights)) if run is None else run
@@ -66,8 +69,8 @@ def print_report(report: dict[str, Any]) -> None:
     unlabelled = f"{out['no_label']} without a label, " if "no_label" in out else ""
     show(
         f"{report['weights']} on {', '.join(report['data'])}, {report['protocol']} protocol: {report['n']} faces "
-        f"({out['leaked']} leaked, {out['no_emotion']} without a majority emotion, {unlabelled}"
-        f"{out['unreadable']} unreadable)\n",
+        f"({out['leaked']} leaked, {out['no_emotion']} with an emotion that the weights do not know, or none, "
+        f"{unlabelled}{out['unreadable']} unreadable)\n",
     )
     if "probe" in report:
         show(f"linear probe, fitted to {report['fitted']} faces of {', '.join(report['probe'])}\n")

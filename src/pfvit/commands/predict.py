@@ -95,7 +95,9 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
         show(table_of(lines, table_width()))
     if records is not None:
         records.finish()
-        say(f"{config.output} is written")
+        others = records.done.total()
+        mixed = f", with {others:,} pictures of the earlier run that are not named now" if others else ""
+        say(f"{config.output} is written{mixed}")
     for namer in (faces_namer, photo_namer):
         if namer is not None:
             namer.report()

@@ -82,6 +82,10 @@ class Evaluate:
         self.merged()
         if self.probe and (self.cross or self.judge or self.robustness or self.figures):
             raise UsageError("--probe measures a linear classifier: without --cross, --judge, --robustness, --figures")
+        if self.cross and (self.weights or self.judge or self.robustness or self.figures):
+            raise UsageError("--cross measures recognition alone: without --weights, --judge, --robustness, --figures")
+        if self.merge and not self.cross:
+            raise UsageError("--merge says what counts as the same emotion for --cross: give --cross too")
         if {"clean", "official"} <= {*self.protocol}:
             raise UsageError("--protocol clean and official are two answers to one question: name one")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pfvit.config.checks import at_least, below_one, positive, within
+from pfvit.config.checks import at_least, below_one, flag, positive, within
 from pfvit.config.several import Paths
 from pfvit.config.training import Hardware
 from pfvit.errors import UsageError
@@ -125,5 +125,17 @@ class TrainPhoto:
         within(0, 1, self, "small_faces", "fit_emotion_subspace")
         if not (self.masked_faces or self.movement_faces or self.adversarial_faces):
             raise UsageError("there is nothing to train: give --masked-faces, --movement-faces or --adversarial-faces")
+        sizes = {"masked": ("masked_batch", self.masked_batch), "movement": ("batch", self.faces_of_a_step)}
+        for phase, (size, least) in (sizes | {"adversarial": sizes["movement"]}).items():
+            if 0 < (faces := getattr(self, f"{phase}_faces")) < least:
+                raise UsageError(
+                    f"--{phase}-faces {faces} are too few for one step, which takes {least}: give more, 0 to leave the "
+                    f"phase out, or a smaller {flag(size)}"
+                )
         if self.hardware.devices != 1:
             raise UsageError("the photo model trains in one process: --hardware.devices 1")
+
+    @property
+    def faces_of_a_step(self) -> int:
+        """Faces that a step takes after the masked phase: expressive, middling and neutral ones."""
+        return self.batch + 2 * (self.batch // 4)

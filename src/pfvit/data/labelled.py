@@ -204,6 +204,15 @@ class Labelled:
         left = {"leaked": self.leaked, "no_emotion": self.unlabelled, "unreadable": self.unreadable}
         return left | ({"no_label": self.no_label} if self.no_label else {})
 
+    def notes(self) -> list[str]:
+        """Return which classes only the data, or only the reader of the faces, tell apart, as the figures hide it."""
+        never = [name for name in self.names or () if name not in self.classes]
+        others = [f"{count:,} of {name}" for name, count in self.unknown.most_common() if name not in FERPLUS_VOTES[8:]]
+        return [
+            *([f"never counted as an answer, as the data do not distinguish it: {', '.join(never)}"] if never else []),
+            *([f"left out, as the weights do not know it: {', '.join(others)}"] if others else []),
+        ]
+
     def _fail(self, problem: InputError) -> None:
         self.unreadable += 1
         say(str(problem))

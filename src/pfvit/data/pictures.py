@@ -1,5 +1,6 @@
 """Whatever may stand for a picture in Python: a path, bytes, an open file, a Pillow image, an array, a tensor."""
 
+import errno
 import io
 import os
 from contextlib import suppress
@@ -114,6 +115,9 @@ def _of_path(path: str, name: str) -> Photo:
     except (OSError, ValueError) as problem:  # ValueError: a name with a NUL in it
         if is_address(path):
             raise PictureError(f"{path} is an address: download it first") from problem
+        if getattr(problem, "errno", None) == errno.ENAMETOOLONG:  # as base64 text is
+            told = f"{path[:SHOWN]!r}... is too long to be the name of a file: give base64.b64decode(text) of base64"
+            raise PictureError(told) from problem
         raise PictureError(f"{name} cannot be opened: {getattr(problem, 'strerror', None) or problem}") from problem
 
 

@@ -88,6 +88,8 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
             progress.advance(task, len(batch))
     if not tally.truth:
         raise _no_face(config, faces, recogniser)
+    for note in faces.notes():
+        say(note)
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     report: dict[str, Any] = {
         "data": [utf8(path.name) for path in config.data],

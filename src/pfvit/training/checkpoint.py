@@ -86,6 +86,8 @@ def _record(metadata: Mapping[str, str], path: Path) -> dict:
 
 def no_weights(path: Path) -> str:
     """Return what a file is that was taken for weights, and what to do; "" if its beginning does not tell."""
+    if path.suffix == ".onnx":
+        return "is an ONNX file, from which nothing is trained: give the .safetensors exported with it, or its run"
     with path.open("rb") as file:
         return mistaken_for("weights", file.read(HEAD))
 

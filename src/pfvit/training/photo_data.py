@@ -85,7 +85,8 @@ class PhotoFaces:
         named = [(path, points_of(path)) for path in paths]
         if unknown := [path.name for path, name in named if name is None]:
             raise InputError(
-                f"no mesh points are known for {', '.join(unknown)}: {points} has {', '.join(POINTS_OF.values())}"
+                f"no mesh points are known for {', '.join(unknown)}: which are whose is known by a word in the file's "
+                f"name ({', '.join(f'{word}: {name}' for word, name in POINTS_OF.items())}), so rename the file"
             )
         meshes = {name: mesh.load_mesh_points(points, name) for _, name in named if name}
         colour = [name for name in meshes if name not in GRAY]

@@ -98,11 +98,10 @@ class PhotoTrainer:
         self.opponent = PhotoDiscriminators(config.discriminator_widths, device, self.autocast)
         self.earlier = self._earlier(config.keep) if config.keep else None
         self.faces = PhotoFaces(config.data, config.points, config.lip_reach, device, config.limit)
-        batch = config.batch + 2 * (config.batch // 4)
         self.lengths = (
             config.masked_faces // config.masked_batch,
-            config.movement_faces // batch,
-            config.adversarial_faces // batch,
+            config.movement_faces // config.faces_of_a_step,
+            config.adversarial_faces // config.faces_of_a_step,
         )
         self.steps = sum(self.lengths)
         self.subspace_step = self.lengths[0] + round(config.fit_emotion_subspace * sum(self.lengths[1:]))
