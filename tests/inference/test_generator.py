@@ -10,7 +10,6 @@ from pfvit.inference.generator import (
     AGREE,
     DISAGREE,
     MORE_LIGHT,
-    MOST_FLOW,
     MOST_LIGHT,
     MOVING,
     SMALL_SIDE,
@@ -66,11 +65,29 @@ def test_small_gray_faces_that_are_hardly_neutral_change_by_more():
     maps = np.full((9, 56, 56), 0.01, np.float32)
     calm, half, not_at_all = (change_of(GRAY, maps, 1.0, neutral) for neutral in (1.0, 0.5, 0.0))
     assert np.array_equal(calm.base, movement_change(maps).base)
-    for part, most in (("base", MOST_FLOW), ("split", MOST_FLOW), ("light", MOST_LIGHT / MORE_LIGHT)):
-        a, b, c = (getattr(change, part)[0, 0, 0] for change in (calm, half, not_at_all))
-        assert c / a == pytest.approx(most, rel=0.02) and b == pytest.approx((a + c) / 2), part
-    assert np.array_equal(calm.height, not_at_all.height)
-    assert np.array_equal(change_of(COLOUR, maps, 1.0, 0.0).base, calm.base), "in colour nothing changes"
+    a, b, c = (change.light[0, 0, 0] for change in (calm, half, not_at_all))
+    assert c / a == pytest.approx(MOST_LIGHT / MORE_LIGHT, rel=0.02) and b == pytest.approx((a + c) / 2)
+    assert np.array_equal(calm.height, not_at_all.height) and np.array_equal(calm.base, not_at_all.base)
+    colour = [change_of(COLOUR, maps, 1.0, neutral).light for neutral in (1.0, 0.0)]
+    assert np.array_equal(*colour), "in colour nothing changes"
+
+
+@pytest.mark.parametrize(("face", "share"), [(GRAY, 1.0), (GRAY, 0.25), (GRAY, 0.0), (COLOUR, 1.0)])
+def test_small_gray_faces_are_looked_at_again_and_what_is_left_is_added(face, share):
+    asked = []
+
+    def brighter(crop):  # half of what is missing to white; the lip line rises with it
+        asked.append(crop)
+        maps = np.zeros((9, 56, 56), np.float32)
+        maps[1], maps[4], maps[6:9] = 0.01, crop.mean() / 255, (1 - crop.mean() / 255) * 0.5 * 2
+        return maps
+
+    first, second = (generator(brighter).careful_maps([face], neutral)[0][0] for neutral in (None, [1 - share]))
+    again = share if face is GRAY else 0.0
+    assert len(asked) == (6 if face is GRAY else 4)
+    assert second[1] == pytest.approx((1 + again) * first[1])
+    assert second[6:] == pytest.approx((1 + again / 2) * first[6:], rel=0.03), "half of it was done by the first look"
+    assert np.array_equal(second[4:6], first[4:6]), "the lip line stays"
 
 
 def test_what_agrees_under_mirroring_is_trusted():

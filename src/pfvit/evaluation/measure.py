@@ -179,8 +179,8 @@ def measure(
     emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
     expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
     if generator.moves:  # as `pfvit poker` would
-        maps, agreements = zip(*generator.careful_maps(images), strict=True)
         neutral = shares[:, recogniser.labels.index(NEUTRAL)].tolist()
+        maps, agreements = zip(*generator.careful_maps(images, neutral), strict=True)
         changes = list(map(change_of, images, maps, agreements, neutral))
         shown = list(map(map_of, changes))
         changes = list(map(shade_lips, images, map(soften_folds, images, changes)))

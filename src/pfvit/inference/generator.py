@@ -10,15 +10,15 @@ from pfvit.data.images import Pixels, at_size
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference import network
-from pfvit.inference.face_edit import FaceChange, movement_change
+from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
 
 #: Gray crops up to this side, as FER2013's, get more light than the photo model asks for, which is too careful there.
 SMALL_SIDE = 64
 #: Faint light is multiplied by the first; light of the second, of 1 from black to white, by a third of the way from it
 #: to 1, and so on: what fills a closing mouth is strong, and would glow. Chosen on training faces: docs/lab-book.md.
-MORE_LIGHT, STRONG_LIGHT = 2.2, 0.15
-#: A face that the recogniser calls neutral with probability 0 gets so much light, and so much of its flow.
-MOST_LIGHT, MOST_FLOW = 3.0, 1.3
+MORE_LIGHT, STRONG_LIGHT = 1.8, 0.15
+#: A face that the recogniser calls neutral with probability 0 gets so much light.
+MOST_LIGHT = 3.0
 #: Below this agreement of a face's movement with its mirror image's nothing is changed, above the second all is: nine
 #: frontal smiles in ten reach 0.94; pictures in which no face mesh was found have 0.67 in the middle, noise 0.8.
 DISAGREE, AGREE = 0.80, 0.92
@@ -26,8 +26,8 @@ DISAGREE, AGREE = 0.80, 0.92
 #: between them the change fades in. Of strictly neutral training faces four in five are below the second, of mildly
 #: happy ones 1%: docs/lab-book.md, "Calm faces stay".
 STILL, MOVING = 0.0005, 0.001
-#: Channels of the maps that make up the flow, its split among them; the light.
-FLOW, LIGHT = slice(0, 4), slice(6, 9)
+#: Channels of the maps that make up the flow, its split among them; the lip line and the gate; the light.
+FLOW, LINE, LIGHT = slice(0, 4), slice(4, 6), slice(6, 9)
 
 
 class FaceGenerator:
@@ -94,11 +94,27 @@ class FaceGenerator:
         """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_edit.MAPS`."""
         return [maps for (maps,) in self._photo_each(crops, ("maps",))]
 
-    def careful_maps(self, crops: Sequence[Pixels]) -> list[tuple[NDArray[np.float32], float]]:
+    def careful_maps(
+        self, crops: Sequence[Pixels], neutral: Sequence[float] | None = None
+    ) -> list[tuple[NDArray[np.float32], float]]:
         """Return each crop's maps averaged with those of its mirror image, and how far the two agree, from 0 to 1.
 
         Where a face is turned away, covered or no face at all, the two disagree. A calm face has maps of nothing.
+        `neutral` is what the recogniser gives each crop for neutral. With it, small gray faces are looked at again as
+        they have become: what is left of their expression is added, by as much as they were not neutral.
         """
+        found = self._both_ways(crops)
+        again = [k for k, crop in enumerate(crops) if is_small_and_gray(crop)] if neutral is not None else []
+        if again and neutral is not None:
+            calmer = [apply_change(crops[k], movement_change(found[k][0]).times(trust_of(found[k][1]))) for k in again]
+            for k, (left, _) in zip(again, self._both_ways(calmer), strict=True):
+                maps, agreement = found[k]
+                more = np.float32(1 - neutral[k]) * left
+                more[LINE] = 0  # the line of the closed lips stays
+                found[k] = maps + more, agreement
+        return found
+
+    def _both_ways(self, crops: Sequence[Pixels]) -> list[tuple[NDArray[np.float32], float]]:
         both = self.maps([view for crop in crops for view in (crop, crop[:, ::-1])])
         pairs = zip(both[::2], map(mirrored, both[1::2]), strict=True)
         return [together(one, other) for one, other in pairs]
@@ -121,17 +137,18 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], agreement: float, neutral
     `neutral` is what the recogniser gives for neutral, from 0 to 1: small gray faces with little of it change by more.
     """
     change = movement_change(maps)
-    if max(crop.shape[:2]) <= SMALL_SIDE and _is_gray(crop):
+    if is_small_and_gray(crop):
         light = change.light.mean(axis=2, keepdims=True)
         more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * neutral
-        flow = np.float32(MOST_FLOW + (1 - MOST_FLOW) * neutral)
         light = light * (1 + (more - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)).astype(np.float32)
-        change = change._replace(base=change.base * flow, split=change.split * flow, light=light)
+        change = change._replace(light=light)
     return change.times(trust_of(agreement))
 
 
-def _is_gray(crop: Pixels) -> bool:
-    return bool((crop[..., 0] == crop[..., 1]).all() and (crop[..., 1] == crop[..., 2]).all())
+def is_small_and_gray(crop: Pixels) -> bool:
+    """Say whether a crop is like FER2013's, of which the photo model is too careful."""
+    small = max(crop.shape[:2]) <= SMALL_SIDE
+    return small and bool((crop[..., 0] == crop[..., 1]).all() and (crop[..., 1] == crop[..., 2]).all())
 
 
 def trust_of(agreement: float) -> float:

@@ -241,7 +241,12 @@ class Reading:
     @property
     def _moved(self) -> FaceChange:
         """How the photo model changes the crop, without what is done about its skin."""
-        return change_of(self.crop, *self._maps, self.probabilities.get(NEUTRAL, 1.0))
+        return change_of(self.crop, *self._maps, self._neutral)
+
+    @property
+    def _neutral(self) -> float:
+        """The recogniser's probability of neutral; 1 if it knows no such class."""
+        return self.probabilities.get(NEUTRAL, 1.0)
 
     @property
     def _moves(self) -> bool:
@@ -250,7 +255,7 @@ class Reading:
     @property
     def _maps(self) -> tuple[NDArray[np.float32], float]:
         if not self.maps:
-            self.maps.extend(self.generator.careful_maps([self.crop]))
+            self.maps.extend(self.generator.careful_maps([self.crop], [self._neutral]))
         return self.maps[0]
 
     def draw(self, strength: float) -> NDArray[np.float32]:
@@ -285,7 +290,8 @@ def prepare(readings: Sequence[Reading], strength: float) -> None:
     """Predict many faces' changes at once, which is faster than one by one when each is asked for."""
     moved = [reading for reading in readings if reading.generator.moves and not reading.maps]
     if moved:
-        found = moved[0].generator.careful_maps([reading.crop for reading in moved])
+        crops, neutral = [reading.crop for reading in moved], [reading._neutral for reading in moved]
+        found = moved[0].generator.careful_maps(crops, neutral)
         for reading, maps in zip(moved, found, strict=True):
             reading.maps[:] = [maps]
     drawn = [reading for reading in readings if not reading.generator.moves]

@@ -3,7 +3,7 @@
 
 import { Problem } from "../latest.js";
 import * as ort from "../ort/ort.wasm.min.mjs";
-import { applied, changeOf, isSmallAndGray, strengthMap } from "./change.js";
+import { applied, changeOf, isSmallAndGray, strengthMap, together, withLeft } from "./change.js";
 import { cut, frame } from "./crop.js";
 import { detect } from "./detect.js";
 import { canvasOf, decode, encode, resize, rgb, secondLook } from "./pixels.js";
@@ -159,6 +159,15 @@ function change({ crop }) {
 
 async function predicted(crop) {
   const small = resize(crop, SIDE, SIDE);
+  const maps = await bothWays(small);
+  if (!isSmallAndGray(crop)) return changeOf(crop, small, maps, 1);
+  const neutral = (await answer(crop)).probabilities[LABELS.indexOf("neutral")];
+  const left = await bothWays(resize(applied(crop, maps, 1), SIDE, SIDE));
+  return changeOf(crop, small, withLeft(maps, left, neutral), neutral);
+}
+
+/** The photo model's maps of a picture of its size, averaged with those of its mirror image. */
+async function bothWays(small) {
   const turned = { ...small, data: small.data.slice() };
   for (let y = 0; y < SIDE; y++) {
     for (let x = 0; x < SIDE; x++) {
@@ -167,8 +176,7 @@ async function predicted(crop) {
     }
   }
   const [plain, mirrored] = [await run("photo", rgb(small), ["maps"]), await run("photo", rgb(turned), ["maps"])];
-  const neutral = isSmallAndGray(crop) ? (await answer(crop)).probabilities[LABELS.indexOf("neutral")] : 1;
-  return changeOf(crop, small, plain.maps, mirrored.maps, plain.maps.dims[2], neutral);
+  return together(plain.maps, mirrored.maps, plain.maps.dims[2]);
 }
 
 async function reconstruction(crop) {

@@ -12,16 +12,12 @@ const LEAST_FLOW = 0.02;
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
-const [SMALL_GRAY, MORE_LIGHT, STRONG_LIGHT] = [64, 2.2, 0.15];
-const [MOST_LIGHT, MOST_FLOW] = [3, 1.3];
+const [SMALL_GRAY, MORE_LIGHT, MOST_LIGHT, STRONG_LIGHT] = [64, 1.8, 3, 0.15];
 /** Channels of the photo model's maps: where they begin. */
 const [BASE, SPLIT, HEIGHT, LIGHT, CHANNELS] = [0, 2, 4, 6, 9];
 
-/**
- * The change of a crop that the photo model's maps describe, from those of the crop and of its mirror image; `small` is
- * the crop as the model saw it, and `neutral` what the recogniser gives for neutral, which small gray crops need.
- */
-export function changeOf(crop, small, plain, mirrored, size, neutral) {
+/** The photo model's maps of a crop and of its mirror image as one, and how far they can be trusted. */
+export function together(plain, mirrored, size) {
   const other = mirrorImage(mirrored, size);
   const maps = plain.map((value, n) => (value + other[n]) / 2);
   const flows = HEIGHT * size * size;
@@ -38,8 +34,22 @@ export function changeOf(crop, small, plain, mirrored, size, neutral) {
   for (let n = 0; n < maps.length; n++) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
-  if (isSmallAndGray(crop)) changeMore(maps, size * size, neutral);
-  const trust = rising(agreement, DISAGREE, AGREE);
+  return { maps, size, trust: rising(agreement, DISAGREE, AGREE) };
+}
+
+/** Maps with those added of what is left of the expression afterwards, as far as the face was not neutral. */
+export function withLeft({ maps, size, trust }, left, neutral) {
+  const [line, light] = [HEIGHT * size * size, LIGHT * size * size];
+  const sum = maps.map((value, n) => (n < line || n >= light ? value + (1 - neutral) * left.maps[n] : value));
+  return { maps: sum, size, trust };
+}
+
+/**
+ * The change of a crop that such maps describe; `small` is the crop as the model saw it, and `neutral` what the
+ * recogniser gives for neutral, which small gray crops need.
+ */
+export function changeOf(crop, small, { maps, size, trust }, neutral) {
+  if (isSmallAndGray(crop)) lightMore(maps, size * size, neutral);
   // The model counts flows in halves of the side, and light from -1 to 1.
   const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
   const [base, split] = [BASE, SPLIT].map((first) => [plane(first), plane(first + 1)]);
@@ -57,10 +67,9 @@ export function isSmallAndGray({ data, width, height }) {
   return true;
 }
 
-/** Multiply the flow and faint light, and make light gray: of faces that are hardly neutral by more. */
-function changeMore(maps, plane, neutral) {
+/** Multiply faint light, of faces that are hardly neutral by more, and make light gray. */
+function lightMore(maps, plane, neutral) {
   const most = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * neutral;
-  for (let n = 0; n < HEIGHT * plane; n++) maps[n] *= MOST_FLOW + (1 - MOST_FLOW) * neutral;
   for (let n = LIGHT * plane; n < (LIGHT + 1) * plane; n++) {
     const light = (maps[n] + maps[n + plane] + maps[n + 2 * plane]) / 3; // from -1 to 1, so half of it is of 1
     const more = light * (1 + (most - 1) * Math.exp(-Math.abs(light) / 2 / STRONG_LIGHT));
