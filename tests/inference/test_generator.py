@@ -63,12 +63,12 @@ def test_small_gray_faces_get_more_of_faint_light_and_stay_gray():
 
 def test_small_gray_faces_that_are_hardly_neutral_change_by_more():
     maps = np.full((9, 56, 56), 0.01, np.float32)
-    calm, half, not_at_all = (change_of(GRAY, maps, 1.0, neutral) for neutral in (1.0, 0.5, 0.0))
+    calm, half, not_at_all = (change_of(GRAY, maps, 1.0, {"neutral": share}) for share in (1.0, 0.5, 0.0))
     assert np.array_equal(calm.base, movement_change(maps).base)
     a, b, c = (change.light[0, 0, 0] for change in (calm, half, not_at_all))
     assert c / a == pytest.approx(MOST_LIGHT / MORE_LIGHT, rel=0.02) and b == pytest.approx((a + c) / 2)
     assert np.array_equal(calm.height, not_at_all.height) and np.array_equal(calm.base, not_at_all.base)
-    colour = [change_of(COLOUR, maps, 1.0, neutral).light for neutral in (1.0, 0.0)]
+    colour = [change_of(COLOUR, maps, 1.0, {"neutral": share}).light for share in (1.0, 0.0)]
     assert np.array_equal(*colour), "in colour nothing changes"
 
 

@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 import pfvit
-from pfvit.inference.face_edit import apply_change
+from pfvit.inference.brows import ease_brows, soften_furrows
+from pfvit.inference.face_edit import FaceChange, apply_change
 from pfvit.inference.generator import change_of
 from pfvit.inference.lip_shade import shade_lips
-from pfvit.inference.smile_folds import soften_folds
+from pfvit.inference.smile_folds import SIDE, soften_folds
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 if CHROMIUM is None:
@@ -41,6 +42,16 @@ CALL = """async ([photo, view, strength, whole]) => {
         reader.onload = () => resolve(reader.result);
         reader.readAsDataURL(picture);
     });
+}"""
+
+#: What brows.js makes of a face that does not move otherwise: the flow in halves of the side, and the light.
+EASED = """async ([pixels, shares]) => {
+    const { easeBrows, frownAndRaise, furrowLight } = await import("./browser/brows.js");
+    const maps = new Float32Array(9 * 56 * 56);
+    easeBrows(maps, 56, frownAndRaise(shares));
+    const plane = (n) => maps.slice(n * 56 * 56, (n + 1) * 56 * 56);
+    const parts = { base: [0, 1].map((n) => plane(n).map((v) => v / 2)), light: [6, 7, 8].map(plane) };
+    return [[...maps.slice(0, 2 * 56 * 56)], [...furrowLight({ data: pixels }, parts, 56, 0.5)]];
 }"""
 
 
@@ -177,3 +188,17 @@ def test_it_changes_small_gray_faces_as_the_package_does(page, folder):
     here = np.abs(ours - less).max(axis=2) > 3
     assert here.sum() > 50, "it is more than a neutral face would change by"
     assert np.abs(theirs - ours)[here].mean() < 0.4 * np.abs(less - ours)[here].mean()
+
+
+def test_it_eases_brows_as_the_package_does(page, folder):
+    picture = pfvit.read(folder / "astronaut.jpg")[0].crop
+    small = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE)))
+    shares = {"neutral": 0.1, "anger": 0.6, "surprise": 0.2, "fear": 0.1}
+    opaque = np.dstack([small, np.full((SIDE, SIDE), 255, np.uint8)])
+    flow, light = page.evaluate(EASED, [opaque.ravel().tolist(), shares])
+    flat = np.zeros((56, 56, 3), np.float32)
+    eased = ease_brows(FaceChange(flat[..., :2], flat[..., :2], flat[..., 0], flat), shares)
+    assert np.moveaxis(eased.base, 2, 0).ravel() * 2 == pytest.approx(flow, abs=1e-5)
+    expected = soften_furrows(small, eased, 0.5).light
+    assert np.abs(expected).max() > 0.02
+    assert np.moveaxis(expected, 2, 0).ravel() == pytest.approx(light, abs=2e-3)

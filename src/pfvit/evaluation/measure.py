@@ -17,10 +17,8 @@ from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import apply_change
-from pfvit.inference.generator import FaceGenerator, change_of
-from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.generator import FaceGenerator, change_of, trust_of, with_skin
 from pfvit.inference.reading import map_of
-from pfvit.inference.smile_folds import soften_folds
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
 from pfvit.utils.console import progress_bar, say
@@ -179,11 +177,11 @@ def measure(
     emotion, residue = map(np.stack, zip(*generator.components(images), strict=True))
     expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
     if generator.moves:  # as `pfvit poker` would
-        neutral = shares[:, recogniser.labels.index(NEUTRAL)].tolist()
-        maps, agreements = zip(*generator.careful_maps(images, neutral), strict=True)
-        changes = list(map(change_of, images, maps, agreements, neutral))
+        named = [dict(zip(recogniser.labels, one.tolist(), strict=True)) for one in shares]
+        maps, agreements = zip(*generator.careful_maps(images, [one[NEUTRAL] for one in named]), strict=True)
+        changes = list(map(change_of, images, maps, agreements, named))
         shown = list(map(map_of, changes))
-        changes = list(map(shade_lips, images, map(soften_folds, images, changes)))
+        changes = list(map(with_skin, images, changes, named, map(trust_of, agreements)))
     else:
         damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
         gain = generator.small_generator.emphasis

@@ -1,6 +1,6 @@
 """Make faces with less of their expression: by the photo model, or by the small generator if there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,10 @@ from pfvit.data.images import Pixels, at_size
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference import network
+from pfvit.inference.brows import ease_brows, frown_and_raise, soften_furrows
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
+from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.smile_folds import SIDE, soften_folds
 
 #: Gray crops up to this side, as FER2013's, get more light than the photo model asks for, which is too careful there.
 SMALL_SIDE = 64
@@ -28,6 +31,7 @@ DISAGREE, AGREE = 0.80, 0.92
 STILL, MOVING = 0.0005, 0.001
 #: Channels of the maps that make up the flow, its split among them; the lip line and the gate; the light.
 FLOW, LINE, LIGHT = slice(0, 4), slice(4, 6), slice(6, 9)
+CALM: Mapping[str, float] = {NEUTRAL: 1.0}
 
 
 class FaceGenerator:
@@ -111,7 +115,7 @@ class FaceGenerator:
                 maps, agreement = found[k]
                 more = np.float32(1 - neutral[k]) * left
                 more[LINE] = 0  # the line of the closed lips stays
-                found[k] = maps + more, agreement
+                found[k] = (maps + more).astype(np.float32, copy=False), agreement
         return found
 
     def _both_ways(self, crops: Sequence[Pixels]) -> list[tuple[NDArray[np.float32], float]]:
@@ -131,18 +135,28 @@ class FaceGenerator:
         return photo.each([at_size(crop, photo.size) for crop in crops], outputs)
 
 
-def change_of(crop: Pixels, maps: NDArray[np.float32], agreement: float, neutral: float = 1.0) -> FaceChange:
+def change_of(
+    crop: Pixels, maps: NDArray[np.float32], agreement: float, shares: Mapping[str, float] = CALM
+) -> FaceChange:
     """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they can be trusted.
 
-    `neutral` is what the recogniser gives for neutral, from 0 to 1: small gray faces with little of it change by more.
+    `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`). Small gray faces
+    with little of neutral get more light.
     """
-    change = movement_change(maps)
+    change = ease_brows(movement_change(maps), shares)
     if is_small_and_gray(crop):
         light = change.light.mean(axis=2, keepdims=True)
-        more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * neutral
+        more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * shares.get(NEUTRAL, 1.0)
         light = light * (1 + (more - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)).astype(np.float32)
         change = change._replace(light=light)
     return change.times(trust_of(agreement))
+
+
+def with_skin(crop: Pixels, change: FaceChange, shares: Mapping[str, float], trust: float) -> FaceChange:
+    """Return a change of `change_of` whose light sees to the skin that moves: furrows, folds, the shade of lips."""
+    small = at_size(crop, SIDE)
+    change = soften_furrows(small, change, trust * frown_and_raise(shares)[0])
+    return shade_lips(small, soften_folds(small, change))
 
 
 def is_small_and_gray(crop: Pixels) -> bool:

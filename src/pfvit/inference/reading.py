@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pfvit.data.images import Pixels, at_size
+from pfvit.data.images import Pixels
 from pfvit.data.pictures import Picture, load
 from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
@@ -17,10 +17,8 @@ from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
-from pfvit.inference.generator import FaceGenerator, change_of, trust_of
-from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.generator import FaceGenerator, change_of, trust_of, with_skin
 from pfvit.inference.movement import Movement, measure_movement
-from pfvit.inference.smile_folds import SIDE, soften_folds
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import annotated, heat_over, panels
 
@@ -231,8 +229,7 @@ class Reading:
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""
         if self._moves:
-            small = at_size(self.crop, SIDE)  # once for both
-            return shade_lips(small, soften_folds(small, self._moved)).times(strength)
+            return with_skin(self.crop, self._moved, self.probabilities, self.trust).times(strength)
         self.generator.check_neutral()
         before, after = self.draw(0.0), self.draw(strength)
         change = drawn_change(self.crop, before, after, self.generator.small_generator.emphasis)
@@ -241,7 +238,7 @@ class Reading:
     @property
     def _moved(self) -> FaceChange:
         """How the photo model changes the crop, without what is done about its skin."""
-        return change_of(self.crop, *self._maps, self._neutral)
+        return change_of(self.crop, *self._maps, self.probabilities)
 
     @property
     def _neutral(self) -> float:

@@ -43,7 +43,7 @@ def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
     taken = enlarged(taken[..., None], SIDE).clip(0, 1)
     light = light_at_side(change)
     shown = moved(at_size(crop, SIDE), enlarged(change.base, SIDE), TOP) + light[TOP:]
-    light[TOP:] -= taken[TOP:] * (_blurred(shown, FINE) - _blurred(shown, BROAD))
+    light[TOP:] -= taken[TOP:] * (blurred(shown, FINE) - blurred(shown, BROAD))
     return change._replace(light=light)
 
 
@@ -58,11 +58,11 @@ def _taken(change: FaceChange) -> Array:
     size = len(change.base)
     down, across = np.gradient(change.base * np.float32(size), axis=(0, 1))
     area = (1 + across[..., 0]) * (1 + down[..., 1]) - across[..., 1] * down[..., 0]
-    area = _blurred(area, BEFORE)
+    area = blurred(area, BEFORE)
     padded = np.pad(area, BESIDE, mode="edge")
     lines = reduce(np.minimum, [padded[first : first + size] for first in range(2 * BESIDE + 1)])
     area = reduce(np.minimum, [lines[:, first : first + size] for first in range(2 * BESIDE + 1)])
-    kept = _blurred(area, AFTER).clip(LEAST, 1) ** np.float32(POWER)
+    kept = blurred(area, AFTER).clip(LEAST, 1) ** np.float32(POWER)
     start, end = BELOW_EYES
     here = (((np.arange(size, dtype=np.float32) + 0.5) / size - start) / (end - start)).clip(0, 1)
     skin = (1 - np.abs(change.split).max(axis=2) / PARTED).clip(0, 1)
@@ -86,7 +86,7 @@ def moved(crop: Pixels, flow: Array, top: int, left: int = 0, right: int = SIDE)
     return (both[..., :3] + (both[..., 3:] - both[..., :3]) * across).astype(np.float32, copy=False)
 
 
-def _blurred(values: Array, deviation: float) -> Array:
+def blurred(values: Array, deviation: float) -> Array:
     """Return values [high, wide] or [high, wide, channels] blurred by a Gaussian; the edge is repeated.
 
     Sums of shifted arrays: matrix products would wake numpy's threads, which get in the way of the networks'.

@@ -159,11 +159,13 @@ function change({ crop }) {
 
 async function predicted(crop) {
   const small = resize(crop, SIDE, SIDE);
-  const maps = await bothWays(small);
-  if (!isSmallAndGray(crop)) return changeOf(crop, small, maps, 1);
-  const neutral = (await answer(crop)).probabilities[LABELS.indexOf("neutral")];
-  const left = await bothWays(resize(applied(crop, maps, 1), SIDE, SIDE));
-  return changeOf(crop, small, withLeft(maps, left, neutral), neutral);
+  let maps = await bothWays(small);
+  const { probabilities } = await answer(crop);
+  const shares = Object.fromEntries(LABELS.map((name, n) => [name, probabilities[n]]));
+  if (isSmallAndGray(crop)) {
+    maps = withLeft(maps, await bothWays(resize(applied(crop, maps, 1), SIDE, SIDE)), shares.neutral);
+  }
+  return changeOf(crop, small, maps, shares);
 }
 
 /** The photo model's maps of a picture of its size, averaged with those of its mirror image. */

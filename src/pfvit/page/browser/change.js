@@ -1,5 +1,6 @@
 // Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
 
+import { easeBrows, frownAndRaise, furrowLight } from "./brows.js";
 import { SIDE as SKIN_SIDE, foldLight } from "./folds.js";
 import { lipLight } from "./lips.js";
 import { colourAt, cubic } from "./pixels.js";
@@ -45,18 +46,21 @@ export function withLeft({ maps, size, trust }, left, neutral) {
 }
 
 /**
- * The change of a crop that such maps describe; `small` is the crop as the model saw it, and `neutral` what the
- * recogniser gives for neutral, which small gray crops need.
+ * The change of a crop that such maps describe; `small` is the crop as the model saw it, and `shares` the probability
+ * of each name.
  */
-export function changeOf(crop, small, { maps, size, trust }, neutral) {
-  if (isSmallAndGray(crop)) lightMore(maps, size * size, neutral);
+export function changeOf(crop, small, { maps, size, trust }, shares) {
+  const brows = frownAndRaise(shares);
+  easeBrows(maps, size, brows);
+  if (isSmallAndGray(crop)) lightMore(maps, size * size, shares.neutral);
   // The model counts flows in halves of the side, and light from -1 to 1.
   const plane = (channel) => maps.subarray(channel * size * size, (channel + 1) * size * size).map((v) => v * 0.5 * trust);
   const [base, split] = [BASE, SPLIT].map((first) => [plane(first), plane(first + 1)]);
   const light = [0, 1, 2].map((channel) => plane(LIGHT + channel));
   const height = maps.slice(HEIGHT * size * size, (HEIGHT + 1) * size * size);
   const parts = { base, split, height, light };
-  return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size)) };
+  const furrows = furrowLight(small, parts, size, trust * brows[0]);
+  return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size, furrows)) };
 }
 
 export function isSmallAndGray({ data, width, height }) {

@@ -10,23 +10,24 @@ const [PARTED, EYES, BELOW] = [0.01, 0.45, 0.55];
 const CHANNELS = [0, 1, 2];
 
 /**
- * What to add to the pixels, from 0 to 1, for folds to soften: [3, SIDE, SIDE], or null for nothing.
+ * What to add to the pixels, from 0 to 1, for folds to soften too: [3, SIDE, SIDE], or null for nothing.
  *
- * `small` is the crop at SIDE; flows (two planes each) and light (three) are [size, size] in shares of the side.
+ * `small` is the crop at SIDE; flows (two planes each) and light (three) are [size, size] in shares of the side;
+ * `furrows` is what softens furrows, of the same form.
  */
-export function foldLight(small, { base, split, light }, size) {
+export function foldLight(small, { base, split, light }, size, furrows) {
   const taken = takenShares(base, split, size);
-  if (Math.max(...taken) < LEAST_TAKEN) return null;
+  if (Math.max(...taken) < LEAST_TAKEN) return furrows;
   const share = enlarged(taken, size).map((value) => Math.min(Math.max(value, 0), 1));
   const [across, down] = base.map((plane) => enlarged(plane, size));
-  const out = new Float32Array(3 * SIDE * SIDE);
+  const out = furrows ?? new Float32Array(3 * SIDE * SIDE);
   for (const channel of CHANNELS) {
     const shown = enlarged(light[channel], size).map((value, n) => {
       const [x, y] = [(n % SIDE) + across[n] * SIDE, Math.floor(n / SIDE) + down[n] * SIDE];
-      return value + readAt(small.data, channel, x, y) / 255;
+      return value + readAt(small.data, channel, x, y) / 255 + out[channel * SIDE * SIDE + n];
     });
     const [fine, broad] = [blurred(shown, SIDE, FINE), blurred(shown, SIDE, BROAD)];
-    for (let n = 0; n < SIDE * SIDE; n++) out[channel * SIDE * SIDE + n] = -share[n] * (fine[n] - broad[n]);
+    for (let n = 0; n < SIDE * SIDE; n++) out[channel * SIDE * SIDE + n] -= share[n] * (fine[n] - broad[n]);
   }
   return out;
 }
@@ -71,7 +72,7 @@ function leastBeside(plane, size, step) {
 }
 
 /** A plane blurred by a Gaussian; its edge is repeated. */
-function blurred(plane, side, deviation) {
+export function blurred(plane, side, deviation) {
   const reach = Math.ceil(4 * deviation);
   const weights = Array.from({ length: 2 * reach + 1 }, (_, k) => Math.exp(-0.5 * ((k - reach) / deviation) ** 2));
   const all = weights.reduce((sum, one) => sum + one, 0);

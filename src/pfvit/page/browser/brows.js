@@ -1,0 +1,61 @@
+// Ease brows that frown or are raised: pfvit.inference.brows, which has the reasons.
+
+import { SIDE, blurred, enlarged, readAt } from "./folds.js";
+
+const [FROWNS, RAISES] = [["anger"], ["surprise", "fear"]];
+const LEAST = 0.1;
+const PLACES = [0, 0.09, 0.17, 0.27, 0.36];
+const LOWERED = [0.0163, 0.0255, 0.0214, 0.0102, 0];
+const RAISED = [0.0153, 0.023, 0.0204, 0.0112, 0];
+const [TOGETHER, INNER, AROUND] = [0.006, 0.07, 0.05];
+const [BROWS, UPWARD, DOWNWARD] = [0.27, 0.075, 0.055];
+const [FINE, BROAD, WIDE, HIGH] = [0.7, 6, 0.065, 0.075];
+const BOTTOM = Math.round(0.475 * SIDE);
+
+/** By which share brows frown, and by which they are raised, given the probability of each name. */
+export function frownAndRaise(shares) {
+  return [FROWNS, RAISES].map((names) => {
+    const all = names.reduce((sum, name) => sum + shares[name], 0);
+    return Math.max(0, all - LEAST) / (1 - LEAST);
+  });
+}
+
+/** Move brows back too, in the maps [2, size, size] of where pixels are read from, in halves of the side. */
+export function easeBrows(maps, size, [frown, raised]) {
+  if (!frown && !raised) return;
+  for (let n = 0; n < size * size; n++) {
+    const [x, y] = [((n % size) + 0.5) / size - 0.5, (Math.floor(n / size) + 0.5) / size - BROWS];
+    const out = Math.abs(x);
+    const near = Math.exp(-((y / (y < 0 ? UPWARD : DOWNWARD)) ** 2));
+    const inner = Math.exp(-(((out - INNER) / AROUND) ** 2) - (y / AROUND) ** 2);
+    maps[n] -= 2 * frown * Math.sign(x) * TOGETHER * inner;
+    maps[size * size + n] += 2 * near * (frown * between(LOWERED, out) - raised * between(RAISED, out));
+  }
+}
+
+function between(heights, out) {
+  const after = PLACES.findIndex((place) => place > out);
+  if (after < 0) return heights[heights.length - 1];
+  const part = (out - PLACES[after - 1]) / (PLACES[after] - PLACES[after - 1]);
+  return heights[after - 1] + part * (heights[after] - heights[after - 1]);
+}
+
+/** What to add to the pixels, from 0 to 1, for this share of furrows to soften: [3, SIDE, SIDE], or null. */
+export function furrowLight(small, { base, light }, size, share) {
+  if (share <= 0) return null;
+  const [across, down] = base.map((plane) => enlarged(plane, size));
+  const out = new Float32Array(3 * SIDE * SIDE);
+  for (let channel = 0; channel < 3; channel++) {
+    const shown = enlarged(light[channel], size).map((value, n) => {
+      const [x, y] = [(n % SIDE) + across[n] * SIDE, Math.floor(n / SIDE) + down[n] * SIDE];
+      return value + readAt(small.data, channel, x, y) / 255;
+    });
+    const [fine, broad] = [blurred(shown, SIDE, FINE), blurred(shown, SIDE, BROAD)];
+    for (let n = 0; n < BOTTOM * SIDE; n++) {
+      const [x, y] = [((n % SIDE) + 0.5) / SIDE - 0.5, (Math.floor(n / SIDE) + 0.5) / SIDE - BROWS];
+      const here = Math.exp(-((x / WIDE) ** 4) - (y / HIGH) ** 4);
+      out[channel * SIDE * SIDE + n] = -share * here * (fine[n] - broad[n]);
+    }
+  }
+  return out;
+}
