@@ -249,10 +249,12 @@ def test_a_strength_without_poker_is_told(weights, tmp_path, capsys):
     assert "--strength 0.5 says how much --poker removes: give --poker too" in capsys.readouterr().err
 
 
-def test_only_so_many_seconds(astronaut, weights, tmp_path):
+def test_only_so_many_seconds(astronaut, weights, tmp_path, capsys):
     source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 12)
     assert video(source, tmp_path / "out", weights, "--seconds", 0.3) == 0
     assert len(rows_of(tmp_path / "out")) == 6
+    assert video(source, tmp_path / "one", weights, "--seconds", 0.01) == 0
+    assert "1 frame, 1 person, read at" in capsys.readouterr().err
 
 
 def interrupted(error):

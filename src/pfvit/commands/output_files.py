@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pfvit.commands.image_inputs import Inputs
 from pfvit.data.images import Metadata
-from pfvit.data.sources import OUTPUT_MARK
+from pfvit.data.sources import OUTPUT_MARK, STANDARD_INPUT
 from pfvit.errors import OutputError
 from pfvit.inference.reading import Reading
 from pfvit.rendering import with_alpha
@@ -77,7 +77,12 @@ class Namer:
 
 
 def stem_of(source: str) -> str:
-    """Return a source's name without folders and ending, fit for a file name; `file#row` keeps its row."""
+    """Return a source's name without folders and ending, fit for a file name.
+
+    `file#row` keeps its row, and standard input is called `stdin`.
+    """
+    if source == str(STANDARD_INPUT):
+        return "stdin"
     name = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
     base, mark, row = name.rpartition("#")
     stem = f"{Path(base).stem}#{row}" if mark and base and row.isdigit() else Path(name).stem
