@@ -12,6 +12,7 @@ from pfvit.config import Evaluate, Pretrain, Train, Video
 from pfvit.config.checks import typed
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.files import let_go_of_all
+from pfvit.utils.text import counted
 
 if TYPE_CHECKING:
     from pfvit.data.images import Pixels
@@ -93,7 +94,7 @@ def read_video(
         finally:
             source.close()
         if source.broken and not source.live:
-            raise InputError(f"{config.path}: it breaks off after {count} frames ({source.broken})")
+            raise InputError(f"{config.path}: it breaks off after {counted(count, 'frame')} ({source.broken})")
         if not count:
             raise InputError(f"{config.path} holds no frame that can be decoded")
 

@@ -22,6 +22,7 @@ CAPTION = 34
 BARS = 300  # width of the bars' column
 LABEL = 104
 TEXT = 15
+ROWS = 16  # of a photo, that are computed together
 PAPER, INK, SOFT, ACCENT = (255, 255, 255), (32, 33, 36), (188, 193, 200), (206, 66, 43)
 #: From no change to the largest in the face: transparent, through orange, to light yellow.
 HEAT = np.array([[20, 12, 60, 0], [120, 28, 109, 120], [229, 92, 48, 190], [252, 255, 164, 230]], dtype=np.float32)
@@ -51,6 +52,18 @@ class Named(Protocol):
     def probabilities(self) -> dict[str, float]:
         """Of every emotion."""
         ...
+
+
+def with_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Return uint8 [height, width, 4] that shows `pixels` over white again: colours under their opacity."""
+    made = np.empty((*alpha.shape, 4), np.uint8)
+    for top in range(0, len(alpha), ROWS):  # floats take four times the memory
+        some = slice(top, top + ROWS)
+        share = alpha[some, :, None].astype(np.float32) / 255
+        under = 255 - (255 - pixels[some].astype(np.float32)) / np.maximum(share, 1 / 255)
+        made[some, :, :3] = np.clip(np.rint(under), 0, 255)
+        made[some, :, 3] = alpha[some]
+    return made
 
 
 def panels(shown: Sequence[tuple[Image.Image, str]], probabilities: Mapping[str, float], best: str) -> Image.Image:

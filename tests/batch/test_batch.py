@@ -386,7 +386,7 @@ def test_a_full_disk_leaves_no_half_part_and_the_rest_comes_later(weights, tmp_p
     assert [row["row"] for row in rows(out / "faces")] == list(range(400))
 
 
-def test_other_file_systems(table, weights, tmp_path):
+def test_other_file_systems(table, weights, tmp_path, capsys):
     """fsspec's own local one stands for them: pyarrow does not know `local://`."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(flat(16))
@@ -396,6 +396,8 @@ def test_other_file_systems(table, weights, tmp_path):
     found = rows(tmp_path / "out" / "faces")
     assert len(found) == 55 and found[-1]["source"] == f"{url}/photos/a.png"
     assert found[0]["file"] == f"{url}/in.parquet" and not list((tmp_path / "out").glob("*/.*"))
+    assert batch(weights, f"{url}/none.png", "--out", tmp_path / "none") == 1
+    assert f"{url}/none.png is not there, or cannot be reached" in capsys.readouterr().err
     assert place("file:///a/b/").path == "/a/b"
     with pytest.raises(InputError, match="nosuch"):
         place("nosuch://x")

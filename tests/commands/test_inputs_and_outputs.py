@@ -20,10 +20,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from pfvit import Reader
-from pfvit.commands.output_files import save, with_alpha
+from pfvit.commands.output_files import save
 from pfvit.commands.predict import BAR, cells, table_of
 from pfvit.data import images
 from pfvit.detection.base import Face
+from pfvit.rendering import with_alpha
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 

@@ -57,6 +57,12 @@ def test_one_png_per_face_at_the_size_of_its_crop(weights, tmp_path, capsys):
     }  # fmt: skip
 
 
+def test_a_picture_on_standard_input_has_a_name(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(png(NOISE))))
+    status, _ = poker(capsys, weights, "-", "--out", tmp_path / "out")
+    assert status == 0 and [path.name for path in (tmp_path / "out").iterdir()] == ["stdin_0.png"]
+
+
 def test_faces_of_one_picture_count_from_zero(weights):
     class Three:
         def detect(self, image):

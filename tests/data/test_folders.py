@@ -67,7 +67,7 @@ def test_a_folder_beside_the_parts_is_told(tmp_path):
 def test_parts_are_no_classes(tmp_path):
     """One class folder in each part; or none, where nothing has labels."""
     pictures(tmp_path / "one", "train/happy/a.png", "test/happy/a.png")
-    with pytest.raises(InputError, match=r"tell 1 classes apart \(happiness\)"):
+    with pytest.raises(InputError, match=r"show one class alone \(happiness\): two or more"):
         FaceDataset([tmp_path / "one"])
     pictures(tmp_path / "none", "train/a.png", "test/a.png")
     assert brightness([tmp_path / "none"], UNLABELLED, labelled=False) == {0}, "stage one keeps off the test part too"
@@ -229,7 +229,7 @@ def test_labels_that_no_class_can_be_are_told(label, name, tmp_path):
     lines = {"list.csv": f"file,label\n0.png,{label}\n", "list.jsonl": f'{{"file": "0.png", "label": {label}}}\n'}
     pictures(tmp_path, "0.png")
     (tmp_path / name).write_text(lines[name])
-    with pytest.raises(InputError, match=rf"{name}|tell 1 classes apart"):  # brackets may be the name of a class
+    with pytest.raises(InputError, match=rf"{name}|show one class alone"):  # brackets may be the name of a class
         FaceDataset([tmp_path / name])
 
 

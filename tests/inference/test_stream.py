@@ -267,6 +267,23 @@ def test_pictures_may_come_from_any_iterable_but_not_from_one_picture(reader, tm
                 many(one)
 
 
+def test_whole_is_true_or_false(weights):
+    picture = np.zeros((48, 48, 3), np.uint8)
+    with Reader(weights, threads=1) as reader:
+        calls = (
+            lambda whole: reader.read(picture, whole=whole),
+            lambda whole: reader.read_batch([picture], whole),
+            lambda whole: [*reader.read_each([picture], whole)],
+            lambda whole: [*reader.stream([picture], whole)],
+            lambda whole: reader.find(picture, whole),
+        )
+        for call in calls:
+            for wrong in ("no", 1, None):
+                with pytest.raises(UsageError, match=f"whole must be True or False, not {wrong!r}"):
+                    call(wrong)
+            assert len(call(np.True_)) == 1
+
+
 def test_a_reader_that_is_closed_says_so(reader):
     with reader:
         (face,) = reader.read(NOISE, whole=True)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pfvit.data.images import Metadata
+from pfvit.rendering import with_alpha
 from pfvit.service import encoding
 from pfvit.service.encoding import FORMATS, encoded, encoded_as_any
 from pfvit.service.errors import Problem
@@ -45,6 +46,20 @@ def test_pixels_and_metadata_are_those_of_a_file_that_is_written_whole(kind, pix
         assert np.array_equal(np.asarray(made), np.asarray(wanted))
         assert made.info["icc_profile"] == PROFILE
         assert dict(made.getexif()) == dict(wanted.getexif()) == {0x010E: "a walk"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_opacity_is_kept_where_the_format_has_any(kind, pixels):
+    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+    alpha[:5], alpha[-9:] = 0, 130
+    name, settings = FORMATS[kind]
+    whole = io.BytesIO()
+    shown = pixels if name == "JPEG" else with_alpha(pixels, alpha)
+    Image.fromarray(shown).save(whole, name, **settings)
+    made = encoded(pixels, kind, Metadata(alpha=alpha), ROOM)
+    with Image.open(io.BytesIO(made)) as picture, Image.open(whole) as wanted:
+        assert np.array_equal(np.asarray(picture), np.asarray(wanted))
+        assert picture.mode == ("RGB" if name == "JPEG" else "RGBA")
 
 
 def test_a_jpeg_is_the_one_that_pillow_writes_with_restart_markers(pixels):

@@ -121,6 +121,24 @@ def test_a_picture_keeps_its_colour_profile_and_the_photo_its_exif(kind, client)
             assert 0x0112 not in given.getexif()
 
 
+@pytest.mark.parametrize("kind", ["image/png", "image/webp", "image/jpeg"])
+def test_a_photo_keeps_its_opacity_where_the_format_has_any(kind, client):
+    with Image.open(PHOTO) as photo:
+        cut_out = photo.convert("RGBA")
+    alpha = np.full(cut_out.size[::-1], 255, np.uint8)
+    alpha[:, :9], alpha[:9] = 0, 130
+    cut_out.putalpha(Image.fromarray(alpha))
+    file = io.BytesIO()
+    cut_out.save(file, "PNG")
+    for view in ("photo", "poker"):
+        answer = client.post(f"/v1/poker?view={view}", content=file.getvalue(), headers={**PNG, "Accept": kind})
+        with Image.open(io.BytesIO(answer.content)) as given:
+            if view == "photo" and kind != "image/jpeg":
+                assert np.array_equal(np.asarray(given)[:, :, 3], alpha)
+            else:
+                assert given.mode == "RGB"
+
+
 def test_the_dial_on_a_crop_that_was_fetched_is_the_dial_on_the_photo(client):
     photo = PHOTO.read_bytes()
     crop = client.post("/v1/poker?view=face", content=photo, headers=JPEG).content

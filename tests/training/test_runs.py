@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -17,8 +18,9 @@ from helpers import STAGES, lines
 
 from pfvit.__main__ import parse
 from pfvit.config import Hardware
-from pfvit.errors import InputError, UsageError
+from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.training import checkpoint, distributed, resume, signals
+from pfvit.training.pretrainer import pretrain
 from pfvit.training.run import keep_lines, span
 from pfvit.training.trainer import train
 from pfvit.utils import files
@@ -175,6 +177,22 @@ def test_what_is_not_there_is_said_before_data_are_read(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file is a file: choose another --out"):
         train(replace(config, out=tmp_path / "file"))
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_data_are_read(tmp_path, monkeypatch):
+    def refuse(dir, **_):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    for out in (tmp_path, tmp_path / "new" / "run"):
+        for name, run in (("train", train), ("pretrain", pretrain)):
+            with pytest.raises(OutputError, match=rf"{re.escape(str(out))} cannot be written: Read-only file system"):
+                run(replace(STAGES[name], data=(tmp_path / "none.parquet",), out=out))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"):
+        train(replace(STAGES["train"], data=(tmp_path / "none.parquet",), out=tmp_path / "file" / "run"))
 
 
 def test_a_drive_without_locks_is_trusted(tmp_path, monkeypatch):

@@ -437,6 +437,20 @@ def test_schedule_and_layer_decay():
     assert layer_scale("encoder.norm.weight", 6, 0.5) == layer_scale("classifier.head.weight", 6, 0.5) == 1
 
 
+@pytest.mark.parametrize(
+    ("label", "words"), [(3, ["--order", "ferplus"]), ("sadness", []), (3, ["--order", "a", "b", "c", "d"])]
+)
+def test_faces_of_one_class_are_refused_however_it_is_written(label, words, tmp_path, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    faces = pq.read_table(write_faces(tmp_path / "f.parquet", 16)).to_pydict()["image"]
+    pq.write_table(pa.table({"image": faces, "label": [label] * 16}), tmp_path / "f.parquet")
+    done = inside(capsys, "train", "nano", "--data", tmp_path / "f.parquet", "--out", tmp_path / "run", *words)
+    shown = "d" if "d" in words else "sadness"
+    assert done.returncode in (1, 2) and f"--data show one class alone ({shown}): two or more" in done.stderr
+
+
 def test_a_corrupt_picture_is_left_out_and_named_before_the_first_step(tmp_path, capsys):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -15,6 +15,7 @@ from films import RATE, film, frame_of, moving, pictures_of, refused, rows_of, v
 from PIL import Image
 
 from pfvit.__main__ import main
+from pfvit.errors import InputError
 from pfvit.inference.reader import Reader
 from pfvit.video.io import VideoReader
 
@@ -166,11 +167,62 @@ def test_a_damaged_middle_is_left_out_and_told(astronaut, weights, tmp_path, cap
     assert len({row["frame"] for row in rows_of(tmp_path / "out")}) == 7
 
 
-def test_a_torn_off_tail(astronaut, weights, tmp_path):
-    source = film(tmp_path / "v.mkv", moving(astronaut, 40))
-    content = source.read_bytes()
-    source.write_bytes(content[: len(content) * 2 // 3])
-    assert video(source, tmp_path / "out", weights, "--every", 4) in (0, 1)
+def test_what_is_marked_as_damaged_is_read_and_told(astronaut, weights, tmp_path, capsys):
+    source = film(tmp_path / "v.ts", moving(astronaut, 20))
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 188 // 2 * 188
+    content[middle : middle + 188 * 3] = []  # three of the packets that a broadcast consists of, which are numbered
+    source.write_bytes(content)
+    assert video(source, tmp_path / "out", weights) == 1
+    said = capsys.readouterr().err
+    assert "v.ts: 1 damaged frame was read all the same; look whether" in said and "20 frames, 1 person" in said
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["avi", "mkv", "mov"])
+def test_a_file_that_is_cut_short_is_told_by_its_bytes(ending, astronaut, tmp_path):
+    path = film(tmp_path / f"v.{ending}", moving(astronaut, 20), sound=True)
+    whole = VideoReader(str(path))
+    assert len(list(whole.frames())) == 20 and whole.broken is None and whole.marked == 0
+    if ending == "mov":  # as it is made for the network, with the index before the frames
+        with (
+            av.open(str(path)) as made,
+            av.open(str(tmp_path / "f.mov"), "w", options={"movflags": "faststart"}) as new,
+        ):
+            stream = new.add_stream_from_template(made.streams.video[0])
+            for packet in made.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    new.mux(packet)
+        with pytest.raises(InputError, match=r"v\.mov cannot be read as a video: .*; the file should have"):
+            VideoReader(str(cut(path, 0.6)))
+        path = tmp_path / "f.mov"
+    size = path.stat().st_size
+    reader = VideoReader(str(cut(path, 0.6)))
+    assert 5 < len(list(reader.frames())) < 20
+    expected = f"the file should have {size:,} bytes and has {int(size * 0.6):,}: copy or download it again"
+    assert reader.broken == expected
+
+
+def test_a_recording_that_was_never_closed_does_not_say_its_size(astronaut, tmp_path):
+    path = film(tmp_path / "v.mkv", moving(astronaut, 20))
+    content = path.read_bytes()
+    at = content.index(b"\x18\x53\x80\x67") + 4
+    assert content[at] == 1  # a number of eight bytes
+    path.write_bytes(content[:at] + b"\x01" + b"\xff" * 7 + content[at + 8 : len(content) * 2 // 3])
+    reader = VideoReader(str(path))
+    assert 5 < len(list(reader.frames())) < 20 and reader.broken is None
+
+
+def test_a_torn_off_tail(astronaut, weights, tmp_path, capsys):
+    source = cut(film(tmp_path / "v.mkv", moving(astronaut, 40)), 2 / 3)
+    assert video(source, tmp_path / "out", weights, "--every", 4) == 1
+    assert "v.mkv: it breaks off (the file should have " in capsys.readouterr().err
     frames = {int(row["frame"]) for row in rows_of(tmp_path / "out")}
     assert 10 < len(frames) < 40 and len(pictures_of(tmp_path / "out" / "v-annotated.mp4")) == len(frames)
 
@@ -197,10 +249,12 @@ def test_a_strength_without_poker_is_told(weights, tmp_path, capsys):
     assert "--strength 0.5 says how much --poker removes: give --poker too" in capsys.readouterr().err
 
 
-def test_only_so_many_seconds(astronaut, weights, tmp_path):
+def test_only_so_many_seconds(astronaut, weights, tmp_path, capsys):
     source = film(tmp_path / "v.mp4", [frame_of(astronaut, 30)] * 12)
     assert video(source, tmp_path / "out", weights, "--seconds", 0.3) == 0
     assert len(rows_of(tmp_path / "out")) == 6
+    assert video(source, tmp_path / "one", weights, "--seconds", 0.01) == 0
+    assert "1 frame, 1 person, read at" in capsys.readouterr().err
 
 
 def interrupted(error):

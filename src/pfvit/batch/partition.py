@@ -225,7 +225,7 @@ def _files(url: str, leave_out: Sequence[Path], notes: list[str]) -> Iterator[tu
         if info.type == FileType.File:
             yield url, info.size, ""
         elif info.type == FileType.NotFound:
-            yield url, 0, f"{url} is not there"
+            yield url, 0, f"{url} is not there, or cannot be reached"
         else:
             found = there.files.get_file_info(FileSelector(there.path, recursive=True))
             below = [(one.path, one.size) for one in found if one.type == FileType.File and _wanted(one.path, there)]

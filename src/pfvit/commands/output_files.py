@@ -8,10 +8,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pfvit.commands.image_inputs import Inputs
-from pfvit.data.images import Metadata, Pixels
-from pfvit.data.sources import OUTPUT_MARK
+from pfvit.data.images import Metadata
+from pfvit.data.sources import OUTPUT_MARK, STANDARD_INPUT
 from pfvit.errors import OutputError
 from pfvit.inference.reading import Reading
+from pfvit.rendering import with_alpha
 from pfvit.utils.console import say, wide_console
 from pfvit.utils.files import atomic_write
 
@@ -76,7 +77,12 @@ class Namer:
 
 
 def stem_of(source: str) -> str:
-    """Return a source's name without folders and ending, fit for a file name; `file#row` keeps its row."""
+    """Return a source's name without folders and ending, fit for a file name.
+
+    `file#row` keeps its row, and standard input is called `stdin`.
+    """
+    if source == str(STANDARD_INPUT):
+        return "stdin"
     name = source.replace("\\", "/").rstrip("/").rpartition("/")[2]
     base, mark, row = name.rpartition("#")
     stem = f"{Path(base).stem}#{row}" if mark and base and row.isdigit() else Path(name).stem
@@ -110,10 +116,3 @@ def save(picture: Image.Image | np.ndarray, path: Path, metadata: Metadata | Non
     mark.add_text(*OUTPUT_MARK)
     with atomic_write(path) as new:
         image.save(new, "PNG", pnginfo=mark, compress_type=zlib.Z_RLE, **kept.save_options())
-
-
-def with_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """Return uint8 [height, width, 4] that shows `pixels` over white again: colours under their opacity."""
-    share = alpha[:, :, None].astype(np.float32) / 255
-    under = 255 - (255 - pixels.astype(np.float32)) / np.maximum(share, 1 / 255)
-    return np.dstack([np.clip(np.rint(under), 0, 255).astype(np.uint8), alpha])

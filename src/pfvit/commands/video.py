@@ -24,6 +24,7 @@ from pfvit.rendering import labelled, name_of
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
 from pfvit.utils.files import remove, unfinished
+from pfvit.utils.text import counted
 from pfvit.video.baseline import Baseline
 from pfvit.video.io import VideoFrame, VideoReader, is_live
 from pfvit.video.timeline import COLOURS, Timeline
@@ -124,7 +125,8 @@ class VideoRun:
         self._report(time.monotonic() - began)
         if self.stopped is not None and not self.source.live:
             raise self.stopped
-        return 1 if self.source.damaged or (self.source.broken and not self.source.live) else 0
+        spoilt = not self.source.live and (self.source.broken or self.source.marked)
+        return 1 if self.source.damaged or spoilt else 0
 
     def _read_all(self, began: float) -> None:
         """Read to the end, or until someone stops it."""
@@ -199,14 +201,17 @@ class VideoRun:
 
     def _report(self, seconds: float) -> None:
         if self.source.damaged:
-            say(f"{self.config.path}: {self.source.damaged} damaged packets were left out")
+            say(f"{self.config.path}: {counted(self.source.damaged, 'damaged packet', 'was', 'were')} left out")
+        if self.source.marked:
+            damaged = counted(self.source.marked, "damaged frame", "was", "were")
+            say(f"{self.config.path}: {damaged} read all the same; look whether what is told of them is right")
         if self.source.broken:
             say(f"{self.config.path}: it breaks off ({self.source.broken}); what came before is read")
         if self.stopped is not None:
             say("what was read until then is written")
         count = self.tracked.tracker.count
-        persons = f"{count} {'person' if count == 1 else 'persons'}"
-        say(f"{self.frames} frames, {persons}, read at {self.frames / seconds:.0f} frames/s")
+        read = f"{counted(self.frames, 'frame')}, {counted(count, 'person')}"
+        say(f"{read}, read at {self.frames / seconds:.0f} frames/s")
         if self.baseline is not None:
             without = [person for person in range(1, count + 1) if self.baseline.of(person) is None]
             if without:

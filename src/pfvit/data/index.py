@@ -194,6 +194,11 @@ class FaceIndex:
         likeliest = [group.targets[np.asarray(group.rows)].argmax(axis=1) for group in self.groups]
         return np.bincount(np.concatenate(likeliest), minlength=len(self.classes))
 
+    def shown(self) -> list[str]:
+        """Return the classes that any row shows, be it with a small share."""
+        some = np.any([group.targets[np.asarray(group.rows)].any(axis=0) for group in self.groups], axis=0)
+        return [name for name, any_row in zip(self.classes, some, strict=True) if any_row]
+
     def lines(self) -> Iterator[str]:
         """Yield what a person should know before the first step."""
         yield from self.notes

@@ -112,13 +112,19 @@ def classes_of(found: Sequence[Sequence[str]], wanted: int | None, place: str = 
     ours = in_our_order(every)
     if wanted in (7, 8) and set(ours) <= set(EIGHT):
         return label_set(wanted)
+    if len(ours) < 2:
+        raise too_few(ours, place)
     if wanted is not None and len(ours) != wanted:
         raise UsageError(
             f"--model.classes {wanted}: {place} tell {len(ours)} classes apart ({', '.join(ours)}); leave it out"
         )
-    if len(ours) < 2:
-        raise UsageError(f"{place} tell {len(ours)} classes apart ({', '.join(ours)}): two or more can be learned")
     return ours
+
+
+def too_few(classes: Sequence[str], place: str) -> UsageError:
+    """Return the error for data with fewer than two classes."""
+    what = f"show one class alone ({classes[0]})" if classes else "show no class"
+    return UsageError(f"{place} {what}: two or more can be learned, so give faces of others too")
 
 
 def read(cells: Cells, order: Sequence[str] = ()) -> Labels:

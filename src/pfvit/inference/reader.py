@@ -147,7 +147,7 @@ class Reader:
     ) -> list[list[Reading]]:
         """Return the faces in each picture of a list that fits in memory; PictureError at the first unreadable one.
         `stream` and `read_each` take any number of pictures, and continue after an error."""
-        images = list(_several(images))
+        images, whole = list(_several(images)), typed("whole", whole, bool)
         names = [name_of(image) for image in images] if sources is None else list(map(str, sources))
         if len(names) != len(images):
             raise UsageError(f"there are {len(images)} pictures and {len(names)} sources: give one for each")
@@ -168,7 +168,7 @@ class Reader:
         Item gives a picture a name and a key. Raises InputError only for problems that concern all pictures, such as a
         missing detector.
         """
-        pictures = _several(pictures)
+        pictures, whole = _several(pictures), typed("whole", whole, bool)
         many = not whole and getattr(self.detector, "thread_safe", False)
         found = thread_map(partial(self._found, whole=whole), prefetch(pictures), self.threads if many else 1)
         for some in gather(found, PICTURES_AT_ONCE, BYTES_AT_ONCE, lambda one: one.bytes):
@@ -231,7 +231,7 @@ class Reader:
 
     def find(self, image: Pixels, whole: bool = False) -> list[FaceCrop]:
         """Return the faces in uint8 RGB [height, width, 3], cut out, left to right."""
-        if whole:
+        if typed("whole", whole, bool):
             height, width = image.shape[:2]
             crop = image.copy()  # poker faces are made of it later, and a caller's array may hold another picture then
             return [FaceCrop((0, 0, width, height), 1.0, None, None, crop, (width, height))]

@@ -10,6 +10,7 @@ from PIL import Image
 from pfvit.data.images import Metadata, Pixels
 from pfvit.data.pixel_memory import LARGE
 from pfvit.errors import without_frames
+from pfvit.rendering import with_alpha
 from pfvit.service.errors import Problem
 
 #: Media type -> Pillow's format and how to save it: quickly, as a dial waits for it. Earlier ones win ties.
@@ -20,8 +21,8 @@ FORMATS: dict[str, tuple[str, dict[str, int]]] = {
 }
 #: Most pixels a side.
 SIDES = {"WEBP": 16_383, "JPEG": 65_500}
-#: Bytes for each pixel that Pillow and the encoder of WebP need: it encodes a picture whole.
-WEBP = 10
+#: Bytes for each pixel that Pillow and the encoder of WebP need, and further ones for opacity: it is encoded whole.
+WEBP, WEBP_ALPHA = 10, 14
 #: Bytes of a file that is made. It stays until its caller has taken it.
 MOST_FILE = 60_000_000
 #: Bytes that drawing leaves behind, beside the photo.
@@ -46,7 +47,8 @@ def encoded_as_any(pixels: Pixels, media_types: Sequence[str], metadata: Metadat
 
 
 def encoded(pixels: Pixels, media_type: str, metadata: Metadata, room: int) -> bytes:
-    """Return a picture file with the colour profile and EXIF of the photo that it was made of.
+    """Return a picture file with the colour profile, EXIF and opacity of the photo that it was made of; a JPEG, which
+    can have no opacity, shows the photo over white.
 
     Encoding it may take `room` bytes, the file among them. Problem if the format cannot hold it, or not in so many.
     """
@@ -54,14 +56,15 @@ def encoded(pixels: Pixels, media_type: str, metadata: Metadata, room: int) -> b
     height, width = pixels.shape[:2]
     if max(height, width) > SIDES.get(name, height + width):
         raise Problem("not-acceptable", f"{name} holds at most {SIDES[name]} pixels a side: accept image/png")
-    if name == "WEBP" and WEBP * width * height > room:
+    alpha = None if name == "JPEG" else metadata.alpha
+    if name == "WEBP" and (WEBP if alpha is None else WEBP + WEBP_ALPHA) * width * height > room:
         raise Problem("too-many-pixels", "to write it as WebP takes too much memory: accept image/jpeg or image/png")
     options = metadata.save_options()
     if height * width < LARGE or name == "WEBP":
-        return _saved(pixels, name, settings, options)
+        return _saved(pixels if alpha is None else with_alpha(pixels, alpha), name, settings, options)
     file = io.BytesIO()  # which grows by an eighth more than is written
     most = max(0, min(MOST_FILE, (room - KEPT) // 9 * 8))
-    for part in _jpeg(pixels, settings, options) if name == "JPEG" else _png(pixels, settings, options):
+    for part in _jpeg(pixels, settings, options) if name == "JPEG" else _png(pixels, alpha, settings, options):
         if file.tell() + len(part) > most:
             hint = "send a smaller photo" if name == "JPEG" else "accept image/jpeg, or send a smaller photo"
             raise Problem("too-many-pixels", f"as {name} it takes more than {most // 1_000_000} MB: {hint}")
@@ -105,17 +108,19 @@ def _jpeg(pixels: Pixels, settings: dict[str, int], options: Options) -> Iterato
     yield b"\xff\xd9"
 
 
-def _png(pixels: Pixels, settings: dict[str, int], options: Options) -> Iterator[bytes]:
+def _png(pixels: Pixels, alpha: Pixels | None, settings: dict[str, int], options: Options) -> Iterator[bytes]:
     """Yield a PNG (ISO/IEC 15948): bands are filtered by Pillow, and compressed here as one stream.
 
     A filter looks at the line above, so a band is encoded with it, and its first line is left out.
     """
     height, lines = pixels.shape[0], _lines(pixels)
-    line = 1 + 3 * pixels.shape[1]  # a byte that names the filter, and the pixels
+    line = 1 + (3 if alpha is None else 4) * pixels.shape[1]  # a byte that names the filter, and the pixels
     packer = zlib.compressobj(settings["compress_level"], zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     after: list[bytes] = []
     for top in range(0, height, lines):
-        part = _saved(pixels[max(0, top - 1) : top + lines], "PNG", {"compress_level": 0}, options if top == 0 else {})
+        some = slice(max(0, top - 1), top + lines)
+        band = pixels[some] if alpha is None else with_alpha(pixels[some], alpha[some])
+        part = _saved(band, "PNG", {"compress_level": 0}, options if top == 0 else {})
         stored: list[bytes] = []
         place = PNG_HEAD
         if top == 0:

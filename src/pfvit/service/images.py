@@ -109,7 +109,7 @@ def drawing(
                     drawing_with.give_back()
                 give_back()
             return encoded_as_any(photo.pixels, media_types, photo.metadata, room)
-        metadata = photo.metadata._replace(exif=None)
+        metadata = photo.metadata._replace(exif=None, alpha=None)
         return encoded_as_any(picture(chosen[0], view, strength), media_types, metadata, room)
 
     return finish
@@ -150,7 +150,9 @@ def _room(photo: Photo, faces: list[Reading], chosen: list[Reading], changed: bo
     in them."""
     if max(face.crop.size for face in chosen) > MOST_DRAWN * MEGA * 3:
         raise Problem("too-many-pixels", f"a face to be drawn may have at most {MOST_DRAWN} million pixels")
-    held = photo.pixels.nbytes + sum(face.crop.nbytes for face in faces if face.frame is not None)
+    alpha = photo.metadata.alpha
+    held = photo.pixels.nbytes + (0 if alpha is None else alpha.nbytes)
+    held += sum(face.crop.nbytes for face in faces if face.frame is not None)
     room = MOST_DRAWN_MEMORY - held
     if changed and max(drawing_memory(*face.crop.shape[1::-1]) for face in chosen) > room:
         raise Problem(

@@ -11,6 +11,7 @@ from pfvit.data.columns import person_of
 from pfvit.data.dataset import FaceDataset, check_windows
 from pfvit.data.formats import is_address
 from pfvit.data.label_schemes import SCHEMES
+from pfvit.data.labels import too_few
 from pfvit.data.locate import HELD_OUT
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError, UsageError
@@ -57,6 +58,8 @@ def of_stage_two(config: Train) -> tuple[FaceDataset, list[FaceDataset]]:
         scheme=config.labels if config.labels in SCHEMES else None,
         **common,
     )
+    if len(shown := faces.index.shown()) < 2:  # of numbers and names in a file, which say more classes than are there
+        raise too_few(shown, "--data")
     others = []
     if config.unlabelled:
         others = [FaceDataset(config.unlabelled, labelled=False, what="--unlabelled", **common)]

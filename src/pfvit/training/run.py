@@ -27,7 +27,7 @@ from pfvit.training.checkpoint import BEST, HISTORY
 from pfvit.training.selection import Selection
 from pfvit.training.signals import Requests
 from pfvit.utils import console
-from pfvit.utils.files import also_as, atomic_write, cannot_write, hold, let_go, remove
+from pfvit.utils.files import also_as, atomic_write, cannot_write, check_writable, hold, is_file, let_go, remove
 from pfvit.utils.text import parsed
 
 LOCK = ".lock"
@@ -228,10 +228,14 @@ class Run(Generic[Settings]):
 
 
 def check_folder(config: Pretrain | Train | TrainPhoto) -> set[str]:
-    """Return the names in a run's folder; InputError if the run cannot be written there, or not go on."""
+    """Return the names in a run's folder.
+
+    InputError if the run cannot go on or begin there, OutputError if nothing can be written.
+    """
     folder = Path(config.out)
-    if folder.exists() and not folder.is_dir():
+    if is_file(folder):
         raise InputError(f"{folder} is a file: choose another --out")
+    check_writable(folder)
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if checkpoint.LAST in there:
         if not config.resume:

@@ -2,8 +2,13 @@
 
 import errno
 import os
+import platform
+import re
 import shutil
 import stat
+import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +22,12 @@ LOCKED = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 #: Bytes of a picture's file that is read whole.
 MOST_READ = 200_000_000
 
+#: How the files that `atomic_write` writes to are called: by the machine and the process that writes them.
+HALF = re.compile(r"\..*\.part-([0-9a-f]{8})-(\d+)(\.[^.]*)?")
+DAY = 24 * 3600
+LONG = 200  # bytes of a name that has no room for more behind it
+_cleared: set[Path] = set()
+
 
 def is_file(path: Path) -> bool:
     """Return whether a file is there; False for a name that none can have: too long, or with a NUL in it."""
@@ -27,11 +38,14 @@ def is_file(path: Path) -> bool:
 def atomic_write(path: Path, durable: bool = False, remedy: str = "") -> Iterator[Path]:
     """Give a path beside `path` to write to; when the block ends well it takes the place of `path`, else it goes.
 
-    A reader of `path` sees the file of before or the whole new one. With `durable` both the file and its entry in the
-    folder are on the disk at the end, so that this holds after a power cut too. An OSError becomes an OutputError that
-    names `path`, with `remedy` at the end of its message.
+    A reader of `path` sees the file of before or the whole new one, also if several processes write it at once. With
+    `durable` both the file and its entry in the folder are on the disk at the end, so that this holds after a power cut
+    too. What processes that were killed have left in the folder goes. An OSError becomes an OutputError that names
+    `path`, with `remedy` at the end of its message.
     """
-    beside = unfinished(path)
+    stem = path.stem if len(os.fsencode(path.stem)) <= LONG else path.stem[: LONG // 4]
+    beside = unfinished(path.with_name(f"{stem}{path.suffix}"), f"-{_machine()}-{os.getpid()}")
+    _clear(path.parent)
     try:
         yield beside
         if durable:
@@ -96,9 +110,52 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def unfinished(path: Path) -> Path:
-    """Return where a file is written before it is whole: hidden, in the same folder, with the same ending."""
-    return path.with_name(f".{path.stem}.part{path.suffix}")
+def unfinished(path: Path, by: str = "") -> Path:
+    """Return where a file is written before it is whole: hidden, in the same folder, with the same ending.
+
+    Several processes may write there at once unless it is said `by` whom.
+    """
+    return path.with_name(f".{path.stem}.part{by}{path.suffix}")
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what `atomic_write` left in a folder when its process was killed; each process looks once."""
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if half := HALF.fullmatch(entry.name):
+                old = time.time() - entry.stat().st_mtime > DAY
+                if old or (half[1] == _machine() and _has_ended(int(half[2]))):
+                    remove(Path(entry.path))
+
+
+def _has_ended(process: int) -> bool:
+    """Return whether a process of this machine has ended; False where that cannot be asked without harm."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)  # which only asks
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it is another user's, or no process can have this number
+        return False
+    return False
+
+
+def check_writable(folder: Path) -> None:
+    """Raise OutputError if nothing can be written into a folder, or it cannot be made; nothing is left behind."""
+    try:
+        there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as problem:
+        raise cannot_write(folder, problem) from problem
 
 
 def sync(path: Path) -> None:

@@ -28,6 +28,12 @@ def utf8(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
+def counted(number: int, what: str, one: str = "", several: str = "") -> str:
+    """Return `1 frame` or `2 frames`, with a verb of each number behind it if given."""
+    verb = one if number == 1 else several
+    return f"{number} {what}{'' if number == 1 else 's'}{' ' if verb else ''}{verb}"
+
+
 def shortened(words: Iterable[str]) -> str:
     """Return names of columns, parts or folders, for a message: a few, with the ends of long ones left out."""
     shown = [word if len(word) <= LONGEST_NAME else f"{word[:LONGEST_NAME]}..." for word in words]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import av
 import av.error
@@ -32,6 +32,9 @@ PAUSE, PATIENCE = 0.01, 1000
 #: What FFmpeg calls files that name others, here or on the network, to be read in their place; and text, which it would
 #: draw as on a terminal.
 NO_FILMS = {"hls", "applehttp", "concat", "dash", "imf", "rtp", "rtsp", "sap", "sdp", "vobsub"} | {"tty", "bin", "xbin"}
+#: The share of its bytes that a file may lack before it counts as cut short, how an AVI file says that its size is not
+#: known, and how many boxes of an MP4 file are looked through for its end.
+MAY_LACK, UNKNOWN_SIZE, MOST_BOXES = 0.01, 0xFFFF_FF00, 100_000
 #: Bytes of frames that wait in one place.
 MOST_WAITING = 128_000_000
 #: x264 looks so many frames ahead; where fewer may wait, decoders and encoders hold as few as they can.
@@ -86,6 +89,7 @@ class VideoReader:
         self.audio = next((stream for stream in every if isinstance(stream, AudioStream)), None)
         self.damaged = 0
         """Packets that could not be decoded; what they held is left out."""
+        self._marked_packets = self._marked_frames = 0
         self.broken: str | None = None
         """Why the file ended before its end."""
 
@@ -97,6 +101,11 @@ class VideoReader:
     def rate(self) -> Fraction:
         """Frames per second, on the average."""
         return self.video.average_rate or self.video.guessed_rate or USUAL_RATE
+
+    @property
+    def marked(self) -> int:
+        """Frames, at least, that were read although FFmpeg takes them for damaged: some bytes lack or are wrong."""
+        return max(self._marked_packets, self._marked_frames)  # a packet's mark may be its frame's too, or not
 
     def at_once(self, most: int) -> int:
         """Return how many decoded frames may be held together: at most so many, fewer if they are large."""
@@ -145,6 +154,7 @@ class VideoReader:
                 yield next(packets)
                 waited = 0
             except StopIteration:
+                self.broken = None if self.live else _cut_short(Path(self.source))
                 return
             except av.error.BlockingIOError:  # a webcam without a new frame
                 waited += 1
@@ -159,10 +169,13 @@ class VideoReader:
 
     def _frames(self, packet: Packet) -> list[AVFrame]:
         try:
-            return [frame for frame in packet.decode() if isinstance(frame, AVFrame)]
+            frames = [frame for frame in packet.decode() if isinstance(frame, AVFrame)]
         except (av.error.FFmpegError, ValueError):
             self.damaged += 1
             return []
+        self._marked_packets += packet.is_corrupt
+        self._marked_frames += sum(frame.is_corrupt for frame in frames)
+        return frames
 
 
 def frames_at_once(pixels: int, most: int) -> int:
@@ -182,11 +195,12 @@ def _open_file(source: str) -> InputContainer:
         container = _opened(path)
     except (av.error.FFmpegError, OSError, ValueError) as problem:
         also = (
-            "; text is no film, and a list of other files has to be joined with FFmpeg first"
+            "text is no film, and a list of other files has to be joined with FFmpeg first"
             if isinstance(problem, av.error.ArgumentError)
-            else ""
+            else _cut_short(path)
         )
-        raise InputError(f"{source} cannot be read as a video: {_reason(problem)}{also}") from problem
+        why = _reason(problem) + (f"; {also}" if also else "")
+        raise InputError(f"{source} cannot be read as a video: {why}") from problem
     if _is_picture(path, container):
         container.close()
         raise InputError(f"{source} is a picture, not a video: `pfvit predict` reads it")
@@ -209,6 +223,54 @@ def _is_picture(path: Path, container: InputContainer) -> bool:
             return len(list(islice((packet for packet in again.demux(video=0) if packet.size), 2))) < 2
     with path.open("rb") as file:
         return container.duration is None and kind_of(file.read(HEAD)) in ("AVIF", "HEIF")
+
+
+def _cut_short(path: Path) -> str | None:
+    """Return what to say of a file that lacks a part of the bytes that it says it has; None if it does not, or does not
+    say. Lengths in seconds and numbers of frames prove nothing: sound may go on, and frames may be long or be cut."""
+    if not path.is_file():  # a pipe has no size
+        return None
+    there = path.stat().st_size
+    with path.open("rb") as file:
+        said = _said_size(file, there)
+    if there > said * (1 - MAY_LACK):
+        return None
+    return f"the file should have {said:,} bytes and has {there:,}: copy or download it again"
+
+
+def _said_size(file: BinaryIO, there: int) -> int:
+    """Return how many bytes an AVI, Matroska, WebM, MP4 or MOV file says it has; 0 if that is not known."""
+    head = file.read(16)
+    if head.startswith(b"RIFF"):  # AVI
+        size = int.from_bytes(head[4:8], "little")
+        return size + 8 if size < UNKNOWN_SIZE else 0
+    if head.startswith(b"\x1a\x45\xdf\xa3"):  # Matroska: a first element, and a segment with all the rest
+        begin = _element_size(head)
+        file.seek(begin)
+        head = file.read(16)
+        segment = _element_size(head) if head.startswith(b"\x18\x53\x80\x67") else 0
+        return begin + segment if segment else 0
+    begin = 0
+    for _ in range(MOST_BOXES):  # MP4
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size
+        if size < 8:
+            break
+        begin += size
+        if begin > there:
+            return begin if kind in (b"mdat", b"moof") else 0  # what follows the last box is often none
+        file.seek(begin)
+        head = file.read(16)
+    return 0
+
+
+def _element_size(head: bytes) -> int:
+    """Return the bytes of a Matroska element whose name has four; 0 if they are not known."""
+    if len(head) < 12 or not head[4]:
+        return 0
+    width = 9 - head[4].bit_length()  # bytes of the number, which the zeros before its first bit say
+    size = int.from_bytes(head[4 : 4 + width], "big") - (1 << 7 * width)
+    return 4 + width + size if size < (1 << 7 * width) - 1 else 0
 
 
 def _open_webcam(source: str) -> InputContainer:
