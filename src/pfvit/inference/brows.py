@@ -30,7 +30,7 @@ PLACES = (0.0, 0.09, 0.17, 0.27, 0.36)
 LOWERED = (0.0163, 0.0255, 0.0214, 0.0102, 0.0)
 RAISED = (0.0153, 0.023, 0.0204, 0.0112, 0.0)
 #: A frown draws the inner ends of the brows together: each by so much, around so far from the middle, over so much.
-TOGETHER, INNER, AROUND = 0.006, 0.07, 0.05
+TOGETHER, INNER, AROUND = 0.0025, 0.07, 0.05
 #: Brows lie so far above the eyes. What lies above them moves along over a width of the first, what lies below over
 #: one of the second: forehead is free to move, lids are not.
 ABOVE_EYES, UPWARD, DOWNWARD = 0.105, 0.075, 0.055
