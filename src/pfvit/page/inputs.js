@@ -1,9 +1,11 @@
 // Where photos come from: a file that is chosen, dropped or pasted, or a sample.
 
+import { Problem } from "./latest.js";
+
 const $ = (id) => document.getElementById(id);
 
-/** Give every photo that comes in to `open(blob, name)`. */
-export function listen(open) {
+/** Give every photo that comes in to `open(blob, name)`; `trouble(error)` hears of a sample that does not come. */
+export function listen(open, trouble) {
   const take = (files) => {
     const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
     if (file) open(file, file.name || "pasted.png");
@@ -17,8 +19,10 @@ export function listen(open) {
 
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.addEventListener("click", async () => {
-      const answer = await fetch(button.dataset.sample);
-      open(await answer.blob(), button.dataset.sample.split("/").pop());
+      const name = button.dataset.sample;
+      const sample = await fetch(name).then((answer) => answer.ok && answer.blob()).catch(() => null);
+      if (sample) open(sample, name.split("/").pop());
+      else trouble(new Problem({ title: "The sample does not come", detail: "Is the server of this page still there?" }));
     });
   }
 
