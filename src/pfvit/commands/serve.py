@@ -120,7 +120,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:  # its text names the address once more, in brackets
             raise InputError(f"{host}:{port} is in use already: choose another --port") from problem
-        raise InputError(f"{host}:{port} cannot be listened on ({problem.strerror})") from problem
+        named = isinstance(problem, socket.gaierror)  # the others' texts name the address as a tuple
+        reason = problem.strerror if named else os.strerror(problem.errno or 0)
+        raise InputError(f"{host}:{port} cannot be listened on ({reason})") from problem
 
 
 def server_config(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:

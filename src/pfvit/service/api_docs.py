@@ -19,8 +19,8 @@ th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0;
 """
 
 
-def page(schema: dict[str, Any]) -> str:
-    """Return the page as HTML; its style is at `/docs.css`."""
+def page(schema: dict[str, Any], address: str) -> str:
+    """Return the page as HTML, with calls to the service's address; its style is at `/docs.css`."""
     info = schema["info"]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
@@ -31,11 +31,11 @@ def page(schema: dict[str, Any]) -> str:
     ]
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
-            parts += _operation(schema, path, method, operation)
+            parts += _operation(schema, address + path, path, method, operation)
     return "".join([*parts, "</main></html>"])
 
 
-def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> list[str]:
+def _operation(schema: dict[str, Any], address: str, path: str, method: str, operation: dict[str, Any]) -> list[str]:
     parts = [
         f'<h2 id="{escape(operation["operationId"])}"><span class="method">{method.upper()}</span>'
         f"<code>{escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
@@ -51,7 +51,7 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
     if "requestBody" in operation:
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
         parts.append(f"<p>Body: {kinds}. {_text(operation['requestBody']['description'])}</p>")
-        parts.append(f"<pre>{escape(_call(path, method))}</pre>")
+        parts.append(f"<pre>{escape(_call(address, method))}</pre>")
     parts.append("<table><tr><th>status</th><th>answer</th></tr>")
     for status, answer in operation["responses"].items():
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}) if kind != PROBLEM)
@@ -68,9 +68,9 @@ def _text(text: str) -> str:
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
-def _call(path: str, method: str) -> str:
-    file = " --output calm.png" if path.endswith("poker") else ""
-    return f"curl -X {method.upper()} -H 'Content-Type: image/jpeg' --data-binary @photo.jpg{file} http://127.0.0.1:8000{path}"
+def _call(address: str, method: str) -> str:
+    file = " --output calm.png" if address.endswith("poker") else ""
+    return f"curl -X {method.upper()} -H 'Content-Type: image/jpeg' --data-binary @photo.jpg{file} {address}"
 
 
 def _values(shape: dict[str, Any]) -> str:

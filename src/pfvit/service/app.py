@@ -227,7 +227,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 def _add_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return HTMLResponse(api_docs.page(app.openapi()))
+        return HTMLResponse(api_docs.page(app.openapi(), str(request.base_url).rstrip("/")))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style(request: Request) -> Response:
