@@ -376,6 +376,14 @@ def test_what_is_saved_has_the_name_of_its_own_photo(visit):
     assert page.is_hidden("#trouble")
 
 
+def test_what_fails_far_below_is_told_where_it_is_seen(visit):
+    page = read(visit(viewport=PHONE), ASTRONAUT)
+    refuse(page, "**/v1/poker?view=photo*", 500, "Not today")
+    page.click("#save-photo")
+    page.wait_for_selector("text=Not today")
+    page.wait_for_function("() => document.getElementById('trouble').getBoundingClientRect().top >= 0")
+
+
 def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
     page = read(visit(), ASTRONAUT)
     jpeg = ASTRONAUT.read_bytes()
@@ -492,7 +500,7 @@ def test_a_locked_server_asks_for_its_key(visit, key):
     page.wait_for_selector(READ)
 
 
-@pytest.mark.parametrize("way", ["drop", "paste", "sample"])
+@pytest.mark.parametrize("way", ["drop", "drop two", "paste", "sample"])
 def test_other_ways_in(visit, way):
     page = visit()
     if way == "sample":
@@ -502,8 +510,10 @@ def test_other_ways_in(visit, way):
             """async ([way, address]) => {
                 const content = await (await fetch(address)).blob();
                 const carried = new DataTransfer();
-                carried.items.add(new File([content], "carried.jpg", { type: "image/jpeg" }));
-                const event = way === "drop"
+                for (const name of way === "drop two" ? ["carried.jpg", "other.jpg"] : ["carried.jpg"]) {
+                    carried.items.add(new File([content], name, { type: "image/jpeg" }));
+                }
+                const event = way.startsWith("drop")
                     ? new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true })
                     : new ClipboardEvent("paste", { clipboardData: carried, bubbles: true });
                 document.body.dispatchEvent(event);
@@ -512,6 +522,8 @@ def test_other_ways_in(visit, way):
         )
     page.wait_for_selector(READ)
     assert page.locator("#boxes button").count() == 1
+    told = page.inner_text("#trouble-title") if page.is_visible("#trouble") else ""
+    assert told == ("carried.jpg: One photo is opened at a time" if way == "drop two" else "")
 
 
 def test_the_camera_gives_a_photo(visit):

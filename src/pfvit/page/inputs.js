@@ -4,11 +4,14 @@ import { Problem } from "./latest.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Give every photo that comes in to `open(blob, name)`; `trouble(error)` hears of a sample that does not come. */
+/** Give every photo that comes in to `open(blob, name)`; `trouble(error)` hears of what does not come in. */
 export function listen(open, trouble) {
   const take = (files) => {
     const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
-    if (file) open(file, file.name || "pasted.png");
+    if (!file) return;
+    open(file, file.name || "pasted.png");
+    const detail = `Of ${files.length} files the others were left out.`;
+    if (files.length > 1) trouble(new Problem({ title: "One photo is opened at a time", detail, status: 413 }));
   };
 
   for (const id of ["choose", "another"]) $(id).addEventListener("click", () => $("file").click());
