@@ -290,6 +290,12 @@ def test_only_its_own_page_and_programs_may_call(client, headers, status):
     assert client.post("/v1/read?whole=true", content=CROP, headers=headers | PNG).status_code == status
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_any_loopback_address_is_closed_to_other_names(weights, host):
+    with TestClient(create_app(Serve(weights=weights, host=host)), base_url="http://any.example") as client:
+        assert client.get("/v1/model").status_code == 421
+
+
 def test_names_of_a_proxy_can_be_allowed(weights):
     app = create_app(Serve(weights=weights, hosts=("faces.example",)))
     with TestClient(app, base_url="http://faces.example") as client:
@@ -306,7 +312,10 @@ def test_names_of_a_proxy_can_be_allowed(weights):
         ({"Authorization": "Bearer wrong"}, 401),
         ({"Authorization": "Basic !!"}, 401),
         ({"Authorization": "Bearer ключ".encode()}, 401),
+        ({"X-API-Key": "wrong", "Authorization": "Bearer wrong"}, 401),
         ({"X-API-Key": "open sesame"}, 200),
+        ({"X-API-Key": "open sesame", "Authorization": "Bearer of-a-proxy"}, 200),
+        ({"X-API-Key": "open sesame", "Authorization": "Basic !!"}, 200),
         ({"Authorization": "Bearer open sesame"}, 200),
         ({"Authorization": "Basic YW55Om9wZW4gc2VzYW1l"}, 200),
     ],

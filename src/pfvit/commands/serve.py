@@ -18,9 +18,10 @@ from uvicorn.supervisors import Multiprocess
 
 from pfvit.config import Serve
 from pfvit.errors import InputError
-from pfvit.service.app import KEY, LOOPBACK, create_app
+from pfvit.service.app import KEY, create_app
 from pfvit.service.http_protocol import PatientProtocol
 from pfvit.service.metrics import FOLDER
+from pfvit.service.middleware import is_loopback
 from pfvit.utils.console import say
 from pfvit.utils.parallel import end_with_parent
 
@@ -33,7 +34,7 @@ HUNG = 30
 
 def serve(config: Serve) -> int:
     """Listen, and answer until the process is told to stop; what was taken is finished first."""
-    if config.host not in LOOPBACK and not os.environ.get(KEY):
+    if not is_loopback(config.host) and not os.environ.get(KEY):
         say(f"pfvit: whoever reaches {config.host} may use it: set {KEY} to ask for a key")
     if config.ray:
         return serve_replicas(config)
