@@ -435,8 +435,9 @@ def test_a_file_that_was_changed_is_not_blamed_on_the_server(visit, tmp_path):
 def test_a_sample_that_does_not_come_is_told(visit):
     page = visit()
     page.route("**/samples/*", lambda route: route.abort())
-    page.click("[data-sample*=lisa] >> nth=0")
-    page.wait_for_selector("text=The sample does not come")
+    page.click("[data-sample*=tilted]")
+    page.wait_for_selector("text=lisa-tilted.jpg: The sample does not come")
+    assert page.is_hidden("#again")
 
 
 def test_only_the_latest_photo_is_shown(visit, group):

@@ -4,7 +4,7 @@ import { Problem } from "./latest.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Give every photo that comes in to `open(blob, name)`; `trouble(error)` hears of what does not come in. */
+/** Give every photo that comes in to `open(blob, name)`; `trouble(error, name)` hears of what does not come in. */
 export function listen(open, trouble) {
   const take = (files) => {
     const file = [...files].find(({ type }) => type.startsWith("image/")) ?? files[0];
@@ -22,10 +22,11 @@ export function listen(open, trouble) {
 
   for (const button of document.querySelectorAll("[data-sample]")) {
     button.addEventListener("click", async () => {
-      const name = button.dataset.sample;
-      const sample = await fetch(name).then((answer) => answer.ok && answer.blob()).catch(() => null);
-      if (sample) open(sample, name.split("/").pop());
-      else trouble(new Problem({ title: "The sample does not come", detail: "Is the server of this page still there?" }));
+      const name = button.dataset.sample.split("/").pop();
+      const sample = await fetch(button.dataset.sample).then((answer) => answer.ok && answer.blob()).catch(() => null);
+      const detail = "Is the server of this page still there?";
+      if (sample) open(sample, name);
+      else trouble(new Problem({ title: "The sample does not come", detail, status: 404 }), name);
     });
   }
 

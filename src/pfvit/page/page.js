@@ -14,7 +14,7 @@ const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 /** What to do next, where the server does not say it. */
 const HINTS = {
-  "not-an-image": "Choose a photo: JPEG, PNG, WebP, GIF or TIFF.",
+  "not-an-image": "Choose a photo that it can show: a JPEG, PNG, WebP or GIF.",
   "damaged-image": "The file did not arrive whole. Save it anew, or choose another one.",
 };
 
@@ -311,6 +311,7 @@ if (!SERVED) {
   document.querySelector("[data-where]").textContent = "Faces never leave this browser, and nothing is stored.";
   document.querySelector("[data-where-long]").textContent =
     "It is read in this browser, on this device, and is forgotten when you close the page.";
+  document.querySelector("#drop .fine").textContent = "JPEG, PNG, WebP or GIF";
   document.querySelector('a[href="docs"]').remove();
 } else if (LOOPBACK.includes(location.hostname)) {
   document.querySelector("[data-where]").textContent = "Faces never leave this computer, and nothing is stored.";
