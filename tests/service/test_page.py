@@ -156,7 +156,8 @@ FOLLOW = """() => {
 
 
 def fits(page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Not innerWidth: a phone zooms out until it is as wide as what does not fit.
+    return page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 def refuse(page, path: str, status: int, title: str, **headers: str) -> None:
@@ -496,6 +497,9 @@ def test_a_locked_server_asks_for_its_key(visit, key):
 
     page.route("**/v1/**", guard)
     page.set_input_files("#file", ASTRONAUT)
+    page.wait_for_selector("text=Whoever runs this server can give it to you.")
+    page.keyboard.type("wrong\n")  # the field has the focus
+    page.wait_for_selector("text=The key that was given is not the right one.")
     page.fill("#key", key)
     page.press("#key", "Enter")
     page.wait_for_selector(READ)
@@ -620,6 +624,8 @@ def test_a_phone_does_not_scroll_sideways(visit, group, scheme):
     shoot(page, f"phone-face-{scheme}")
     for button in page.query_selector_all("button:visible:not(.box)"):
         assert button.bounding_box()["height"] >= 24  # WCAG 2.2, 2.5.8
+    page.goto(f"{page.url}docs")
+    assert fits(page)
 
 
 def test_the_theme_can_be_turned_and_stays(visit):

@@ -80,6 +80,11 @@ function headers(others = {}) {
   return key ? { ...others, Authorization: `Bearer ${key}` } : others;
 }
 
+/** What a person can do about a key; the server tells programs in which header it goes. */
+function keyHint() {
+  return key ? "The key that was given is not the right one." : "Whoever runs this server can give it to you.";
+}
+
 async function told(answer) {
   let document = {};
   try {
@@ -89,7 +94,7 @@ async function told(answer) {
   }
   return new Problem({
     title: document.title || `The server answers ${answer.status}`,
-    detail: typeof document.detail === "string" ? document.detail : "",
+    detail: answer.status === 401 ? keyHint() : typeof document.detail === "string" ? document.detail : "",
     type: document.type,
     status: answer.status,
     retry: Number(answer.headers.get("Retry-After")) || 0,

@@ -15,6 +15,7 @@ code, pre { font: 0.9em/1.45 ui-monospace, monospace; }
 pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; border-radius: 0.4rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); }
+@media (max-width: 40rem) { table { display: block; overflow-x: auto; } }
 .method { font-weight: 700; margin-right: 0.5rem; }
 """
 
@@ -24,7 +25,8 @@ def page(schema: dict[str, Any], address: str) -> str:
     info = schema["info"]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-        f'<title>{escape(info["title"])} API</title><link rel="stylesheet" href="docs.css"><main>',
+        f'<title>{escape(info["title"])} API</title><link rel="icon" href="icon.svg" type="image/svg+xml">',
+        '<link rel="stylesheet" href="docs.css"><main>',
         f"<h1>{escape(info['title'])} API, version {escape(info['version'])}</h1>",
         *(f"<p>{_text(line)}</p>" for line in info.get("description", "").split("\n\n")),
         '<p>The same for machines: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>',
