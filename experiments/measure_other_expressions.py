@@ -57,7 +57,7 @@ def main() -> None:
                 cuts = [_as_cut(picture, face) for picture, (_, face) in zip(kind, found, strict=True)]
                 shares = [one["expressions"] for one in judged(cuts, options.judge)]
                 said.append(np.mean([max(one, key=one.get) == NEUTRAL for one in shares]))
-            print(f"| {name}, {emotion} | {len(found)} | " + " | ".join(f"{one:.3f}" for one in said) + " |", flush=True)
+            print("| " + " | ".join([f"{name}, {emotion}", str(len(found)), *(f"{one:.3f}" for one in said)]) + " |")
 
 
 def _picture(held: object) -> np.ndarray:

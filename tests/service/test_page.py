@@ -156,7 +156,8 @@ FOLLOW = """() => {
 
 
 def fits(page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Not innerWidth: a phone zooms out until it is as wide as what does not fit.
+    return page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 def refuse(page, path: str, status: int, title: str, **headers: str) -> None:
@@ -242,6 +243,7 @@ def test_keys_choose_among_faces(visit, group):
     page.keyboard.press("End")
     assert boxes.nth(2).get_attribute("aria-pressed") == "true"
     page.keyboard.press("ArrowRight")  # round again
+    page.keyboard.press("Alt+ArrowLeft")  # the browser's own: back
     assert boxes.nth(0).get_attribute("aria-pressed") == "true"
     page.locator("#strip button").nth(2).click()
     assert page.inner_text("#which") == "Face 3 of 3"
@@ -361,6 +363,44 @@ def test_pictures_and_the_reading_are_saved(visit):
     assert face["emotion"] == "happiness" and sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
+def test_what_is_saved_has_the_name_of_its_own_photo(visit):
+    page = read(visit(), ASTRONAUT)
+    page.route("**/v1/poker?view=photo*", lambda route: (time.sleep(0.5), route.continue_()))
+    with page.expect_download() as saved:
+        page.click("#save-photo")
+        page.set_input_files("#file", SAMPLES / "lisa.jpg")
+    assert saved.value.suggested_filename == "astronaut_poker.png"
+    page.wait_for_selector(READ)
+    with page.expect_download():
+        page.click("#save-photo")
+        page.click("#home")
+    assert page.is_hidden("#trouble")
+
+
+def test_what_fails_far_below_is_told_where_it_is_seen(visit):
+    page = read(visit(viewport=PHONE), ASTRONAUT)
+    refuse(page, "**/v1/poker?view=photo*", 500, "Not today")
+    page.click("#save-photo")
+    page.wait_for_selector("text=Not today")
+    page.wait_for_function("() => document.getElementById('trouble').getBoundingClientRect().top >= 0")
+
+
+def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
+    page = read(visit(), ASTRONAUT)
+    jpeg = ASTRONAUT.read_bytes()
+    page.route(
+        "**/v1/poker?view=photo*",
+        lambda route: (
+            route.fulfill(body=jpeg, content_type="image/jpeg")
+            if "image/jpeg" in route.request.headers["accept"]
+            else route.fulfill(status=413)
+        ),
+    )
+    with page.expect_download() as saved:
+        page.click("#save-photo")
+    assert saved.value.suggested_filename == "astronaut_poker.jpg"
+
+
 def test_a_broken_file_is_refused_in_plain_words(visit, tmp_path):
     page = visit()
     (tmp_path / "<b>broken.jpg").write_bytes(ASTRONAUT.read_bytes()[:5000])
@@ -380,6 +420,25 @@ def test_a_file_that_is_no_picture_is_refused(visit, tmp_path):
     page.set_input_files("#file", tmp_path / "notes.txt")
     page.wait_for_selector("#trouble")
     assert "not an image" in page.inner_text("#trouble-title") and page.inner_text("#trouble-detail")
+
+
+def test_a_file_that_was_changed_is_not_blamed_on_the_server(visit, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    shutil.copy(ASTRONAUT, photo)
+    page = read(visit(), photo)
+    with photo.open("ab") as file:
+        file.write(b"more")
+    page.check("#in-photo")
+    page.wait_for_selector("#trouble")
+    assert page.inner_text("#trouble-title") == "photo.jpg: The file cannot be read"
+
+
+def test_a_sample_that_does_not_come_is_told(visit):
+    page = visit()
+    page.route("**/samples/*", lambda route: route.abort())
+    page.click("[data-sample*=tilted]")
+    page.wait_for_selector("text=lisa-tilted.jpg: The sample does not come")
+    assert page.is_hidden("#again")
 
 
 def test_only_the_latest_photo_is_shown(visit, group):
@@ -425,11 +484,12 @@ def test_a_busy_server_is_asked_again_and_a_silent_one_named(visit):
     page.wait_for_selector(READ)
 
 
-def test_a_locked_server_asks_for_its_key(visit):
+@pytest.mark.parametrize("key", ["open sesame", "seşam"])
+def test_a_locked_server_asks_for_its_key(visit, key):
     page = visit()
 
     def guard(route):
-        if route.request.headers.get("authorization") == "Bearer open sesame":
+        if route.request.headers.get("authorization") == f"Bearer {key}":
             return route.continue_()
         return route.fulfill(
             status=401, body='{"title": "An API key is needed"}', content_type="application/problem+json"
@@ -437,12 +497,15 @@ def test_a_locked_server_asks_for_its_key(visit):
 
     page.route("**/v1/**", guard)
     page.set_input_files("#file", ASTRONAUT)
-    page.fill("#key", "open sesame")
+    page.wait_for_selector("text=Whoever runs this server can give it to you.")
+    page.keyboard.type("wrong\n")  # the field has the focus
+    page.wait_for_selector("text=The key that was given is not the right one.")
+    page.fill("#key", key)
     page.press("#key", "Enter")
     page.wait_for_selector(READ)
 
 
-@pytest.mark.parametrize("way", ["drop", "paste", "sample"])
+@pytest.mark.parametrize("way", ["drop", "drop two", "paste", "sample"])
 def test_other_ways_in(visit, way):
     page = visit()
     if way == "sample":
@@ -452,8 +515,10 @@ def test_other_ways_in(visit, way):
             """async ([way, address]) => {
                 const content = await (await fetch(address)).blob();
                 const carried = new DataTransfer();
-                carried.items.add(new File([content], "carried.jpg", { type: "image/jpeg" }));
-                const event = way === "drop"
+                for (const name of way === "drop two" ? ["carried.jpg", "other.jpg"] : ["carried.jpg"]) {
+                    carried.items.add(new File([content], name, { type: "image/jpeg" }));
+                }
+                const event = way.startsWith("drop")
                     ? new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true })
                     : new ClipboardEvent("paste", { clipboardData: carried, bubbles: true });
                 document.body.dispatchEvent(event);
@@ -462,6 +527,8 @@ def test_other_ways_in(visit, way):
         )
     page.wait_for_selector(READ)
     assert page.locator("#boxes button").count() == 1
+    told = page.inner_text("#trouble-title") if page.is_visible("#trouble") else ""
+    assert told == ("carried.jpg: One photo is opened at a time" if way == "drop two" else "")
 
 
 def test_the_camera_gives_a_photo(visit):
@@ -475,6 +542,58 @@ def test_the_camera_gives_a_photo(visit):
     assert page.evaluate("document.getElementById('video').srcObject") is None  # the camera is off again
 
 
+#: Keep what the camera gives, and give it only when the test says so.
+LATE = """() => {
+    const give = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    const wait = new Promise((go) => (window.go = go));
+    window.tracks = [];
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        if (await wait) throw new DOMException("no", "NotAllowedError");
+        const stream = await give(wanted);
+        tracks.push(...stream.getTracks());
+        return stream;
+    };
+}"""
+ON = "tracks.filter(({ readyState }) => readyState === 'live').length"
+
+
+def test_a_camera_that_was_asked_for_twice_is_off_when_it_is_stopped(visit):
+    page = visit()
+    page.evaluate(LATE)
+    page.dblclick("#start [data-camera]")
+    page.evaluate("go()")
+    page.wait_for_function(f"() => tracks.length === 2 && {ON} === 1")
+    page.click("#stop")
+    assert page.evaluate(ON) == 0 and page.is_hidden("#trouble")
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_camera_that_is_given_late_does_not_take_the_photo_away(visit, refused):
+    page = visit()
+    page.evaluate(LATE)
+    page.click("#start [data-camera]")
+    read(page, ASTRONAUT)
+    page.evaluate(f"go({json.dumps(refused)})")
+    page.wait_for_timeout(200)
+    assert page.is_visible(READ) and page.inner_text("#what h1") == "astronaut.jpg"
+    assert page.evaluate(ON) == 0 and page.is_hidden("#trouble")
+
+
+def test_a_camera_that_is_refused_or_lost_is_told(visit):
+    page = read(visit(), ASTRONAUT)
+    page.evaluate(LATE)
+    page.click("#work [data-camera]")
+    page.evaluate("go(true)")
+    page.wait_for_selector("text=The camera cannot be used")
+    assert page.inner_text("#what h1") == "astronaut.jpg"  # the photo is still open
+    page = visit()
+    page.click("#start [data-camera]")
+    page.wait_for_selector("#snap:visible")
+    page.evaluate("video.srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.wait_for_selector("text=The camera does not answer any more")
+    assert page.is_visible("#start")
+
+
 def test_the_camera_is_read_live_one_frame_at_a_time(visit):
     page = visit()
     page.evaluate(FOLLOW)
@@ -486,6 +605,9 @@ def test_the_camera_is_read_live_one_frame_at_a_time(visit):
     page.check("#in-photo")
     page.wait_for_selector("#picture[src^=blob]:not([hidden])")
     shoot(page, "live")
+    page.evaluate("for (const _ of 'ab') live.click()")  # off, and on again before the frame is read
+    pace = page.inner_text("#pace")
+    page.wait_for_function("pace => document.getElementById('pace').textContent !== pace", arg=pace)
     page.click("#live")
     page.wait_for_selector("#live[aria-pressed=false]")
     page.click("#stop")
@@ -502,6 +624,8 @@ def test_a_phone_does_not_scroll_sideways(visit, group, scheme):
     shoot(page, f"phone-face-{scheme}")
     for button in page.query_selector_all("button:visible:not(.box)"):
         assert button.bounding_box()["height"] >= 24  # WCAG 2.2, 2.5.8
+    page.goto(f"{page.url}docs")
+    assert fits(page)
 
 
 def test_the_theme_can_be_turned_and_stays(visit):
@@ -525,6 +649,16 @@ def test_accessibility_basics(visit, group, scheme):
     page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     shoot(page, f"face-{scheme}")
+    page.evaluate("strip.style.width = '60px'")  # what scrolls can be reached by keys, unless it is told not to
+    reached = []
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.closest('[aria-hidden=true]') === null"))
+    assert all(reached)
+    page.emulate_media(forced_colors="active")
+    off = page.locator(".switch").first.screenshot()
+    page.check("#in-photo")
+    assert page.locator(".switch").first.screenshot() != off
 
 
 @pytest.mark.skipif(not (SHARED / "photos").is_dir(), reason="no photos beside this checkout (shared/photos)")

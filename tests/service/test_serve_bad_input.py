@@ -218,10 +218,12 @@ def test_malformed_forms(client, name):
         ("x" * 900, "x" * 200),
         ("<b>.png", "<b>.png"),
         ("ü.png", "ü.png"),
+        ("à\u0160\u2603", "à\u0160\u2603"),
+        (b"gr\xfcn\xe0.png", "grünà.png"),  # Latin-1, as curl on Windows sends it
     ],
 )
 def test_file_names_are_only_names(client, name, told):
-    part = PART.replace(b"a.png", name.encode())
+    part = PART.replace(b"a.png", name if isinstance(name, bytes) else name.encode())
     answer = client.post("/v1/read?whole=true", content=part + b"--xx--\r\n", headers=FORM)
     assert answer.status_code == 200 and "<" not in answer.text
     assert answer.json()["images"][0]["source"] == answer.json()["images"][0]["faces"][0]["source"] == told

@@ -63,12 +63,13 @@ def test_a_request_that_a_proxy_may_read_otherwise_is_refused(weights, lines, st
     assert said.startswith(b"HTTP/1.1 " + status) and said.count(b"HTTP/1.1 ") == 1
 
 
-def test_a_request_for_another_protocol_is_told_what_to_do(weights):
+def test_a_request_for_another_protocol_is_told_what_to_do(weights, caplog):
     """As Java's client sends: httptools leaves out its body, and the answer was that it is empty."""
     lines = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
     with running(Serve(weights=weights)) as port:
         said = say(port, HEAD + lines + b"Content-Length: 3\r\n\r\nabc")
     assert said.startswith(b"HTTP/1.1 400") and b"send it without Upgrade" in said
+    assert not caplog.records  # callers do not fill the log
 
 
 def test_slow_and_endless_requests_are_cut(weights, monkeypatch):

@@ -125,6 +125,15 @@ def test_a_sample_is_read_and_its_expression_taken_off(page, address):
     assert away == [], "somebody else was asked"
 
 
+def test_only_kinds_that_the_browser_shows_are_asked_for(page, tmp_path):
+    assert "TIFF" not in page.text_content("#drop .fine")
+    Image.new("RGB", (64, 64)).save(tmp_path / "scan.tif")
+    page.set_input_files("#file", tmp_path / "scan.tif")
+    page.wait_for_selector("#trouble:not([hidden])")
+    assert page.inner_text("#trouble-title") == "scan.tif: This is no photo that your browser can read"
+    assert "TIFF" not in page.inner_text("#trouble-detail")
+
+
 @pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png"])
 def test_it_reads_as_the_package_does(name, page, folder):
     (face,) = page.evaluate(CALL, [name, "", 0, False])["images"][0]["faces"]

@@ -18,9 +18,10 @@ from uvicorn.supervisors import Multiprocess
 
 from pfvit.config import Serve
 from pfvit.errors import InputError
-from pfvit.service.app import KEY, LOOPBACK, create_app
+from pfvit.service.app import KEY, create_app
 from pfvit.service.http_protocol import PatientProtocol
 from pfvit.service.metrics import FOLDER
+from pfvit.service.middleware import is_loopback
 from pfvit.utils.console import say
 from pfvit.utils.parallel import end_with_parent
 
@@ -33,7 +34,7 @@ HUNG = 30
 
 def serve(config: Serve) -> int:
     """Listen, and answer until the process is told to stop; what was taken is finished first."""
-    if config.host not in LOOPBACK and not os.environ.get(KEY):
+    if not is_loopback(config.host) and not os.environ.get(KEY):
         say(f"pfvit: whoever reaches {config.host} may use it: set {KEY} to ask for a key")
     if config.ray:
         return serve_replicas(config)
@@ -120,7 +121,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:  # its text names the address once more, in brackets
             raise InputError(f"{host}:{port} is in use already: choose another --port") from problem
-        raise InputError(f"{host}:{port} cannot be listened on ({problem.strerror})") from problem
+        named = isinstance(problem, socket.gaierror)  # the others' texts name the address as a tuple
+        reason = problem.strerror if named else os.strerror(problem.errno or 0)
+        raise InputError(f"{host}:{port} cannot be listened on ({reason})") from problem
 
 
 def server_config(config: Serve, app: Callable[..., Any]) -> uvicorn.Config:

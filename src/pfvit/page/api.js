@@ -9,6 +9,11 @@ const SILENT = new Problem({
   title: "The server does not answer",
   detail: "Is pfvit serve still running? Start it again, then try once more.",
 });
+const UNREADABLE = new Problem({
+  title: "The file cannot be read",
+  detail: "Is it a folder, or was it changed or moved after it was chosen? Choose the photo again.",
+  status: 400,
+});
 const BYTES = "application/octet-stream"; // the server looks for itself what they are
 /** A busy server says when to come back; the page does so this often before it tells a person. */
 const TRIES = 4;
@@ -18,7 +23,7 @@ let key = null; // kept in memory alone
 
 /** Send this API key from now on. */
 export function unlock(value) {
-  key = value;
+  key = String.fromCharCode(...new TextEncoder().encode(value)); // a header takes bytes, not letters beyond them
 }
 
 /** The faces in a photo (a Blob): `{model, images}` as in `pfvit predict --json`. */
@@ -62,12 +67,22 @@ async function send(path, body, accept, signal) {
       headers: headers({ Accept: accept, "Content-Type": body.type.startsWith("image/") ? body.type : BYTES }),
     });
   } catch (error) {
-    throw error.name === "AbortError" ? error : SILENT;
+    if (error.name === "AbortError") throw error;
+    throw (await isReadable(body)) ? SILENT : UNREADABLE;
   }
+}
+
+function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }
 
 function headers(others = {}) {
   return key ? { ...others, Authorization: `Bearer ${key}` } : others;
+}
+
+/** What a person can do about a key; the server tells programs in which header it goes. */
+function keyHint() {
+  return key ? "The key that was given is not the right one." : "Whoever runs this server can give it to you.";
 }
 
 async function told(answer) {
@@ -79,7 +94,7 @@ async function told(answer) {
   }
   return new Problem({
     title: document.title || `The server answers ${answer.status}`,
-    detail: typeof document.detail === "string" ? document.detail : "",
+    detail: answer.status === 401 ? keyHint() : typeof document.detail === "string" ? document.detail : "",
     type: document.type,
     status: answer.status,
     retry: Number(answer.headers.get("Retry-After")) || 0,

@@ -5,32 +5,38 @@ const WIDE = 640; // pixels of a live frame
 const QUALITY = 0.85; // of its JPEG
 const COUNTED = 10; // frames over which the pace is averaged
 
+/** Ask a person for the camera; throws what getUserMedia throws. It is let go if `signal` says that it is late. */
+export async function ask(signal) {
+  if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("no camera here", "NotSupportedError");
+  const wanted = { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "user" };
+  const stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+  if (signal.aborted) end(stream);
+  signal.throwIfAborted();
+  return stream;
+}
+
 export class Camera {
   #stream = null;
   #live = false;
-
-  get on() {
-    return this.#stream !== null;
-  }
+  #loop = null;
 
   get live() {
     return this.#live;
   }
 
-  /** Ask for the camera and show it; throws what getUserMedia throws. */
-  async start() {
-    if (!navigator.mediaDevices?.getUserMedia) throw new DOMException("no camera here", "NotSupportedError");
-    const wanted = { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: "user" };
-    this.#stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+  /** Show what a camera sees; `lost` hears if it is unplugged. */
+  async start(stream, lost) {
+    this.#stream = stream;
+    for (const track of stream.getTracks()) track.addEventListener("ended", lost);
     const video = $("video");
-    video.srcObject = this.#stream;
+    video.srcObject = stream;
     await video.play();
     return video;
   }
 
   stop() {
     this.#live = false;
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    if (this.#stream) end(this.#stream);
     this.#stream = null;
     $("video").srcObject = null;
   }
@@ -53,8 +59,13 @@ export class Camera {
   }
 
   /** Give one frame after the other to `work`, none before the last is done, until paused; `pace` hears frames per s. */
-  async follow(work, pace) {
+  follow(work, pace) {
     this.#live = true;
+    this.#loop ??= this.#run(work, pace).finally(() => (this.#loop = null));
+    return this.#loop;
+  }
+
+  async #run(work, pace) {
     const times = [];
     while (this.#live) {
       await work(await this.frame(WIDE));
@@ -64,6 +75,10 @@ export class Camera {
       await new Promise(requestAnimationFrame); // also rests while the page is hidden
     }
   }
+}
+
+function end(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** Say to a person why there is no camera. */

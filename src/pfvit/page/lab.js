@@ -104,7 +104,7 @@ export class Lab {
 
   #keys(event) {
     const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
-    if (!step) return;
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     $("dial").value = Number($("dial").value) + step * KEY_STEP;
     this.#dragged();

@@ -1,7 +1,7 @@
 // The page: what comes in (file, drop, paste, sample, camera), what is shown, what is saved.
 
 import { SERVED, draw, model, read, unlock } from "./api.js";
-import { Camera, whyNot } from "./camera.js";
+import { Camera, ask, whyNot } from "./camera.js";
 import { listen } from "./inputs.js";
 import { Lab } from "./lab.js";
 import { Latest, Problem } from "./latest.js";
@@ -14,7 +14,7 @@ const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 /** What to do next, where the server does not say it. */
 const HINTS = {
-  "not-an-image": "Choose a photo: JPEG, PNG, WebP, GIF or TIFF.",
+  "not-an-image": "Choose a photo that it can show: a JPEG, PNG, WebP or GIF.",
   "damaged-image": "The file did not arrive whole. Save it anew, or choose another one.",
 };
 
@@ -107,7 +107,7 @@ async function show(url) {
 function showInPhoto() {
   if (now?.face === undefined) return;
   if ($("in-photo").checked) {
-    inPhoto.ask({ ...now, face: chosenInPhoto(), strength: lab.strength });
+    inPhoto.ask({ ...now, face: chosenInPhoto(now.image, now.face), strength: lab.strength });
   } else {
     inPhoto.stop();
     setPicture(now.url);
@@ -115,8 +115,8 @@ function showInPhoto() {
   }
 }
 
-function chosenInPhoto() {
-  return $("everyone").checked && now.image.faces.length > 1 ? "all" : now.face;
+function chosenInPhoto({ faces }, face) {
+  return $("everyone").checked && faces.length > 1 ? "all" : face;
 }
 
 async function drawInPhoto({ blob, face, whole, strength }, signal) {
@@ -139,44 +139,61 @@ function setPicture(url) {
 // What is saved.
 
 async function save(button, make, ending, type) {
+  const { name } = now; // another photo may be open when it is made
   button.setAttribute("aria-busy", true);
   try {
     const file = await make();
     const link = document.createElement("a");
     link.href = URL.createObjectURL(type ? new Blob([file], { type }) : file);
-    link.download = `${now.name.replace(/\.[^.]*$/, "")}${ending}`;
+    const kind = file.type === "image/jpeg" ? ending.replace(".png", ".jpg") : ending;
+    link.download = `${name.replace(/\.[^.]*$/, "")}${kind}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     say(`${link.download} saved`);
   } catch (error) {
-    tell(error);
+    tell(error, name);
   } finally {
     button.setAttribute("aria-busy", false);
   }
 }
 
 function wholePhoto() {
-  return draw(now.blob, { view: "photo", face: chosenInPhoto(), whole: now.whole, strength: lab.strength });
+  const { blob, image, face, whole } = now;
+  const accept = "image/png, image/jpeg;q=0.5"; // which takes what is too large for a PNG
+  return draw(blob, { view: "photo", face: chosenInPhoto(image, face), whole, strength: lab.strength, accept });
 }
 
 // The camera.
 
 async function openCamera() {
-  leave();
+  let { signal } = stale;
   try {
-    const video = await camera.start();
+    const stream = await ask(signal);
+    leave();
+    ({ signal } = stale);
+    const video = await camera.start(stream, lostCamera);
+    signal.throwIfAborted();
     now = { name: "camera.jpg" };
     state("camera");
+    $("everyone-label").hidden = false;
     photo.shape(video.videoWidth, video.videoHeight);
     note("Camera");
     words.none("Take the photo, or read live.");
     say("The camera is on");
     $("snap").focus();
   } catch (error) {
-    camera.stop();
-    state("empty");
+    if (signal.aborted) return;
+    if (!now) {
+      camera.stop();
+      state("empty");
+    }
     trouble("The camera cannot be used", whyNot(error));
   }
+}
+
+function lostCamera() {
+  home();
+  trouble("The camera does not answer any more", "It was unplugged, or this page may not use it any longer.");
 }
 
 async function snap() {
@@ -194,6 +211,7 @@ async function toggleLive() {
   await camera.follow(readFrame, (pace) => ($("pace").textContent = `${pace.toFixed(pace < 10 ? 1 : 0)} readings/s`));
   $("live").setAttribute("aria-pressed", false);
   $("pace").textContent = "";
+  if (document.body.dataset.state !== "camera") return;
   photo.clear();
   $("picture").hidden = true;
 }
@@ -212,7 +230,8 @@ async function readFrame(frame) {
     }
     const index = Math.min(photo.chosen, image.faces.length - 1);
     if ($("in-photo").checked && lab.strength !== 0) {
-      const query = { view: "photo", face: index, strength: lab.strength, accept: "image/jpeg", signal };
+      const face = chosenInPhoto(image, index);
+      const query = { view: "photo", face, strength: lab.strength, accept: "image/jpeg", signal };
       const url = URL.createObjectURL(await draw(frame, query));
       setPicture(url);
       await $("picture").decode();
@@ -241,13 +260,13 @@ function leave() {
   now = null;
 }
 
-/** Tell a person what failed; try again where that may help. */
-function tell(error) {
+/** Tell a person what failed, with which photo; try again where that may help. */
+function tell(error, name = now?.blob && now.name) {
   const problem = error instanceof Problem ? error : new Problem({ title: "The page stumbled", detail: String(error) });
   const { status, message, type } = problem;
   const detail = problem.detail || HINTS[type.split(":").pop()] || "";
   const again = now?.blob && (status === 0 || status === 429 || status >= 500);
-  trouble(now?.blob && status ? `${now.name}: ${message}` : message, detail, { again, key: status === 401 });
+  trouble(name && status ? `${name}: ${message}` : message, detail, { again, key: status === 401 });
 }
 
 // What buttons do.
@@ -287,11 +306,12 @@ $("save-reading").addEventListener("click", () => {
   save($("save-reading"), () => `${JSON.stringify(now.reading, null, 2)}\n`, ".json", "application/json");
 });
 
-listen(open);
+listen(open, tell);
 if (!SERVED) {
   document.querySelector("[data-where]").textContent = "Faces never leave this browser, and nothing is stored.";
   document.querySelector("[data-where-long]").textContent =
     "It is read in this browser, on this device, and is forgotten when you close the page.";
+  document.querySelector("#drop .fine").textContent = "JPEG, PNG, WebP or GIF";
   document.querySelector('a[href="docs"]').remove();
 } else if (LOOPBACK.includes(location.hostname)) {
   document.querySelector("[data-where]").textContent = "Faces never leave this computer, and nothing is stored.";

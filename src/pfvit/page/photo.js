@@ -107,7 +107,7 @@ export class Photo {
       Home: 0,
       End: count - 1,
     }[event.key];
-    if (to === undefined || !count) return;
+    if (to === undefined || !count || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     const index = (to + count) % count;
     this.choose(index);

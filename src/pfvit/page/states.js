@@ -35,6 +35,8 @@ export function trouble(title, detail, { again = false, whole = false, key = fal
   $("as-one-face").hidden = !whole;
   $("unlock").hidden = !key;
   $("trouble").hidden = false;
+  if (key) $("key").focus();
+  $("trouble").scrollIntoView({ block: "nearest" }); // a phone shows what asked for it far below
 }
 
 export function quiet() {

@@ -15,27 +15,29 @@ code, pre { font: 0.9em/1.45 ui-monospace, monospace; }
 pre { background: var(--soft); padding: 0.8rem; overflow-x: auto; border-radius: 0.4rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0; border-bottom: 1px solid var(--line); }
+@media (max-width: 40rem) { table { display: block; overflow-x: auto; } }
 .method { font-weight: 700; margin-right: 0.5rem; }
 """
 
 
-def page(schema: dict[str, Any]) -> str:
-    """Return the page as HTML; its style is at `/docs.css`."""
+def page(schema: dict[str, Any], address: str) -> str:
+    """Return the page as HTML, with calls to the service's address; its style is at `/docs.css`."""
     info = schema["info"]
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-        f'<title>{escape(info["title"])} API</title><link rel="stylesheet" href="docs.css"><main>',
+        f'<title>{escape(info["title"])} API</title><link rel="icon" href="icon.svg" type="image/svg+xml">',
+        '<link rel="stylesheet" href="docs.css"><main>',
         f"<h1>{escape(info['title'])} API, version {escape(info['version'])}</h1>",
         *(f"<p>{_text(line)}</p>" for line in info.get("description", "").split("\n\n")),
         '<p>The same for machines: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>',
     ]
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
-            parts += _operation(schema, path, method, operation)
+            parts += _operation(schema, address + path, path, method, operation)
     return "".join([*parts, "</main></html>"])
 
 
-def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> list[str]:
+def _operation(schema: dict[str, Any], address: str, path: str, method: str, operation: dict[str, Any]) -> list[str]:
     parts = [
         f'<h2 id="{escape(operation["operationId"])}"><span class="method">{method.upper()}</span>'
         f"<code>{escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
@@ -51,7 +53,7 @@ def _operation(schema: dict[str, Any], path: str, method: str, operation: dict[s
     if "requestBody" in operation:
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
         parts.append(f"<p>Body: {kinds}. {_text(operation['requestBody']['description'])}</p>")
-        parts.append(f"<pre>{escape(_call(path, method))}</pre>")
+        parts.append(f"<pre>{escape(_call(address, method))}</pre>")
     parts.append("<table><tr><th>status</th><th>answer</th></tr>")
     for status, answer in operation["responses"].items():
         kinds = ", ".join(f"<code>{escape(kind)}</code>" for kind in answer.get("content", {}) if kind != PROBLEM)
@@ -68,9 +70,9 @@ def _text(text: str) -> str:
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
-def _call(path: str, method: str) -> str:
-    file = " --output calm.png" if path.endswith("poker") else ""
-    return f"curl -X {method.upper()} -H 'Content-Type: image/jpeg' --data-binary @photo.jpg{file} http://127.0.0.1:8000{path}"
+def _call(address: str, method: str) -> str:
+    file = " --output calm.png" if address.endswith("poker") else ""
+    return f"curl -X {method.upper()} -H 'Content-Type: image/jpeg' --data-binary @photo.jpg{file} {address}"
 
 
 def _values(shape: dict[str, Any]) -> str:

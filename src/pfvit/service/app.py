@@ -26,7 +26,7 @@ from pfvit.service.batching import Engine, Job
 from pfvit.service.errors import Problem, overloaded, to_json
 from pfvit.service.fair_queue import address, caller_of
 from pfvit.service.images import View, accepted, drawing
-from pfvit.service.middleware import Guard
+from pfvit.service.middleware import Guard, is_loopback
 from pfvit.service.routes import LeanRoute
 from pfvit.service.uploads import Room, Upload, uploads
 from pfvit.utils.cores import cores
@@ -39,7 +39,6 @@ PAGE = Path(__file__).parents[1] / "page"
 KEY = "PFVIT_API_KEY"
 #: Wrong parameters that an answer names.
 MOST_TOLD = 10
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: The model card lies beside the weights, or in the source tree that is being worked on.
 CARD, SOURCE = "MODEL_CARD.md", Path(__file__).parents[3]
 JSON = "application/json"
@@ -122,7 +121,7 @@ def create_app(config: Serve) -> FastAPI:
         counted=counted,
         admits=engine.admits,
         key=key,
-        hosts=config.hosts if config.host in LOOPBACK else None,
+        hosts=config.hosts if is_loopback(config.host) else None,
     )
     return app
 
@@ -227,7 +226,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 def _add_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
-        return HTMLResponse(api_docs.page(app.openapi()))
+        return HTMLResponse(api_docs.page(app.openapi(), str(request.base_url).rstrip("/")))
 
     @app.get("/docs.css", include_in_schema=False)
     async def style(request: Request) -> Response:

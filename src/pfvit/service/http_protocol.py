@@ -149,6 +149,9 @@ class PatientProtocol(HttpToolsProtocol):
         else:
             self._refuse()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: whoever asks for another protocol could fill the log, with advice that is of no use here."""
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.running = cycle
         super()._start_asgi_task(cycle, app)

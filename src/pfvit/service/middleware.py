@@ -117,16 +117,14 @@ class Guard:
             raise overloaded()
 
     def _has_key(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip().encode("latin-1")  # the bytes, as starlette decodes them so
-        if scheme.lower() == "basic":  # browsers ask people for it; the name does not matter
-            try:
-                sent = b64decode(sent, validate=True).partition(b":")[2]
-            except ValueError:
-                return False
-        elif scheme.lower() != "bearer":
-            sent = headers.get("x-api-key", "").strip().encode("latin-1")
-        return any(hmac.compare_digest(sent.strip(), key) for key in self.keys or ())
+        sent = [headers.get("x-api-key", "").encode("latin-1")]  # the bytes, as starlette decodes them so
+        scheme, _, given = headers.get("authorization", "").partition(" ")  # which may be for a proxy
+        if scheme.lower() == "bearer":
+            sent.append(given.encode("latin-1"))
+        elif scheme.lower() == "basic":  # browsers ask people for it; the name does not matter
+            with suppress(ValueError):
+                sent.append(b64decode(given.strip().encode("latin-1"), validate=True).partition(b":")[2])
+        return any(hmac.compare_digest(one.strip(), key) for one in sent for key in self.keys or ())
 
 
 def _as_sent(key: str) -> list[bytes]:
@@ -137,12 +135,20 @@ def _as_sent(key: str) -> list[bytes]:
     return forms
 
 
+def is_loopback(name: str) -> bool:
+    """Return whether a name or address is that of this machine for itself; 127.0.0.2 is one too."""
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:  # no address
+        return False
+
+
 def _named(host: str, hosts: tuple[str, ...]) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        return name in ("localhost", *hosts) or ipaddress.ip_address(name).is_loopback
-    except ValueError:  # neither a name of ours nor an address
+    except ValueError:
         return False
+    return name in hosts or is_loopback(name)
 
 
 def _netloc(origin: str) -> str | None:

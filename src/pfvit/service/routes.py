@@ -1,5 +1,6 @@
 """FastAPI's routes for the documents, and a shorter way through them for requests: a tenth of a crop's time less."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, get_args, get_type_hints
 
@@ -31,6 +32,10 @@ def lean(endpoint: Callable[..., Awaitable[Response]]) -> ASGIApp:
         if model is None:
             response = await endpoint(request)
         else:
+            counted = Counter(name for name, _ in request.query_params.multi_items())
+            if counted.total() > len(counted):  # the last would be taken, and the others passed over
+                several = [name for name, count in counted.items() if count > 1]
+                raise RequestValidationError([{"loc": (name,), "msg": "give it once"} for name in several])
             try:
                 query = model.model_validate(dict(request.query_params))
             except ValidationError as problem:

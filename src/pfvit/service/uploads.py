@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from multipart import MultipartError, ParserLimitReached, PushMultipartParser, parse_options_header
@@ -24,6 +24,8 @@ PLAIN, ACCEPTED = "identity", {"Accept-Encoding": "identity"}
 MEGA = 1_000_000
 #: Headers of one part of a form: a name, a file name, a type.
 MOST_HEADERS, LONGEST_HEADER, LONGEST_BOUNDARY = 8, 2048, 70
+#: Heads of parts are read as this, which any bytes are; file names among them are decoded once more.
+ANY_BYTES = "latin-1"
 LONGEST_NAME = 200
 UNNAMED = "image"
 
@@ -133,7 +135,11 @@ async def _form(chunks: AsyncIterator[bytes], boundary: str, most: int) -> list[
     content: bytearray | None = None
     try:
         with PushMultipartParser(
-            boundary, max_header_size=LONGEST_HEADER, max_header_count=MOST_HEADERS, strict=True
+            boundary,
+            max_header_size=LONGEST_HEADER,
+            max_header_count=MOST_HEADERS,
+            header_charset=ANY_BYTES,
+            strict=True,
         ) as parser:
             async for chunk in chunks:
                 for event in parser.parse(chunk):
@@ -143,7 +149,7 @@ async def _form(chunks: AsyncIterator[bytes], boundary: str, most: int) -> list[
                         if content is not None:
                             content += event
                     elif event.name != FIELD:
-                        raise Problem("bad-multipart", f"every part must be named {FIELD}")
+                        raise Problem("bad-multipart", f"every part must be named {FIELD}; parameters go in the query")
                     elif len(found) == most:
                         raise Problem("too-many-images", f"at most {most} in one request")
                     else:
@@ -160,7 +166,10 @@ async def _form(chunks: AsyncIterator[bytes], boundary: str, most: int) -> list[
 
 def name_of(file_name: str | None) -> str:
     """Return a file name to echo: without folders, printable, short."""
-    name = printable((file_name or "").replace("\\", "/").rpartition("/")[2]).strip()
+    name = file_name or ""
+    with suppress(UnicodeError):  # Latin-1 stays: curl on Windows sends names so
+        name = name.encode(ANY_BYTES).decode()
+    name = printable(name.replace("\\", "/").rpartition("/")[2]).strip()
     return name[:LONGEST_NAME] if name.strip(".") else UNNAMED
 
 
