@@ -523,7 +523,7 @@ def test_other_ways_in(visit, way):
                     : new ClipboardEvent("paste", { clipboardData: carried, bubbles: true });
                 document.body.dispatchEvent(event);
             }""",
-            [way, "samples/astronaut.jpg"],
+            [way, "samples/astronaut.webp"],
         )
     page.wait_for_selector(READ)
     assert page.locator("#boxes button").count() == 1

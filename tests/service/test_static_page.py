@@ -116,7 +116,7 @@ def drawn(page, *words) -> np.ndarray:
 
 
 def test_a_sample_is_read_and_its_expression_taken_off(page, address):
-    page.click("[data-sample='samples/astronaut.jpg']")
+    page.click("[data-sample='samples/astronaut.webp']")
     page.wait_for_selector(READ)
     assert page.inner_text("#emotion").startswith("Happiness")
     assert "this browser" in page.text_content("[data-where]") and page.query_selector("a[href=docs]") is None
