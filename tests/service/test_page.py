@@ -107,7 +107,7 @@ def visit(browser, server):
 def group(tmp_path) -> Path:
     """Three faces beside each other, of which the outer two smile."""
     smile = Image.open(ASTRONAUT).convert("RGB").crop((120, 0, 376, 300)).resize((512, 600))
-    calm = Image.open(SAMPLES / "lisa.jpg").convert("RGB")
+    calm = Image.open(SAMPLES / "lisa.webp").convert("RGB")
     photo = Image.new("RGB", (1474, 600))
     for left, picture in ((0, smile), (512, calm), (962, smile)):
         photo.paste(picture, (left, 0))
@@ -368,7 +368,7 @@ def test_what_is_saved_has_the_name_of_its_own_photo(visit):
     page.route("**/v1/poker?view=photo*", lambda route: (time.sleep(0.5), route.continue_()))
     with page.expect_download() as saved:
         page.click("#save-photo")
-        page.set_input_files("#file", SAMPLES / "lisa.jpg")
+        page.set_input_files("#file", SAMPLES / "lisa.webp")
     assert saved.value.suggested_filename == "astronaut_poker.png"
     page.wait_for_selector(READ)
     with page.expect_download():
@@ -437,7 +437,7 @@ def test_a_sample_that_does_not_come_is_told(visit):
     page = visit()
     page.route("**/samples/*", lambda route: route.abort())
     page.click("[data-sample*=tilted]")
-    page.wait_for_selector("text=lisa-tilted.jpg: The sample does not come")
+    page.wait_for_selector("text=lisa-tilted.webp: The sample does not come")
     assert page.is_hidden("#again")
 
 
