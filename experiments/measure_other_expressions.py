@@ -4,7 +4,7 @@
 
 Takes frontal faces at random to which POINTS.npz gives more than 0.6 of an emotion. FOLDER has face-api installed
 (experiments/face_api_judge.cjs); the judge had no part in anything. The photo model was trained on these faces, and the
-numbers of `pfvit.inference.brows` are means over them.
+numbers of `pfvit.inference.brows` are means over them, which are printed first.
 """
 
 import argparse
@@ -17,18 +17,32 @@ from measure_poker import _as_cut, judged
 from PIL import Image
 
 from pfvit import Reader, Reading
-from pfvit.datasets.mesh_points import FRONTAL, load_mesh_points, turn
+from pfvit.datasets.mesh_points import FRONTAL, MeshPoints, load_mesh_points, strictly_neutral, turn
 from pfvit.emotions import EIGHT, NEUTRAL
 from pfvit.inference.face_edit import FaceChange, paste_back
 from pfvit.inference.generator import CALM, change_of, with_skin
 
 SURE = 0.6
+#: Mesh points of the viewer's left and right: inner, middle and outer ends of the brows, and the skin between them.
+BROWS = {"inner": (107, 336, 55, 285), "middle": (105, 334, 52, 282), "outer": (46, 276), "between": (9,)}
+MOVED = ("anger", "sadness", "surprise", "fear", "happiness")
 SHOWN = ("anger", "sadness", "surprise", "neutral")
 
 
 def without_brows(face: Reading) -> FaceChange:
     """Return the face's change with brows as the photo model moves them."""
     return with_skin(face.crop, change_of(face.crop, *face._maps), CALM, face.trust)
+
+
+def print_places(name: str, points: MeshPoints, frontal: np.ndarray) -> None:
+    """Print how much lower brows are in each emotion than in strictly neutral faces, in face units."""
+    calm = points.points[frontal & strictly_neutral(points.points, points.shares)].mean(0)
+    for emotion in MOVED:
+        shown = points.points[frontal & (points.shares[:, EIGHT.index(emotion)] > SURE)]
+        if len(shown):
+            lower = (shown.mean(0) - calm)[:, 1]
+            places = (f"{place} {lower[list(which)].mean():.3f}" for place, which in BROWS.items())
+            print(f"{name}, {emotion}, {len(shown)} faces: brows lower by {', '.join(places)}")
 
 
 def main() -> None:
@@ -39,10 +53,14 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=70, help="of each emotion and set, at most")
     options = parser.parse_args()
     reader, rng = Reader(), np.random.default_rng(5)
-    print("| | faces | as they are | brows as the model moves them | poker face |\n|---|---|---|---|---|")
+    sets = []
     for name, file in (word.split("=") for word in options.sets):
-        points, cells = load_mesh_points(options.points, name), pq.read_table(file)["image"]
+        points = load_mesh_points(options.points, name)
         frontal = points.found & (turn(points.points) < FRONTAL)
+        print_places(name, points, frontal)
+        sets.append((name, points, frontal, pq.read_table(file)["image"]))
+    print("\n| | faces | as they are | brows as the model moves them | poker face |\n|---|---|---|---|---|")
+    for name, points, frontal, cells in sets:
         for emotion in SHOWN:
             rows = np.flatnonzero(frontal & (points.shares[:, EIGHT.index(emotion)] > SURE))
             pictures = [_picture(cells[int(row)].as_py()) for row in rng.permutation(rows)[: options.faces]]
