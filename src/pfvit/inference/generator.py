@@ -108,14 +108,15 @@ class FaceGenerator:
         they have become: what is left of their expression is added, by as much as they were not neutral.
         """
         found = self._both_ways(crops)
-        again = [k for k, crop in enumerate(crops) if is_small_and_gray(crop)] if neutral is not None else []
-        if again and neutral is not None:
-            calmer = [apply_change(crops[k], movement_change(found[k][0]).times(trust_of(found[k][1]))) for k in again]
-            for k, (left, _) in zip(again, self._both_ways(calmer), strict=True):
-                maps, agreement = found[k]
-                more = np.float32(1 - neutral[k]) * left
-                more[LINE] = 0  # the line of the closed lips stays
-                found[k] = (maps + more).astype(np.float32, copy=False), agreement
+        again = [k for k, crop in enumerate(crops) if is_small_and_gray(crop)]
+        if neutral is None or not again:
+            return found
+        calmer = [apply_change(crops[k], movement_change(found[k][0]).times(trust_of(found[k][1]))) for k in again]
+        for k, (left, _) in zip(again, self._both_ways(calmer), strict=True):
+            maps, agreement = found[k]
+            more = np.float32(1 - neutral[k]) * left
+            more[LINE] = 0  # the line of the closed lips stays
+            found[k] = (maps + more).astype(np.float32, copy=False), agreement
         return found
 
     def _both_ways(self, crops: Sequence[Pixels]) -> list[tuple[NDArray[np.float32], float]]:
