@@ -8,12 +8,16 @@ import pytest
 from pfvit.inference.face_edit import movement_change
 from pfvit.inference.generator import (
     AGREE,
+    CLOSED,
     DISAGREE,
     MORE_LIGHT,
     MOST_LIGHT,
     MOVING,
+    MUCH_LEFT,
+    NOT_CLOSED,
     SMALL_SIDE,
     STILL,
+    WIDE,
     FaceGenerator,
     change_of,
     together,
@@ -88,6 +92,35 @@ def test_small_gray_faces_are_looked_at_again_and_what_is_left_is_added(face, sh
     assert second[1] == pytest.approx((1 + again) * first[1])
     assert second[6:] == pytest.approx((1 + again / 2) * first[6:], rel=0.03), "half of it was done by the first look"
     assert np.array_equal(second[4:6], first[4:6]), "the lip line stays"
+
+
+def closing(*looks: float) -> np.ndarray:
+    """A photo model whose lips part by so much in each look, both at a face and at its mirror image."""
+    sizes = iter(np.repeat(looks, 2))
+
+    def answer(crop):
+        maps = np.zeros((9, 56, 56), np.float32)
+        maps[3], maps[4] = next(sizes), 0.3
+        return maps
+
+    return generator(answer)
+
+
+def test_wide_mouths_are_looked_at_again_and_what_is_left_is_added():
+    ((maps, agreement),) = closing(WIDE + 0.01, 0.003).careful_maps([COLOUR], [0.25])
+    assert maps[3] == pytest.approx(WIDE + 0.01 + 0.75 * 0.003) and maps[4] == pytest.approx(0.3)
+    assert agreement == pytest.approx(1)
+    ((maps, _),) = closing(WIDE - 0.01).careful_maps([COLOUR], [0.25])
+    assert maps[3] == pytest.approx(WIDE - 0.01)
+
+
+@pytest.mark.parametrize(("left", "trust"), [(CLOSED, 1), ((CLOSED + NOT_CLOSED) / 2, None), (NOT_CLOSED, 0)])
+def test_mouths_that_do_not_close_are_not_trusted(left, trust):
+    much = 2 * MUCH_LEFT * 1.1  # in one of four channels, so that the root mean square is half of it
+    ((_, agreement),) = closing(WIDE + 0.01, much, 2 * left).careful_maps([COLOUR], [0.0])
+    assert trust_of(agreement) == pytest.approx(trust, abs=1e-5) if trust is not None else 0 < agreement < 1
+    ((_, agreement),) = closing(WIDE + 0.01, 2 * MUCH_LEFT * 0.9).careful_maps([COLOUR], [0.0])
+    assert agreement == pytest.approx(1), "so little is left that it is not asked"
 
 
 def test_what_agrees_under_mirroring_is_trusted():

@@ -19,7 +19,16 @@ from PIL import Image
 import pfvit
 from pfvit.inference.brows import ease_brows, soften_furrows
 from pfvit.inference.face_edit import FaceChange, apply_change
-from pfvit.inference.generator import change_of
+from pfvit.inference.generator import (
+    CLOSED,
+    MUCH_LEFT,
+    NOT_CLOSED,
+    change_of,
+    is_wide,
+    rising,
+    size_of,
+    trust_of,
+)
 from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.smile_folds import SIDE, soften_folds
 
@@ -52,6 +61,13 @@ EASED = """async ([pixels, shares]) => {
     const plane = (n) => maps.slice(n * 56 * 56, (n + 1) * 56 * 56);
     const parts = { base: [0, 1].map((n) => plane(n).map((v) => v / 2)), light: [6, 7, 8].map(plane) };
     return [[...maps.slice(0, 2 * 56 * 56)], [...furrowLight({ data: pixels }, parts, 56, 0.5)]];
+}"""
+
+#: Whether maps are of a wide mouth, and how far others of it are trusted after much is left.
+LOOKS = """async ([wide, left]) => {
+    const { believed, isMuch, isWide } = await import("./browser/change.js");
+    const one = (value) => ({ maps: new Float32Array(9 * 56 * 56).fill(value), size: 56, agreement: 0.9, trust: 0.5 });
+    return [isWide(one(wide)), isMuch(one(left)), believed(one(wide), one(left)).trust];
 }"""
 
 
@@ -178,7 +194,7 @@ def test_it_lights_the_skin_as_the_package_does(what, page, folder):
     Image.fromarray(pfvit.read(folder / "astronaut.jpg")[0].crop).save(folder / "crop.png")
     (face,) = pfvit.read(folder / "crop.png", whole=True)
     theirs, ours = drawn(page, "crop.png", "poker", 1, True).astype(int), face.poker_face().astype(int)
-    hard = change_of(face.crop, *face.generator.careful_maps([face.crop])[0])
+    hard = change_of(face.crop, *face._maps)
     soft = soften_folds(face.crop, hard)
     before, after = (hard, soft) if what == "folds" else (soft, shade_lips(face.crop, soft))
     without, lit = (apply_change(face.crop, change).astype(int) for change in (before, after))
@@ -211,3 +227,12 @@ def test_it_eases_brows_as_the_package_does(page, folder):
     expected = soften_furrows(small, eased, 0.5).light
     assert np.abs(expected).max() > 0.02
     assert np.moveaxis(expected, 2, 0).ravel() == pytest.approx(light, abs=2e-3)
+
+
+@pytest.mark.parametrize("wide", [-0.08, 0.06])
+@pytest.mark.parametrize("left", [0.001, 0.0017, 0.003])
+def test_it_looks_again_at_wide_mouths_as_the_package_does(page, wide, left):
+    maps = [np.full((9, 56, 56), value, np.float32) for value in (wide, left)]
+    size = size_of(maps[1], 0.9)
+    trust = trust_of(0.9 * (1 - rising(size, CLOSED, NOT_CLOSED)))
+    assert page.evaluate(LOOKS, [wide, left]) == [is_wide(maps[0]), size > MUCH_LEFT, pytest.approx(trust, abs=1e-4)]

@@ -3,7 +3,9 @@
 
 import { Problem } from "../latest.js";
 import * as ort from "../ort/ort.wasm.min.mjs";
-import { applied, changeOf, isSmallAndGray, strengthMap, together, withLeft } from "./change.js";
+import {
+  applied, believed, changeOf, isMuch, isSmallAndGray, isWide, strengthMap, together, withLeft,
+} from "./change.js";
 import { cut, frame } from "./crop.js";
 import { detect } from "./detect.js";
 import { canvasOf, decode, encode, resize, rgb, secondLook } from "./pixels.js";
@@ -164,8 +166,18 @@ async function predicted(crop) {
   const shares = Object.fromEntries(LABELS.map((name, n) => [name, probabilities[n]]));
   if (isSmallAndGray(crop)) {
     maps = withLeft(maps, await bothWays(resize(applied(crop, maps, 1), SIDE, SIDE)), shares.neutral);
+  } else if (isWide(maps)) {
+    const left = await bothWays(calmer(small, maps));
+    maps = withLeft(maps, left, shares.neutral);
+    if (isMuch(left)) maps = believed(maps, await bothWays(calmer(small, maps)));
   }
   return changeOf(crop, small, maps, shares);
+}
+
+/** A picture as such maps change it; nothing of them changes. */
+function calmer(small, maps) {
+  const calm = Object.fromEntries(LABELS.map((name) => [name, Number(name === "neutral")]));
+  return applied(small, changeOf(small, small, { ...maps, maps: maps.maps.slice() }, calm), 1);
 }
 
 /** The photo model's maps of a picture of its size, averaged with those of its mirror image. */

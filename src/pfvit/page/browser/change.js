@@ -11,6 +11,8 @@ const KNOTS = 112;
 const SMALL_SIDE = 48;
 const LEAST_FLOW = 0.02;
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
+/** Wide mouths are looked at again as they have closed, and once more where much is left: pfvit.inference.generator. */
+const [WIDE, MUCH_LEFT, CLOSED, NOT_CLOSED] = [0.07, 0.002, 0.0015, 0.0025];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
 const [SMALL_GRAY, MORE_LIGHT, MOST_LIGHT, STRONG_LIGHT] = [64, 1.8, 3, 0.15];
@@ -35,14 +37,36 @@ export function together(plain, mirrored, size) {
   for (let n = 0; n < maps.length; n++) {
     if (n < flows || n >= LIGHT * size * size) maps[n] *= moving;
   }
-  return { maps, size, trust: rising(agreement, DISAGREE, AGREE) };
+  return { maps, size, agreement, trust: rising(agreement, DISAGREE, AGREE) };
+}
+
+/** Whether lips part so far that they are looked at again. */
+export function isWide({ maps, size }) {
+  return maps.subarray(SPLIT * size * size, HEIGHT * size * size).some((value) => Math.abs(value) > WIDE);
+}
+
+/** The root mean square of what is left to move. */
+function sizeOf({ maps, size, agreement }) {
+  const flows = maps.subarray(0, HEIGHT * size * size);
+  return Math.sqrt((flows.reduce((sum, value) => sum + value * value, 0) / flows.length) * (2 / (1 + agreement)));
+}
+
+export function isMuch(left) {
+  return sizeOf(left) > MUCH_LEFT;
+}
+
+/** Maps that are trusted less where so much is left after two looks. */
+export function believed(found, left) {
+  const agreement = found.agreement * (1 - rising(sizeOf(left), CLOSED, NOT_CLOSED));
+  return { ...found, agreement, trust: rising(agreement, DISAGREE, AGREE) };
 }
 
 /** Maps with those added of what is left of the expression afterwards, as far as the face was not neutral. */
-export function withLeft({ maps, size, trust }, left, neutral) {
+export function withLeft(found, left, neutral) {
+  const { maps, size } = found;
   const [line, light] = [HEIGHT * size * size, LIGHT * size * size];
   const sum = maps.map((value, n) => (n < line || n >= light ? value + (1 - neutral) * left.maps[n] : value));
-  return { maps: sum, size, trust };
+  return { ...found, maps: sum };
 }
 
 /**
