@@ -62,7 +62,7 @@ def test_small_gray_faces_get_more_of_faint_light_and_stay_gray():
     more = change_of(GRAY, maps, 1.0).light
     assert more.shape == (56, 56, 1), "what is gray stays gray"
     assert 0.92 * MORE_LIGHT < more[0, 0, 0] / 0.01 < MORE_LIGHT and more[40, 0, 0] == pytest.approx(0.5, rel=0.06)
-    assert change_of(GRAY, maps, DISAGREE).light == pytest.approx(0), "nor is it trusted more"
+    assert change_of(GRAY, maps, 0.0).light == pytest.approx(0), "nor is it trusted more"
 
 
 def test_small_gray_faces_that_are_hardly_neutral_change_by_more():
@@ -107,27 +107,27 @@ def closing(*looks: float) -> np.ndarray:
 
 
 def test_wide_mouths_are_looked_at_again_and_what_is_left_is_added():
-    ((maps, agreement),) = closing(WIDE + 0.01, 0.003).careful_maps([COLOUR], [0.25])
+    ((maps, trust),) = closing(WIDE + 0.01, 0.003).careful_maps([COLOUR], [0.25])
     assert maps[3] == pytest.approx(WIDE + 0.01 + 0.75 * 0.003) and maps[4] == pytest.approx(0.3)
-    assert agreement == pytest.approx(1)
+    assert trust == pytest.approx(1)
     ((maps, _),) = closing(WIDE - 0.01).careful_maps([COLOUR], [0.25])
     assert maps[3] == pytest.approx(WIDE - 0.01)
 
 
-@pytest.mark.parametrize(("left", "trust"), [(CLOSED, 1), ((CLOSED + NOT_CLOSED) / 2, None), (NOT_CLOSED, 0)])
+@pytest.mark.parametrize(("left", "trust"), [(CLOSED, 1), ((CLOSED + NOT_CLOSED) / 2, 0.5), (NOT_CLOSED, 0)])
 def test_mouths_that_do_not_close_are_not_trusted(left, trust):
     much = 2 * MUCH_LEFT * 1.1  # in one of four channels, so that the root mean square is half of it
-    ((_, agreement),) = closing(WIDE + 0.01, much, 2 * left).careful_maps([COLOUR], [0.0])
-    assert trust_of(agreement) == pytest.approx(trust, abs=1e-5) if trust is not None else 0 < agreement < 1
-    ((_, agreement),) = closing(WIDE + 0.01, 2 * MUCH_LEFT * 0.9).careful_maps([COLOUR], [0.0])
-    assert agreement == pytest.approx(1), "so little is left that it is not asked"
+    ((_, found),) = closing(WIDE + 0.01, much, 2 * left).careful_maps([COLOUR], [0.0])
+    assert found == pytest.approx(trust, abs=1e-5)
+    ((_, found),) = closing(WIDE + 0.01, 2 * MUCH_LEFT * 0.9).careful_maps([COLOUR], [0.0])
+    assert found == pytest.approx(1), "so little is left that it is not asked"
 
 
 def test_what_agrees_under_mirroring_is_trusted():
     face = np.zeros((112, 112, 3), np.uint8)
     face[:, 80] = 255
-    ((maps, agreement),) = generator(flow_to).careful_maps([face])
-    assert agreement == pytest.approx(1, abs=0.01) and maps[:2] == pytest.approx(flow_to(face)[:2], abs=2e-3)
+    ((maps, trust),) = generator(flow_to).careful_maps([face])
+    assert trust == pytest.approx(1, abs=0.01) and maps[:2] == pytest.approx(flow_to(face)[:2], abs=2e-3)
 
 
 def test_what_disagrees_under_mirroring_is_not():
@@ -136,8 +136,8 @@ def test_what_disagrees_under_mirroring_is_not():
         maps[0] = 0.1
         return maps
 
-    ((maps, agreement),) = generator(stubborn).careful_maps([COLOUR])
-    assert agreement == 0 and not maps[0].any()
+    ((maps, trust),) = generator(stubborn).careful_maps([COLOUR])
+    assert trust == 0 and not maps[0].any()
     ((_, still),) = generator(lambda crop: np.zeros((9, 56, 56), np.float32)).careful_maps([COLOUR])
     assert still == 1, "where nothing moves nothing disagrees"
 

@@ -43,23 +43,29 @@ def film(model: Model, steady: SteadyMovement, frames: int, first: int = 0, rate
     return faces
 
 
+def flow(one) -> float:
+    """How far down a face's pixels are read from, as far as that is trusted."""
+    maps, trust = one.maps[0]
+    return float(maps[1, 0, 0]) * trust
+
+
 def test_every_second_frame_is_looked_at_and_it_is_steadier_than_each():
     model = Model(noise=0.02)
     faces = film(model, SteadyMovement(), 80)
-    flows = np.array([float(one.maps[0][0][1, 0, 0]) for one in faces])[8:]
+    flows = np.array([flow(one) for one in faces])[8:]
     assert model.asked == 2 + 2 + 19 * 2, (
         "both views in the first frame; then every second frame, and the last of a run"
     )
     assert np.abs(np.diff(flows)).mean() < 0.5 * np.sqrt(4 / np.pi) * 0.02 and flows.mean() == pytest.approx(
         0.1, abs=0.01
     )
-    assert all(one.maps[0][1] > 0.95 for one in faces)
+    assert all(one.maps[0][1] == 1 for one in faces)
 
 
 def test_between_two_looks_maps_are_on_the_way():
     model, steady = Model(noise=0.05), SteadyMovement()
     faces = film(model, steady, 12)
-    flows = [float(one.maps[0][0][1, 0, 0]) for one in faces]
+    flows = [flow(one) for one in faces]
     for k in (4, 6, 8, 10):  # frames 3, 5, 7, 9, 11 are looked at
         assert flows[k] == pytest.approx((flows[k - 1] + flows[k + 1]) / 2, abs=1e-6)
     assert len({round(flow, 6) for flow in flows}) == 12, "they change from frame to frame"
@@ -73,9 +79,8 @@ def test_who_is_there_from_the_beginning_does_not_fade_in_and_who_comes_does():
         readings = [face(model), face(model)]
         steady.add([((4 + k) / 25, readings, [1, 2])])
         newcomers.append(readings[1])
-    flows = [float(one.maps[0][0][1, 0, 0]) for one in newcomers]
+    flows = [flow(one) for one in newcomers]
     assert flows[0] == 0 and flows == sorted(flows) and flows[3] == pytest.approx(0.1 * 3 / 25 / FADE_IN, rel=0.01)
-    assert all(float(one.maps[0][0][4, 0, 0]) == 0.5 for one in newcomers), "the lip line does not fade"
 
 
 def test_who_leaves_fades_out():
@@ -83,7 +88,7 @@ def test_who_leaves_fades_out():
     film(model, steady, 8)
     there = [face(model), face(model)]
     steady.add([(8 / 25, [there[0]], [1]), (9 / 25, [there[1]], [1]), (10 / 25, [], []), (11 / 25, [], [])])
-    flows = [float(one.maps[0][0][1, 0, 0]) for one in there]
+    flows = [flow(one) for one in there]
     assert flows == pytest.approx([0.1 * 2 / 3, 0.1 / 3], rel=0.01)
 
 
@@ -96,4 +101,4 @@ def test_a_person_who_was_away_for_long_starts_anew():
     model, steady = Model(), SteadyMovement()
     film(model, steady, 4)
     (back,) = film(model, steady, 1, first=100)
-    assert float(back.maps[0][0][1, 0, 0]) == 0 and len(steady.people) == 1
+    assert flow(back) == 0 and len(steady.people) == 1

@@ -17,7 +17,7 @@ from pfvit.evaluation.figures import reliability, selective_curve
 from pfvit.inference import network
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import apply_change
-from pfvit.inference.generator import FaceGenerator, change_of, trust_of, with_skin
+from pfvit.inference.generator import FaceGenerator, change_of, with_skin
 from pfvit.inference.reading import map_of
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import heat_over, save_sheet, save_whole
@@ -178,10 +178,10 @@ def measure(
     expressive, calm = (generator.generate(emotion, residue, strength) for strength in (0.0, 1.0))
     if generator.moves:  # as `pfvit poker` would
         named = [dict(zip(recogniser.labels, one.tolist(), strict=True)) for one in shares]
-        maps, agreements = zip(*generator.careful_maps(images, [one[NEUTRAL] for one in named]), strict=True)
-        changes = list(map(change_of, images, maps, agreements, named))
+        maps, trusts = zip(*generator.careful_maps(images, [one[NEUTRAL] for one in named]), strict=True)
+        changes = list(map(change_of, images, maps, trusts, named))
         shown = list(map(map_of, changes))
-        changes = list(map(with_skin, images, changes, named, map(trust_of, agreements)))
+        changes = list(map(with_skin, images, changes, named, trusts))
     else:
         damping = map(neutral_damping, shares[:, recogniser.labels.index(NEUTRAL)].tolist())
         gain = generator.small_generator.emphasis

@@ -108,41 +108,41 @@ class FaceGenerator:
     def careful_maps(
         self, crops: Sequence[Pixels], neutral: Sequence[float] | None = None
     ) -> list[tuple[NDArray[np.float32], float]]:
-        """Return each crop's maps averaged with those of its mirror image, and how far the two agree, from 0 to 1.
+        """Return each crop's maps averaged with those of its mirror image, and how far to trust them, from 0 to 1.
 
         Where a face is turned away, covered or no face at all, the two disagree. A calm face has maps of nothing.
         `neutral` is what the recogniser gives each crop for neutral. With it, small gray faces and wide mouths are
         looked at again as they have become: what is left of their expression is added, by as much as they were not
-        neutral. Of mouths that do not close, the agreement is lowered.
+        neutral. Mouths that do not close are not trusted.
         """
-        found = self._both_ways(crops)
+        found = [(maps, trust_of(agreement)) for maps, agreement in self._both_ways(crops)]
         if neutral is None:
             return found
         again = [k for k, crop in enumerate(crops) if is_small_and_gray(crop) or is_wide(found[k][0])]
         left = self._left(crops, found, again)
         for k, (more, _) in left.items():
-            maps, agreement = found[k]
+            maps, trust = found[k]
             more = np.float32(1 - neutral[k]) * more
             more[LINE] = 0  # the line of the closed lips stays
-            found[k] = (maps + more).astype(np.float32, copy=False), agreement
+            found[k] = (maps + more).astype(np.float32, copy=False), trust
         doubtful = [k for k, one in left.items() if size_of(*one) > MUCH_LEFT and not is_small_and_gray(crops[k])]
         for k, one in self._left(crops, found, doubtful).items():
-            maps, agreement = found[k]
-            found[k] = maps, agreement * (1 - rising(size_of(*one), CLOSED, NOT_CLOSED))
+            maps, trust = found[k]
+            found[k] = maps, trust * (1 - rising(size_of(*one), CLOSED, NOT_CLOSED))
         return found
 
     def _left(
         self, crops: Sequence[Pixels], found: Sequence[tuple[NDArray[np.float32], float]], which: Sequence[int]
     ) -> dict[int, tuple[NDArray[np.float32], float]]:
-        """Return the maps and agreement of some crops as they have become."""
+        """Return the maps of some crops as they have become, and how far those of both views agree."""
         calmer = []
         for k in which:
-            crop, (maps, agreement) = crops[k], found[k]
+            crop, (maps, trust) = crops[k], found[k]
             if is_small_and_gray(crop):
-                change = movement_change(maps).times(trust_of(agreement))
+                change = movement_change(maps).times(trust)
             else:
                 crop = at_size(crop, SIDE)
-                change = with_skin(crop, change_of(crop, maps, agreement), CALM, 1)
+                change = with_skin(crop, change_of(crop, maps, trust), CALM, trust)
             calmer.append(apply_change(crop, change))
         return dict(zip(which, self._both_ways(calmer), strict=True)) if calmer else {}
 
@@ -163,10 +163,8 @@ class FaceGenerator:
         return photo.each([at_size(crop, photo.size) for crop in crops], outputs)
 
 
-def change_of(
-    crop: Pixels, maps: NDArray[np.float32], agreement: float, shares: Mapping[str, float] = CALM
-) -> FaceChange:
-    """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they can be trusted.
+def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Mapping[str, float] = CALM) -> FaceChange:
+    """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they are trusted.
 
     `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`). Small gray faces
     with little of neutral get more light.
@@ -177,7 +175,7 @@ def change_of(
         more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * shares.get(NEUTRAL, 1.0)
         light = light * (1 + (more - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)).astype(np.float32)
         change = change._replace(light=light)
-    return change.times(trust_of(agreement))
+    return change.times(trust)
 
 
 def with_skin(crop: Pixels, change: FaceChange, shares: Mapping[str, float], trust: float) -> FaceChange:

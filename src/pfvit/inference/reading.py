@@ -18,7 +18,7 @@ from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.brows import ease_brows
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
-from pfvit.inference.generator import FaceGenerator, change_of, trust_of, with_skin
+from pfvit.inference.generator import FaceGenerator, change_of, with_skin
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure
 from pfvit.rendering import annotated, heat_over, panels
@@ -223,9 +223,9 @@ class Reading:
         """How far the movement of this face can be trusted, from 0 to 1; the change of the face is scaled with it.
 
         It is low if the photo model disagrees about a face and its mirror image, as for heads that are turned away,
-        covered mouths, and things that are not faces. 1 without a photo model.
+        covered mouths, and things that are not faces, and if a wide mouth would not close. 1 without a photo model.
         """
-        return trust_of(self._maps[1]) if self._moves else 1.0
+        return self._maps[1] if self._moves else 1.0
 
     def change(self, strength: float = 1.0) -> FaceChange:
         """Return how this share of the expression's removal changes the crop, to be applied to it or to the photo."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pfvit.inference.generator import faded, mirrored, together
+from pfvit.inference.generator import mirrored, together, trust_of
 from pfvit.inference.reading import Reading
 
 Maps = NDArray[np.float32]
@@ -87,7 +87,7 @@ class SteadyMovement:
             for one in there:
                 maps, agreement = _between(states, one.time)
                 share = left.get(number, {}).get(one.place, 1.0) * min(1.0, (one.time - since) / FADE_IN)
-                one.reading.maps[:] = [(faded(maps, share), agreement)]
+                one.reading.maps[:] = [(maps, share * trust_of(agreement))]
         self.begun = True
         last = frames[-1][0]
         self.people = {number: one for number, one in self.people.items() if last - one.time <= FORGOTTEN}

@@ -57,8 +57,7 @@ export function isMuch(left) {
 
 /** Maps that are trusted less where so much is left after two looks. */
 export function believed(found, left) {
-  const agreement = found.agreement * (1 - rising(sizeOf(left), CLOSED, NOT_CLOSED));
-  return { ...found, agreement, trust: rising(agreement, DISAGREE, AGREE) };
+  return { ...found, trust: found.trust * (1 - rising(sizeOf(left), CLOSED, NOT_CLOSED)) };
 }
 
 /** Maps with those added of what is left of the expression afterwards, as far as the face was not neutral. */
