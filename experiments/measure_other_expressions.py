@@ -1,10 +1,11 @@
-"""How calm faces look that frown, are sad or surprised, after `pfvit poker`, and without its rule for brows.
+"""How calm faces look that frown, are sad, surprised, or open their mouths wide, after `pfvit poker`; after one look
+only, and without its rule for brows.
 
     python experiments/measure_other_expressions.py POINTS.npz utk=FACES.parquet fair=FACES.parquet --judge FOLDER
 
-Takes frontal faces at random to which POINTS.npz gives more than 0.6 of an emotion. FOLDER has face-api installed
-(experiments/face_api_judge.cjs); the judge had no part in anything. The photo model was trained on these faces, and the
-numbers of `pfvit.inference.brows` are means over them, which are printed first.
+Takes frontal faces at random to which POINTS.npz gives more than 0.6 of an emotion, or a wide mouth. FOLDER has
+face-api installed (experiments/face_api_judge.cjs); the judge had no part in anything. The photo model was trained on
+these faces, and the numbers of `pfvit.inference.brows` are means over them, which are printed first.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from measure_poker import _as_cut, judged
 from PIL import Image
 
 from pfvit import Reader, Reading
-from pfvit.datasets.mesh_points import FRONTAL, MeshPoints, load_mesh_points, strictly_neutral, turn
+from pfvit.datasets.mesh_points import FRONTAL, MeshPoints, load_mesh_points, mouth_opening, strictly_neutral, turn
 from pfvit.emotions import EIGHT, NEUTRAL
 from pfvit.inference.face_edit import FaceChange, paste_back
 from pfvit.inference.generator import CALM, change_of, with_skin
@@ -27,11 +28,15 @@ SURE = 0.6
 BROWS = {"inner": (107, 336, 55, 285), "middle": (105, 334, 52, 282), "outer": (46, 276), "between": (9,)}
 MOVED = ("anger", "sadness", "surprise", "fear", "happiness")
 SHOWN = ("anger", "sadness", "surprise", "neutral")
+#: A mouth is wide if its lips are so far apart, in distances of the eyes' outer corners.
+WIDE = 0.2
 
 
-def without_brows(face: Reading) -> FaceChange:
-    """Return the face's change with brows as the photo model moves them."""
-    return with_skin(face.crop, change_of(face.crop, *face._maps), CALM, face.trust)
+def after_one_look(face: Reading, brows: bool) -> FaceChange:
+    """Return the face's change as the photo model first sees it, with its brows eased or as the model moves them."""
+    maps, trust = face.generator.careful_maps([face.crop])[0]
+    shares = face.probabilities if brows else CALM
+    return with_skin(face.crop, change_of(face.crop, maps, trust, shares), shares, trust)
 
 
 def print_places(name: str, points: MeshPoints, frontal: np.ndarray) -> None:
@@ -59,23 +64,31 @@ def main() -> None:
         frontal = points.found & (turn(points.points) < FRONTAL)
         print_places(name, points, frontal)
         sets.append((name, points, frontal, pq.read_table(file)["image"]))
-    print("\n| | faces | as they are | brows as the model moves them | poker face |\n|---|---|---|---|---|")
+    print(
+        "\n| | faces | as they are | one look, brows as the model moves them | one look | poker face | left alone |\n"
+        + "|---" * 7
+        + "|"
+    )
     for name, points, frontal, cells in sets:
-        for emotion in SHOWN:
-            rows = np.flatnonzero(frontal & (points.shares[:, EIGHT.index(emotion)] > SURE))
-            pictures = [_picture(cells[int(row)].as_py()) for row in rng.permutation(rows)[: options.faces]]
+        kinds = {emotion: frontal & (points.shares[:, EIGHT.index(emotion)] > SURE) for emotion in SHOWN}
+        kinds["wide mouth"] = frontal & (mouth_opening(points.points) > WIDE)
+        for kind, chosen in kinds.items():
+            rows = rng.permutation(np.flatnonzero(chosen))[: options.faces]
+            pictures = [_picture(cells[int(row)].as_py()) for row in rows]
             found = [(picture, faces[0]) for picture in pictures if (faces := reader.read(picture))]
-            kinds = [
+            made = [
                 [picture for picture, _ in found],
-                [paste_back(picture, without_brows(face), face.frame) for picture, face in found],
+                [paste_back(picture, after_one_look(face, False), face.frame) for picture, face in found],
+                [paste_back(picture, after_one_look(face, True), face.frame) for picture, face in found],
                 [face.paste_back(picture) for picture, face in found],
             ]
             said = []
-            for kind in kinds:
-                cuts = [_as_cut(picture, face) for picture, (_, face) in zip(kind, found, strict=True)]
-                shares = [one["expressions"] for one in judged(cuts, options.judge)]
-                said.append(np.mean([max(one, key=one.get) == NEUTRAL for one in shares]))
-            print("| " + " | ".join([f"{name}, {emotion}", str(len(found)), *(f"{one:.3f}" for one in said)]) + " |")
+            for one in made:
+                cuts = [_as_cut(picture, face) for picture, (_, face) in zip(one, found, strict=True)]
+                answers = [answer["expressions"] for answer in judged(cuts, options.judge)]
+                said.append(np.mean([max(answer, key=answer.get) == NEUTRAL for answer in answers]))
+            said.append(np.mean([face.trust < 0.5 for _, face in found]))
+            print("| " + " | ".join([f"{name}, {kind}", str(len(found)), *(f"{one:.3f}" for one in said)]) + " |")
 
 
 def _picture(held: object) -> np.ndarray:
