@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from conftest import SHARED
 from PIL import Image, ImageChops
@@ -345,12 +346,33 @@ def test_pictures_and_the_reading_are_saved(visit):
             page.click(button)
         return saved.value.suggested_filename, Path(saved.value.path()).read_bytes()
 
-    name, content = save("#save-face")
-    assert name == "astronaut_0.png"
-    assert not differ(Image.open(io.BytesIO(content)).convert("RGB"), pixels(page, "#after"))
+    def view(name: str) -> None:
+        page.click(f"[data-view={name}]")
+
+    def dial(key: str) -> None:
+        page.press("#dial", key)
+
+    # The face is saved as it is shown.
+    for turn, shown, label, words in (
+        (lambda: view("poker"), "1.00", "Face", "poker-face"),
+        (lambda: dial("ArrowLeft"), "0.95", "Face", "95-removed"),
+        (lambda: dial("Home"), "-1.00", "Face", "exaggerated"),
+        (lambda: view("reconstruction"), "reconstruction", "Reconstruction", "reconstruction"),
+        (lambda: view("map"), "map", "Expression map", "expression-map"),
+        (lambda: view("face"), "0.00", "Face", "as-is"),
+        (lambda: view("poker"), "1.00", "Face", "poker-face"),
+    ):
+        turn()
+        page.wait_for_selector(f"[data-shown='{shown}']")
+        page.wait_for_timeout(300)  # a face larger than the dial's pictures is drawn once more
+        name, content = save("#save-face")
+        assert name == f"astronaut_0_{words}.png" and page.inner_text("#save-face") == f"{label} PNG"
+        saved, seen = Image.open(io.BytesIO(content)).convert("RGB"), pixels(page, "#after")
+        far = np.abs(np.asarray(saved.resize(seen.size), float) - np.asarray(seen, float)).mean()
+        assert far < 2, f"{words} is not what is seen"  # the dial's own are JPEG
     name, content = save("#save-photo")
     photo = Image.open(io.BytesIO(content))
-    assert name == "astronaut_poker.png" and photo.format == "PNG" and photo.size == (512, 512)
+    assert name == "astronaut_poker-face.png" and photo.format == "PNG" and photo.size == (512, 512)
     assert differ(photo.convert("RGB"), Image.open(ASTRONAUT).convert("RGB"))
     name, content = save("#save-reading")
     (image,) = json.loads(content)["images"]
@@ -369,12 +391,61 @@ def test_what_is_saved_has_the_name_of_its_own_photo(visit):
     with page.expect_download() as saved:
         page.click("#save-photo")
         page.set_input_files("#file", SAMPLES / "lisa.webp")
-    assert saved.value.suggested_filename == "astronaut_poker.png"
+    assert saved.value.suggested_filename == "astronaut_poker-face.png"
     page.wait_for_selector(READ)
     with page.expect_download():
         page.click("#save-photo")
         page.click("#home")
     assert page.is_hidden("#trouble")
+
+
+def test_a_face_can_be_saved_while_it_is_cut_out(visit, group):
+    page = read(visit(), group)
+    page.route("**/v1/poker?view=face*", lambda route: (time.sleep(0.5), route.continue_()))
+    page.locator("#boxes button").nth(1).click()
+    with page.expect_download() as saved:
+        page.click("#save-face")
+    assert saved.value.suggested_filename == "group_1_poker-face.png" and page.is_hidden("#trouble")
+
+
+def test_back_and_forward_lead_to_photos(visit, group):
+    page = read(visit(), ASTRONAUT)
+    read(page, group)
+    title = page.locator("#what h1")
+    page.click("text=What it means")  # a link within the page is a step of its own
+    page.go_back()
+    assert title.inner_text() == "group.png" and not page.url.endswith("meaning")
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "astronaut.jpg"
+    page.go_forward()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "group.png" and page.locator("#boxes button").count() == 3
+    page.click("#home")
+    assert page.is_visible("#start")
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "group.png"
+    page.reload()  # nothing is kept beyond the page
+    page.go_back()
+    assert page.is_visible("#start") and page.is_hidden("#trouble")
+
+
+def test_back_from_the_camera_turns_it_off(visit):
+    page = read(visit(), ASTRONAUT)
+    page.evaluate(LATE)
+    page.evaluate("go()")
+    page.click("#work [data-camera]")
+    page.wait_for_selector("#snap:visible")
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert page.inner_text("#what h1") == "astronaut.jpg" and page.evaluate(ON) == 0
+    page.click("#work [data-camera]")
+    page.click("#snap")
+    page.wait_for_selector(READ)
+    assert page.inner_text("#what h1").startswith("camera")
+    page.go_back()
+    page.wait_for_selector("#what h1:text('astronaut.jpg')")
 
 
 def test_what_fails_far_below_is_told_where_it_is_seen(visit):
@@ -398,7 +469,7 @@ def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
     )
     with page.expect_download() as saved:
         page.click("#save-photo")
-    assert saved.value.suggested_filename == "astronaut_poker.jpg"
+    assert saved.value.suggested_filename == "astronaut_poker-face.jpg"
 
 
 def test_a_broken_file_is_refused_in_plain_words(visit, tmp_path):
