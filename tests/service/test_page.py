@@ -273,6 +273,19 @@ def test_the_dial_moves_the_face(visit):
     shoot(page, "exaggerated")
 
 
+def test_where_the_dial_is_set_is_said_once(visit):
+    page = read(visit(reduced_motion="no-preference"), ASTRONAUT)
+    assert page.get_attribute("#dial-value", "aria-live") == "off"  # keys on the dial say it already
+    page.evaluate("""() => {
+        window.heard = [];
+        new MutationObserver(() => heard.push(say.textContent)).observe(say, { childList: true });
+    }""")
+    page.click("[data-to='-100']")
+    page.wait_for_selector("[data-shown='-1.00']")
+    assert page.evaluate("heard") == ["exaggerated"]
+    assert page.get_by_role("group", name="Save").get_by_role("button").count() == 3
+
+
 def test_the_dial_never_queues(visit):
     page = read(visit(reduced_motion="no-preference"), ASTRONAUT)
     page.evaluate(FOLLOW)
@@ -490,7 +503,17 @@ def test_a_file_that_is_no_picture_is_refused(visit, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("#file", tmp_path / "notes.txt")
     page.wait_for_selector("#trouble")
-    assert "not an image" in page.inner_text("#trouble-title") and page.inner_text("#trouble-detail")
+    assert "not an image" in page.inner_text("#trouble-title") and "HEIC" in page.inner_text("#trouble-detail")
+
+
+def test_a_photo_that_only_the_browser_can_decode(visit, tmp_path):
+    Image.open(ASTRONAUT).convert("RGB").save(tmp_path / "photo.avif")
+    page = read(visit(), tmp_path / "photo.avif")
+    assert page.inner_text("#emotion").startswith("Happiness") and page.inner_text("#what").count("512") == 2
+    with page.expect_download() as saved:
+        page.click("#save-photo")
+    with Image.open(saved.value.path()) as photo:
+        assert photo.size == (512, 512)
 
 
 def test_a_file_that_was_changed_is_not_blamed_on_the_server(visit, tmp_path):
@@ -553,6 +576,23 @@ def test_a_busy_server_is_asked_again_and_a_silent_one_named(visit):
     page.unroute("**/v1/read*")
     page.click("#again")
     page.wait_for_selector(READ)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "detail"),
+    [
+        ({"status": 413, "body": "<h1>413</h1>"}, "photo.jpg: A proxy answers in pfvit’s place: 413", "of this size"),
+        ({"status": 200, "body": "<h1>Log in</h1>"}, "A proxy answers in pfvit’s place", "log in again"),
+        ({"status": 302, "headers": {"location": "https://sso.test"}}, "A proxy answers in pfvit’s place", "again"),
+    ],
+)
+def test_a_proxy_that_answers_itself_is_told(visit, tmp_path, answer, title, detail):
+    shutil.copy(ASTRONAUT, tmp_path / "photo.jpg")
+    page = visit()
+    page.route("**/v1/read*", lambda route: route.fulfill(content_type="text/html", **answer))
+    page.set_input_files("#file", tmp_path / "photo.jpg")
+    page.wait_for_selector("#trouble")
+    assert page.inner_text("#trouble-title") == title and detail in page.inner_text("#trouble-detail")
 
 
 @pytest.mark.parametrize("key", ["open sesame", "seşam"])

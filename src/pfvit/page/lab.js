@@ -2,6 +2,7 @@
 
 import { draw } from "./api.js";
 import { Latest, pause } from "./latest.js";
+import { say } from "./states.js";
 
 const $ = (id) => document.getElementById(id);
 const LIVE_SIDE = 384; // larger faces are turned at this size while the dial moves, and once more in full when it rests
@@ -141,6 +142,7 @@ export class Lab {
       $("dial").value = from + (to - from) * eased;
       this.#moved();
       if (share < 1) this.gliding = requestAnimationFrame(step);
+      else say(place(this.strength));
     };
     this.gliding = requestAnimationFrame(step);
   }

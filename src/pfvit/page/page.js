@@ -5,16 +5,16 @@ import { Camera, ask, whyNot } from "./camera.js";
 import { Visits, listen } from "./inputs.js";
 import { Lab, place } from "./lab.js";
 import { Latest, Problem } from "./latest.js";
-import { Photo } from "./photo.js";
+import { Photo, asJpeg } from "./photo.js";
 import { note, quiet, say, state, trouble } from "./states.js";
 import { Words, spoken } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
-/** What to do next, where the server does not say it. */
+/** What to do next, where the server says it for programs. */
 const HINTS = {
-  "not-an-image": "Choose a photo that it can show: a JPEG, PNG, WebP or GIF.",
+  "not-an-image": "Choose a JPEG, PNG, WebP or GIF. Other photos, such as an iPhone’s HEIC, can be saved as JPEG first.",
   "damaged-image": "The file did not arrive whole. Save it anew, or choose another one.",
 };
 
@@ -52,7 +52,12 @@ async function load(blob, name, whole) {
   const shown = show(url).catch(() => null); // a TIFF, say: the server reads what this browser may not
   try {
     const started = performance.now();
-    const reading = await read(blob, { whole, signal });
+    const reading = await read(blob, { whole, signal }).catch(async (error) => {
+      if (!error.type?.endsWith("not-an-image") || !(await shown)) throw error;
+      signal.throwIfAborted();
+      blob = now.blob = await asJpeg($("picture")); // an AVIF, say: this browser reads what the server does not
+      return read(blob, { whole, signal });
+    });
     const took = performance.now() - started;
     const image = reading.images[0];
     for (const item of [image, ...image.faces]) item.source = name;
@@ -281,7 +286,7 @@ function leave() {
 function tell(error, name = now?.blob && now.name) {
   const problem = error instanceof Problem ? error : new Problem({ title: "The page stumbled", detail: String(error) });
   const { status, message, type } = problem;
-  const detail = problem.detail || HINTS[type.split(":").pop()] || "";
+  const detail = HINTS[type.split(":").pop()] ?? problem.detail;
   const again = now?.blob && (status === 0 || status === 429 || status >= 500);
   trouble(name && status ? `${name}: ${message}` : message, detail, { again, key: status === 401 });
 }
