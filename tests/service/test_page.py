@@ -463,10 +463,12 @@ def test_back_from_the_camera_turns_it_off(visit):
 
 def test_what_fails_far_below_is_told_where_it_is_seen(visit):
     page = read(visit(viewport=PHONE), ASTRONAUT)
-    refuse(page, "**/v1/poker?view=photo*", 500, "Not today")
+    refuse(page, "**/v1/poker?view=photo*", 422, "Not today")
     page.click("#save-photo")
     page.wait_for_selector("text=Not today")
     page.wait_for_function("() => document.getElementById('trouble').getBoundingClientRect().top >= 0")
+    words, close = page.locator("#trouble > div").first.bounding_box(), page.locator("#dismiss").bounding_box()
+    assert close["x"] >= words["x"] + words["width"]  # in the corner, not on a line of its own
 
 
 def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
@@ -733,6 +735,8 @@ def test_a_phone_does_not_scroll_sideways(visit, group, scheme):
     read(page, group)
     assert fits(page)
     shoot(page, f"phone-face-{scheme}")
+    strip, card = page.locator("#strip").bounding_box(), page.locator(".photo").bounding_box()
+    assert card["x"] <= strip["x"] and strip["x"] + strip["width"] <= card["x"] + card["width"]
     for button in page.query_selector_all("button:visible:not(.box)"):
         assert button.bounding_box()["height"] >= 24  # WCAG 2.2, 2.5.8
     page.goto(f"{page.url}docs")
