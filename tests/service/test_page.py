@@ -450,6 +450,7 @@ def test_back_from_the_camera_turns_it_off(visit):
     page.evaluate("go()")
     page.click("#work [data-camera]")
     page.wait_for_selector("#snap:visible")
+    assert "%" not in page.inner_text("#bars")  # no face yet
     page.go_back()
     page.wait_for_selector(READ)
     assert page.inner_text("#what h1") == "astronaut.jpg" and page.evaluate(ON) == 0
