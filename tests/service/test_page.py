@@ -744,6 +744,18 @@ def test_a_phone_does_not_scroll_sideways(visit, group, scheme):
     assert fits(page)
 
 
+def test_a_phone_with_text_of_twice_the_size(visit, group):
+    page = visit(viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True)
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    skip = page.locator(".skip").bounding_box()
+    assert fits(page) and skip["y"] + skip["height"] <= 0  # it comes with the focus
+    read(page, group)
+    assert fits(page)
+    lab = page.locator("#lab")
+    assert lab.evaluate("lab => [...lab.children].every((part) => part.scrollWidth <= lab.clientWidth)")
+    shoot(page, "phone-large-text")
+
+
 def test_the_theme_can_be_turned_and_stays(visit):
     page = visit(color_scheme="light")
     paper = "getComputedStyle(document.body).backgroundColor"
