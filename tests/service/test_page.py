@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from conftest import SHARED
 from PIL import Image, ImageChops
@@ -272,6 +273,19 @@ def test_the_dial_moves_the_face(visit):
     shoot(page, "exaggerated")
 
 
+def test_where_the_dial_is_set_is_said_once(visit):
+    page = read(visit(reduced_motion="no-preference"), ASTRONAUT)
+    assert page.get_attribute("#dial-value", "aria-live") == "off"  # keys on the dial say it already
+    page.evaluate("""() => {
+        window.heard = [];
+        new MutationObserver(() => heard.push(say.textContent)).observe(say, { childList: true });
+    }""")
+    page.click("[data-to='-100']")
+    page.wait_for_selector("[data-shown='-1.00']")
+    assert page.evaluate("heard") == ["exaggerated"]
+    assert page.get_by_role("group", name="Save").get_by_role("button").count() == 3
+
+
 def test_the_dial_never_queues(visit):
     page = read(visit(reduced_motion="no-preference"), ASTRONAUT)
     page.evaluate(FOLLOW)
@@ -345,12 +359,33 @@ def test_pictures_and_the_reading_are_saved(visit):
             page.click(button)
         return saved.value.suggested_filename, Path(saved.value.path()).read_bytes()
 
-    name, content = save("#save-face")
-    assert name == "astronaut_0.png"
-    assert not differ(Image.open(io.BytesIO(content)).convert("RGB"), pixels(page, "#after"))
+    def view(name: str) -> None:
+        page.click(f"[data-view={name}]")
+
+    def dial(key: str) -> None:
+        page.press("#dial", key)
+
+    # The face is saved as it is shown.
+    for turn, shown, label, words in (
+        (lambda: view("poker"), "1.00", "Face", "poker-face"),
+        (lambda: dial("ArrowLeft"), "0.95", "Face", "95-removed"),
+        (lambda: dial("Home"), "-1.00", "Face", "exaggerated"),
+        (lambda: view("reconstruction"), "reconstruction", "Reconstruction", "reconstruction"),
+        (lambda: view("map"), "map", "Expression map", "expression-map"),
+        (lambda: view("face"), "0.00", "Face", "as-is"),
+        (lambda: view("poker"), "1.00", "Face", "poker-face"),
+    ):
+        turn()
+        page.wait_for_selector(f"[data-shown='{shown}']")
+        page.wait_for_timeout(300)  # a face larger than the dial's pictures is drawn once more
+        name, content = save("#save-face")
+        assert name == f"astronaut_0_{words}.png" and page.inner_text("#save-face") == f"{label} PNG"
+        saved, seen = Image.open(io.BytesIO(content)).convert("RGB"), pixels(page, "#after")
+        far = np.abs(np.asarray(saved.resize(seen.size), float) - np.asarray(seen, float)).mean()
+        assert far < 2, f"{words} is not what is seen"  # the dial's own are JPEG
     name, content = save("#save-photo")
     photo = Image.open(io.BytesIO(content))
-    assert name == "astronaut_poker.png" and photo.format == "PNG" and photo.size == (512, 512)
+    assert name == "astronaut_poker-face.png" and photo.format == "PNG" and photo.size == (512, 512)
     assert differ(photo.convert("RGB"), Image.open(ASTRONAUT).convert("RGB"))
     name, content = save("#save-reading")
     (image,) = json.loads(content)["images"]
@@ -369,7 +404,7 @@ def test_what_is_saved_has_the_name_of_its_own_photo(visit):
     with page.expect_download() as saved:
         page.click("#save-photo")
         page.set_input_files("#file", SAMPLES / "lisa.webp")
-    assert saved.value.suggested_filename == "astronaut_poker.png"
+    assert saved.value.suggested_filename == "astronaut_poker-face.png"
     page.wait_for_selector(READ)
     with page.expect_download():
         page.click("#save-photo")
@@ -377,12 +412,64 @@ def test_what_is_saved_has_the_name_of_its_own_photo(visit):
     assert page.is_hidden("#trouble")
 
 
+def test_a_face_can_be_saved_while_it_is_cut_out(visit, group):
+    page = read(visit(), group)
+    page.route("**/v1/poker?view=face*", lambda route: (time.sleep(0.5), route.continue_()))
+    page.locator("#boxes button").nth(1).click()
+    with page.expect_download() as saved:
+        page.click("#save-face")
+    assert saved.value.suggested_filename == "group_1_poker-face.png" and page.is_hidden("#trouble")
+
+
+def test_back_and_forward_lead_to_photos(visit, group):
+    page = read(visit(), ASTRONAUT)
+    read(page, group)
+    title = page.locator("#what h1")
+    page.click("text=What it means")  # a link within the page is a step of its own
+    page.go_back()
+    assert title.inner_text() == "group.png" and not page.url.endswith("meaning")
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "astronaut.jpg"
+    page.go_forward()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "group.png" and page.locator("#boxes button").count() == 3
+    page.click("#home")
+    assert page.is_visible("#start")
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert title.inner_text() == "group.png"
+    page.reload()  # nothing is kept beyond the page
+    page.go_back()
+    assert page.is_visible("#start") and page.is_hidden("#trouble")
+
+
+def test_back_from_the_camera_turns_it_off(visit):
+    page = read(visit(), ASTRONAUT)
+    page.evaluate(LATE)
+    page.evaluate("go()")
+    page.click("#work [data-camera]")
+    page.wait_for_selector("#snap:visible")
+    assert "%" not in page.inner_text("#bars")  # no face yet
+    page.go_back()
+    page.wait_for_selector(READ)
+    assert page.inner_text("#what h1") == "astronaut.jpg" and page.evaluate(ON) == 0
+    page.click("#work [data-camera]")
+    page.click("#snap")
+    page.wait_for_selector(READ)
+    assert page.inner_text("#what h1").startswith("camera")
+    page.go_back()
+    page.wait_for_selector("#what h1:text('astronaut.jpg')")
+
+
 def test_what_fails_far_below_is_told_where_it_is_seen(visit):
     page = read(visit(viewport=PHONE), ASTRONAUT)
-    refuse(page, "**/v1/poker?view=photo*", 500, "Not today")
+    refuse(page, "**/v1/poker?view=photo*", 422, "Not today")
     page.click("#save-photo")
     page.wait_for_selector("text=Not today")
     page.wait_for_function("() => document.getElementById('trouble').getBoundingClientRect().top >= 0")
+    words, close = page.locator("#trouble > div").first.bounding_box(), page.locator("#dismiss").bounding_box()
+    assert close["x"] >= words["x"] + words["width"]  # in the corner, not on a line of its own
 
 
 def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
@@ -398,7 +485,7 @@ def test_a_photo_too_large_for_a_png_is_saved_as_jpeg(visit):
     )
     with page.expect_download() as saved:
         page.click("#save-photo")
-    assert saved.value.suggested_filename == "astronaut_poker.jpg"
+    assert saved.value.suggested_filename == "astronaut_poker-face.jpg"
 
 
 def test_a_broken_file_is_refused_in_plain_words(visit, tmp_path):
@@ -419,7 +506,17 @@ def test_a_file_that_is_no_picture_is_refused(visit, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("#file", tmp_path / "notes.txt")
     page.wait_for_selector("#trouble")
-    assert "not an image" in page.inner_text("#trouble-title") and page.inner_text("#trouble-detail")
+    assert "not an image" in page.inner_text("#trouble-title") and "HEIC" in page.inner_text("#trouble-detail")
+
+
+def test_a_photo_that_only_the_browser_can_decode(visit, tmp_path):
+    Image.open(ASTRONAUT).convert("RGB").save(tmp_path / "photo.avif")
+    page = read(visit(), tmp_path / "photo.avif")
+    assert page.inner_text("#emotion").startswith("Happiness") and page.inner_text("#what").count("512") == 2
+    with page.expect_download() as saved:
+        page.click("#save-photo")
+    with Image.open(saved.value.path()) as photo:
+        assert photo.size == (512, 512)
 
 
 def test_a_file_that_was_changed_is_not_blamed_on_the_server(visit, tmp_path):
@@ -482,6 +579,23 @@ def test_a_busy_server_is_asked_again_and_a_silent_one_named(visit):
     page.unroute("**/v1/read*")
     page.click("#again")
     page.wait_for_selector(READ)
+
+
+@pytest.mark.parametrize(
+    ("answer", "title", "detail"),
+    [
+        ({"status": 413, "body": "<h1>413</h1>"}, "photo.jpg: A proxy answers in pfvit’s place: 413", "of this size"),
+        ({"status": 200, "body": "<h1>Log in</h1>"}, "A proxy answers in pfvit’s place", "log in again"),
+        ({"status": 302, "headers": {"location": "https://sso.test"}}, "A proxy answers in pfvit’s place", "again"),
+    ],
+)
+def test_a_proxy_that_answers_itself_is_told(visit, tmp_path, answer, title, detail):
+    shutil.copy(ASTRONAUT, tmp_path / "photo.jpg")
+    page = visit()
+    page.route("**/v1/read*", lambda route: route.fulfill(content_type="text/html", **answer))
+    page.set_input_files("#file", tmp_path / "photo.jpg")
+    page.wait_for_selector("#trouble")
+    assert page.inner_text("#trouble-title") == title and detail in page.inner_text("#trouble-detail")
 
 
 @pytest.mark.parametrize("key", ["open sesame", "seşam"])
@@ -622,10 +736,24 @@ def test_a_phone_does_not_scroll_sideways(visit, group, scheme):
     read(page, group)
     assert fits(page)
     shoot(page, f"phone-face-{scheme}")
+    strip, card = page.locator("#strip").bounding_box(), page.locator(".photo").bounding_box()
+    assert card["x"] <= strip["x"] and strip["x"] + strip["width"] <= card["x"] + card["width"]
     for button in page.query_selector_all("button:visible:not(.box)"):
         assert button.bounding_box()["height"] >= 24  # WCAG 2.2, 2.5.8
     page.goto(f"{page.url}docs")
     assert fits(page)
+
+
+def test_a_phone_with_text_of_twice_the_size(visit, group):
+    page = visit(viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True)
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    skip = page.locator(".skip").bounding_box()
+    assert fits(page) and skip["y"] + skip["height"] <= 0  # it comes with the focus
+    read(page, group)
+    assert fits(page)
+    lab = page.locator("#lab")
+    assert lab.evaluate("lab => [...lab.children].every((part) => part.scrollWidth <= lab.clientWidth)")
+    shoot(page, "phone-large-text")
 
 
 def test_the_theme_can_be_turned_and_stays(visit):

@@ -51,7 +51,7 @@ export async function model() {
 async function post(path, body, accept, signal) {
   for (let attempt = 1; ; attempt++) {
     const answer = await send(path, body, accept, signal);
-    if (answer.ok) return answer;
+    if (answer.ok && /json|image/.test(answer.headers.get("Content-Type"))) return answer;
     const problem = await told(answer);
     if (problem.status !== 429 || attempt === TRIES) throw problem;
     await pause(Math.min(problem.retry || 1, LONGEST_WAIT), signal);
@@ -64,6 +64,7 @@ async function send(path, body, accept, signal) {
       method: "POST",
       body,
       signal,
+      redirect: "manual", // pfvit sends nobody elsewhere, but proxies do, to log in
       headers: headers({ Accept: accept, "Content-Type": body.type.startsWith("image/") ? body.type : BYTES }),
     });
   } catch (error) {
@@ -80,6 +81,17 @@ function headers(others = {}) {
   return key ? { ...others, Authorization: `Bearer ${key}` } : others;
 }
 
+/** What a person can do where something in between answers: pfvit's own problems have a title. */
+function strange({ ok, status }) {
+  const size = "It takes no photos of this size: choose a smaller one, or ask who runs it.";
+  const login = "Perhaps it wants you to log in again, or does not reach pfvit. Load this page anew.";
+  return {
+    title: `A proxy answers in pfvit’s place${ok || !status ? "" : `: ${status}`}`,
+    detail: status === 413 ? size : login,
+    status: ok ? 0 : status,
+  };
+}
+
 /** What a person can do about a key; the server tells programs in which header it goes. */
 function keyHint() {
   return key ? "The key that was given is not the right one." : "Whoever runs this server can give it to you.";
@@ -92,8 +104,9 @@ async function told(answer) {
   } catch {
     // Cut off on the way: the status has to do.
   }
+  if (!document.title) return new Problem(strange(answer));
   return new Problem({
-    title: document.title || `The server answers ${answer.status}`,
+    title: document.title,
     detail: answer.status === 401 ? keyHint() : typeof document.detail === "string" ? document.detail : "",
     type: document.type,
     status: answer.status,

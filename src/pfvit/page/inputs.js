@@ -1,4 +1,4 @@
-// Where photos come from: a file that is chosen, dropped or pasted, or a sample.
+// Where photos come from: a file that is chosen, dropped or pasted, a sample, or the browser's Back and Forward.
 
 import { Problem } from "./latest.js";
 
@@ -44,4 +44,35 @@ export function listen(open, trouble) {
     document.body.classList.remove("dragging");
     take(event.dataTransfer.files);
   });
+}
+
+/** What Back and Forward lead to. The photos are kept in memory alone, until the page is left; history has a number. */
+export class Visits {
+  #photos = new Map();
+  #here;
+
+  /** `open(blob, name, whole)` hears of a photo that is come back to, `start()` of anything else. */
+  constructor(open, start) {
+    this.add(null, true);
+    addEventListener("popstate", ({ state }) => {
+      if (state === null) history.replaceState(this.#here, ""); // a link within the page
+      if (state === null || state === this.#here) return;
+      this.#here = state;
+      const photo = this.#photos.get(state);
+      if (photo) open(copy(photo.blob), photo.name, photo.whole);
+      else start();
+    });
+  }
+
+  /** Something is opened: {blob, name, whole}, or null for what nothing leads back to. It may take the last one's place. */
+  add(photo, instead) {
+    this.#here = performance.timeOrigin + performance.now(); // no other page's either
+    if (photo) this.#photos.set(this.#here, { ...photo, blob: copy(photo.blob) });
+    history[instead ? "replaceState" : "pushState"](this.#here, "");
+  }
+}
+
+/** The same content in another Blob: what is known of a Blob (browser/api.js), its pixels, lives as long as it does. */
+function copy(blob) {
+  return blob.slice(0, blob.size, blob.type);
 }

@@ -2,6 +2,7 @@
 
 import { draw } from "./api.js";
 import { Latest, pause } from "./latest.js";
+import { say } from "./states.js";
 
 const $ = (id) => document.getElementById(id);
 const LIVE_SIDE = 384; // larger faces are turned at this size while the dial moves, and once more in full when it rests
@@ -37,8 +38,8 @@ export class Lab {
     for (const mark of document.querySelectorAll("[data-to]")) {
       mark.addEventListener("click", () => this.#glide(Number(mark.dataset.to)));
     }
-    for (const tile of document.querySelectorAll("[data-view]")) {
-      tile.addEventListener("click", () => this.#look(tile.dataset.view));
+    for (const button of document.querySelectorAll("[data-view]")) {
+      button.addEventListener("click", () => this.#look(button.dataset.view));
     }
     $("split").addEventListener("input", () => this.#part());
     this.#part();
@@ -58,7 +59,8 @@ export class Lab {
     const { signal } = this.stale;
     $("viewer").setAttribute("aria-busy", true);
     try {
-      this.crop = await draw(photo, { view: "face", face, whole, signal });
+      this.cut = draw(photo, { view: "face", face, whole, signal });
+      this.crop = await this.cut;
       const picture = await createImageBitmap(this.crop);
       this.live = await atMost(LIVE_SIDE, picture, this.crop);
       signal.throwIfAborted();
@@ -90,10 +92,17 @@ export class Lab {
     delete $("viewer").dataset.shown;
   }
 
-  /** The changed face in its own size, as a PNG. */
+  /** What stands beside the face as it is, in words. */
+  get shown() {
+    return this.view === "dial" ? place(this.strength) : tile(this.view).textContent.toLowerCase();
+  }
+
+  /** The same picture in the face's own size, as a PNG. */
   async save() {
-    const { crop, strength } = this;
-    return strength === 0 ? crop : draw(crop, { view: "poker", strength, whole: true });
+    const { view, strength } = this;
+    const crop = await this.cut;
+    if (view === "dial" && strength === 0) return crop;
+    return draw(crop, { view: view === "dial" ? "poker" : view, strength, whole: true });
   }
 
   #dragged() {
@@ -133,6 +142,7 @@ export class Lab {
       $("dial").value = from + (to - from) * eased;
       this.#moved();
       if (share < 1) this.gliding = requestAnimationFrame(step);
+      else say(place(this.strength));
     };
     this.gliding = requestAnimationFrame(step);
   }
@@ -184,7 +194,7 @@ export class Lab {
   }
 
   #tile(view, picture) {
-    paint(document.querySelector(`[data-view="${view}"] canvas`), picture, 160);
+    paint(tile(view).firstChild, picture, 160);
   }
 
   /** Say in words, marks and the drawn mouth where the dial is and what is shown. */
@@ -199,14 +209,14 @@ export class Lab {
     $("mouth").setAttribute("d", `M38 ${78 - smile / 4} Q60 ${78 + smile} 82 ${78 - smile / 4}`);
     const end = Object.keys(ENDS).find((name) => view === "dial" && ENDS[name] === strength);
     const now = view === "dial" ? end : view;
-    for (const tile of document.querySelectorAll("[data-view]")) {
-      tile.setAttribute("aria-pressed", tile.dataset.view === now);
+    for (const button of document.querySelectorAll("[data-view]")) {
+      button.setAttribute("aria-pressed", button.dataset.view === now);
     }
     const calm = this.calm && view === "dial" && strength !== 0;
     $("explain").textContent = EXPLAIN[calm ? "calm" : (now ?? (strength < 0 ? "more" : "between"))];
-    const name = view === "dial" ? words : { reconstruction: "reconstruction", map: "expression map" }[view];
-    $("after-name").textContent = name;
-    $("after").setAttribute("aria-label", `The face, ${name}`);
+    $("after-name").textContent = this.shown;
+    $("after").setAttribute("aria-label", `The face, ${this.shown}`);
+    $("save-face").firstChild.data = view === "dial" ? "Face " : `${tile(view).textContent} `;
   }
 
   #part() {
@@ -216,8 +226,12 @@ export class Lab {
   }
 }
 
+function tile(view) {
+  return document.querySelector(`[data-view="${view}"]`);
+}
+
 /** Where the dial is, in words. */
-function place(strength) {
+export function place(strength) {
   const share = Math.round(Math.abs(strength) * 100);
   if (strength === 0) return "as is";
   if (strength === 1) return "poker face";

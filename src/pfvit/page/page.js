@@ -2,19 +2,19 @@
 
 import { SERVED, draw, model, read, unlock } from "./api.js";
 import { Camera, ask, whyNot } from "./camera.js";
-import { listen } from "./inputs.js";
-import { Lab } from "./lab.js";
+import { Visits, listen } from "./inputs.js";
+import { Lab, place } from "./lab.js";
 import { Latest, Problem } from "./latest.js";
-import { Photo } from "./photo.js";
+import { Photo, asJpeg } from "./photo.js";
 import { note, quiet, say, state, trouble } from "./states.js";
 import { Words, spoken } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
-/** What to do next, where the server does not say it. */
+/** What to do next, where the server says it for programs. */
 const HINTS = {
-  "not-an-image": "Choose a photo that it can show: a JPEG, PNG, WebP or GIF.",
+  "not-an-image": "Choose a JPEG, PNG, WebP or GIF. Other photos, such as an iPhone’s HEIC, can be saved as JPEG first.",
   "damaged-image": "The file did not arrive whole. Save it anew, or choose another one.",
 };
 
@@ -23,12 +23,23 @@ const photo = new Photo(choose);
 const lab = new Lab(tell, () => showInPhoto());
 const camera = new Camera();
 const inPhoto = new Latest(drawInPhoto, tell);
+const visits = new Visits(load, start);
 
 let now = null; // {blob, name, url, whole, reading, image, face}: the photo that is open
 let stale = new AbortController();
 
-/** Open a photo: show it, read it, choose its largest face. */
-async function open(blob, name, whole = false) {
+function onCamera() {
+  return document.body.dataset.state === "camera";
+}
+
+/** Open a photo. */
+function open(blob, name, whole = false) {
+  visits.add({ blob, name, whole }, onCamera() || now?.blob === blob);
+  return load(blob, name, whole);
+}
+
+/** Show a photo, read it, choose its largest face. */
+async function load(blob, name, whole) {
   leave();
   const { signal } = stale;
   const url = URL.createObjectURL(blob);
@@ -41,7 +52,12 @@ async function open(blob, name, whole = false) {
   const shown = show(url).catch(() => null); // a TIFF, say: the server reads what this browser may not
   try {
     const started = performance.now();
-    const reading = await read(blob, { whole, signal });
+    const reading = await read(blob, { whole, signal }).catch(async (error) => {
+      if (!error.type?.endsWith("not-an-image") || !(await shown)) throw error;
+      signal.throwIfAborted();
+      blob = now.blob = await asJpeg($("picture")); // an AVIF, say: this browser reads what the server does not
+      return read(blob, { whole, signal });
+    });
     const took = performance.now() - started;
     const image = reading.images[0];
     for (const item of [image, ...image.faces]) item.source = name;
@@ -78,7 +94,7 @@ function found({ width, height, faces }, took) {
 
 /** Show one face's reading and open it in the lab. */
 function choose(index) {
-  if (document.body.dataset.state === "camera") {
+  if (onCamera()) {
     photo.mark(index);
     return;
   }
@@ -151,10 +167,15 @@ async function save(button, make, ending, type) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     say(`${link.download} saved`);
   } catch (error) {
-    tell(error, name);
+    if (error.name !== "AbortError") tell(error, name);
   } finally {
     button.setAttribute("aria-busy", false);
   }
+}
+
+/** "_65-removed.png", by the words that stand over what is saved. */
+function suffix(words) {
+  return `_${words.replace(/\W+/g, "-")}.png`;
 }
 
 function wholePhoto() {
@@ -169,6 +190,7 @@ async function openCamera() {
   let { signal } = stale;
   try {
     const stream = await ask(signal);
+    visits.add(null, onCamera());
     leave();
     ({ signal } = stale);
     const video = await camera.start(stream, lostCamera);
@@ -211,7 +233,7 @@ async function toggleLive() {
   await camera.follow(readFrame, (pace) => ($("pace").textContent = `${pace.toFixed(pace < 10 ? 1 : 0)} readings/s`));
   $("live").setAttribute("aria-pressed", false);
   $("pace").textContent = "";
-  if (document.body.dataset.state !== "camera") return;
+  if (!onCamera()) return;
   photo.clear();
   $("picture").hidden = true;
 }
@@ -264,7 +286,7 @@ function leave() {
 function tell(error, name = now?.blob && now.name) {
   const problem = error instanceof Problem ? error : new Problem({ title: "The page stumbled", detail: String(error) });
   const { status, message, type } = problem;
-  const detail = problem.detail || HINTS[type.split(":").pop()] || "";
+  const detail = HINTS[type.split(":").pop()] ?? problem.detail;
   const again = now?.blob && (status === 0 || status === 429 || status >= 500);
   trouble(name && status ? `${name}: ${message}` : message, detail, { again, key: status === 401 });
 }
@@ -272,6 +294,11 @@ function tell(error, name = now?.blob && now.name) {
 // What buttons do.
 
 function home() {
+  if (now) visits.add(null, onCamera());
+  start();
+}
+
+function start() {
   leave();
   state("empty");
   $("choose").focus({ preventScroll: true });
@@ -300,8 +327,8 @@ $("unlock").addEventListener("submit", (event) => {
   nameModel();
   if (now?.blob) open(now.blob, now.name, now.whole);
 });
-$("save-face").addEventListener("click", () => save($("save-face"), () => lab.save(), `_${now.face}.png`));
-$("save-photo").addEventListener("click", () => save($("save-photo"), wholePhoto, "_poker.png"));
+$("save-face").addEventListener("click", () => save($("save-face"), () => lab.save(), `_${now.face}${suffix(lab.shown)}`));
+$("save-photo").addEventListener("click", () => save($("save-photo"), wholePhoto, suffix(place(lab.strength))));
 $("save-reading").addEventListener("click", () => {
   save($("save-reading"), () => `${JSON.stringify(now.reading, null, 2)}\n`, ".json", "application/json");
 });

@@ -4,6 +4,9 @@ const NAME = 140; // pixels that a name over a face takes; with less for each, o
 const THUMB = 56; // pixels, of a face in the strip
 const AROUND = 1.25; // how much of the photo a thumb shows, in boxes
 
+const QUALITY = 0.95; // of a photo that is made a JPEG
+const MOST = 16e6; // its pixels: phones have no larger canvas
+
 const $ = (id) => document.getElementById(id);
 
 /** "happiness 97%", with a question mark where the answer is too close to call, as on the command line. */
@@ -14,6 +17,15 @@ export function nameOf(face) {
 /** A share in whole percent; what is not quite all of it does not pass for it. */
 export function percent(share) {
   return share < 1 && share >= 0.995 ? ">99%" : `${Math.round(share * 100)}%`;
+}
+
+/** A picture that the page shows, as a Blob. */
+export function asJpeg(picture) {
+  const { naturalWidth: wide, naturalHeight: high } = picture;
+  const scale = Math.min(1, Math.sqrt(MOST / (wide * high)));
+  const canvas = Object.assign(document.createElement("canvas"), { width: wide * scale, height: high * scale });
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", QUALITY));
 }
 
 export class Photo {

@@ -29,7 +29,10 @@ export class Words {
     $("which").textContent = "";
     $("emotion").textContent = "No face yet";
     $("sure").textContent = why;
-    for (const item of $("bars").children) fill(item, item.firstChild.textContent, 0, false);
+    for (const item of $("bars").children) {
+      fill(item, item.firstChild.textContent, 0, false);
+      item.lastChild.textContent = ""; // not 0%: nothing is known
+    }
     $("spread").style.width = "0";
     $("spread-value").textContent = "";
   }
