@@ -204,8 +204,9 @@ def test_a_file_names_all_data_that_its_weights_have_seen(nano, tmp_path):
     checkpoint.save(tmp_path / "one" / checkpoint.LAST, tensors, one)
     assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
     assert checkpoint.load(checkpoint_path(nano / "nano.onnx"))[1]["config"]["data"] == ["faces.parquet"]
-    two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"]}
+    two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"], "mesh_points": "/e/points.npz"}
     assert STARTED_IN in two and STARTED_IN not in _without_paths(two)
     kept = _without_paths(two)["config"]
     assert kept["data"] == ["both.parquet", "labelled.parquet", "more.parquet", "unlabelled.parquet"]
     assert kept["unlabelled"] == ["more.parquet"] and kept["teacher"] == ["teacher.onnx"]
+    assert kept["mesh_points"] == "points.npz"

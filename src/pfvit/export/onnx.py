@@ -11,6 +11,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from pfvit.config import Architecture, Export
+from pfvit.config import Architecture, Export, Train
+from pfvit.config.several import are_paths, is_path
 from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
@@ -127,7 +129,6 @@ def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> P
         "pfvit.steps": str(record["step"]),
         "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
     }
-    export.out.parent.mkdir(parents=True, exist_ok=True)
     image = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
     write(PhotoGraph(model), (image,), {"image": free}, PHOTO_OUTPUTS, export.out, {**about, "pfvit.kind": "photo"})
     drawing, tokens = drawing_path(export.out), torch.zeros(2, PATCHES * PATCHES, WIDTH)
@@ -201,12 +202,12 @@ def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, cali
 def _without_paths(record: dict) -> dict:
     """Return a run's record with file names in place of paths, which are nobody else's business."""
     config = dict(record["config"])
-    for name in ("out", "start"):
-        config[name] = Path(config[name]).name if config.get(name) else None
-    given = config.get("validation") or []
-    config["validation"] = [Path(path).name for path in ([given] if isinstance(given, str) else given)]
-    for name in ("teacher", "unlabelled"):
-        config[name] = [Path(path).name for path in config.get(name, ())]
+    for field in fields(Train):
+        value = config.get(field.name)
+        if is_path(field.type):
+            config[field.name] = Path(value).name if value else None
+        elif are_paths(field.type):
+            config[field.name] = [Path(path).name for path in ([value] if isinstance(value, str) else value or ())]
     kept = {name: value for name, value in record.items() if name != STARTED_IN}
     return {**kept, "config": {**config, "data": data_seen(record)}}
 
