@@ -114,7 +114,7 @@ class TrainStage(Stage):
         optimizer = optimizer_for(
             fabric, config, learning, lambda name: layer_scale(name.removeprefix("model."), depth, decay)
         )
-        opponent_optimizer = discriminator_optimizer(fabric, config, list(self.opponent.named_parameters()))
+        opponent_optimizer = discriminator_optimizer(config, list(self.opponent.named_parameters()))
         if config.hardware.compile:
             side.compile()
         self.side, self.optimizer = fabric.setup(side, optimizer)
