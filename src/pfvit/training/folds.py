@@ -19,10 +19,10 @@ from pfvit.data.index import RowGroup
 from pfvit.datasets import duplicates
 from pfvit.errors import PictureError, UsageError
 from pfvit.training import checkpoint
+from pfvit.training.initialise import Say
 from pfvit.training.run import lines_of
 from pfvit.utils.files import write_whole
 
-Say = Callable[[str], None]
 SIDE = 48  # pixels at which pictures are compared
 HASH_DISTANCE = 10  # bits of 128, as in `pfvit prepare`
 REPORT = "folds.json"

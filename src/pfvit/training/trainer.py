@@ -21,9 +21,8 @@ from pfvit.training import checkpoint, distributed, folds, selection
 from pfvit.training import faces as training_faces
 from pfvit.training.build import build_pfvit
 from pfvit.training.ema import AveragedPFViT
-from pfvit.training.faces import Say
 from pfvit.training.gan import GeneratorSide
-from pfvit.training.initialise import both_sides
+from pfvit.training.initialise import Say, both_sides
 from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.losses import class_weights
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for

@@ -119,7 +119,7 @@ def read_file(path: Path) -> bytes:
 def unfinished(path: Path, by: str = "") -> Path:
     """Return where a file is written before it is whole: hidden, in the same folder, with the same ending.
 
-    Several processes may write there at once unless it is said `by` whom.
+    `by` is what tells several processes apart that may write the same file at once.
     """
     return path.with_name(f".{path.stem}.part{by}{path.suffix}")
 
