@@ -314,3 +314,8 @@ def test_files_that_cannot_be_read_are_told(words, what, folder, tmp_path, monke
     told = ["train-photo", "--points", "points.npz", "--out", tmp_path / "run", *QUICK, *AMOUNTS, *more]
     done = inside(capsys, *told, "--data", words[1] if "--data" in words else "faces_color.parquet")
     assert done.returncode == 1 and what in done.stderr, done.stderr
+
+
+def test_a_folder_without_faces_is_told():
+    with pytest.raises(InputError, match="there are no faces to train on: give Parquet files with one of color, fair"):
+        PhotoFaces((), Path("points.npz"), 0.6, torch.device("cpu"), None)

@@ -21,7 +21,7 @@ from pfvit.emotions import EIGHT, NONE, in_our_order
 from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
-from pfvit.utils.files import atomic_write, lock, write_whole
+from pfvit.utils.files import atomic_write, is_file, lock, write_whole
 from pfvit.utils.parallel import parallel_map
 from pfvit.utils.text import parsed
 
@@ -70,6 +70,8 @@ def _checked(config: Prepare) -> Layout:
         raise UsageError(f"there is no data set {config.name!r}; choose from {', '.join(SETS)}")
     if not config.source.is_dir():
         raise InputError(f"{config.source} is no folder; give the one that the download unpacks to")
+    if is_file(config.out):
+        raise InputError(f"{config.out} is a file; choose a folder")
     if config.out.resolve().is_relative_to(config.source.resolve()):
         raise UsageError(f"{config.out} lies in {config.source}; choose a folder elsewhere")
     layout = SETS[config.name]

@@ -55,6 +55,7 @@ class Calibration(NamedTuple):
 
 def export_run(export: Export) -> Path:
     """Write all files of a run of stage two, or of the photo model, and return the first one's path."""
+    _metrics(export)  # what cannot be read should be known before a minute of work
     with held(export.out):
         return _export(export)
 
@@ -127,7 +128,7 @@ def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> P
         "pfvit.license": export.license,
         "pfvit.data": ", ".join(data_seen(record)),
         "pfvit.steps": str(record["step"]),
-        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
+        "pfvit.metrics": _metrics(export),
     }
     image = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
     write(PhotoGraph(model), (image,), {"image": free}, PHOTO_OUTPUTS, export.out, {**about, "pfvit.kind": "photo"})
@@ -171,6 +172,16 @@ def _calibrate(export: Export, model: PFViT, record: dict, sizes: Architecture) 
     return Calibration(*fit(logits, faces.target.argmax(1), export.logit_adjustment), faces)
 
 
+def _metrics(export: Export) -> str:
+    """Return the figures to store, as JSON; InputError if their file cannot be read."""
+    try:
+        return "{}" if export.metrics is None else export.metrics.read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise InputError(
+            f"{export.metrics} cannot be read as what `pfvit evaluate --json` prints: {problem}"
+        ) from problem
+
+
 def _digest(model: nn.Module) -> str:
     """Return 16 letters that are the same for files of the same weights."""
     digest = hashlib.sha256()
@@ -195,7 +206,7 @@ def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, cali
         "pfvit.balance": repr(export.logit_adjustment),
         "pfvit.mirror": str(export.flip_tta),
         "pfvit.steps": str(record["step"]),
-        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
+        "pfvit.metrics": _metrics(export),
     }
 
 

@@ -84,6 +84,9 @@ class PhotoFaces:
     """All faces of a run."""
 
     def __init__(self, paths: Sequence[Path], points: Path, lip_reach: float, device: torch.device, limit: int | None):
+        if not paths:
+            words = ", ".join(POINTS_OF)
+            raise InputError(f"there are no faces to train on: give Parquet files with one of {words} in their names")
         named = [(path, points_of(path)) for path in paths]
         if unknown := [path.name for path, name in named if name is None]:
             raise InputError(
