@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     table = pq.read_table(options.data, columns=["image"])
     size = open_answering(None, 1).size
-    crops = [images.decode_cell(cell, "a face") for cell in table.column("image").to_pylist()[:1024]]
+    crops = [images.decode(images.cell_bytes(cell, "a face")) for cell in table.column("image").to_pylist()[:1024]]
     if any(crop.shape != (size, size, 3) for crop in crops):
         sys.exit(f"the faces must be crops of {size}x{size} pixels")
     stacked = np.stack(crops)

@@ -28,7 +28,7 @@ def main() -> None:
     detector = LibFaceDetection()
     points, boxes = [], []
     for number in range(0, len(cells), max(1, len(cells) // options.faces)):
-        face = Image.fromarray(images.decode_cell(cells[number], f"row {number}"))
+        face = Image.fromarray(images.decode(images.cell_bytes(cells[number], f"row {number}")))
         large = np.asarray(face.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         found = detector.detect(np.pad(large, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge"))
         if len(found) == 1 and found[0].points is not None:

@@ -46,7 +46,7 @@ def main() -> None:
     for degrees in TURNS:
         right: dict[str, list[bool]] = {}
         for number in known:
-            crop = images.decode_cell(clean[number]["image"], f"row {number}")
+            crop = images.decode(images.cell_bytes(clean[number]["image"], f"row {number}"))
             large = np.asarray(Image.fromarray(crop).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
             around = np.pad(large, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge")
             around = np.asarray(Image.fromarray(around).rotate(-degrees, Image.Resampling.BICUBIC))

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_origin
 
 from pfvit.config import Evaluate, Pretrain, Train, Video
 from pfvit.config.checks import typed
+from pfvit.config.several import are_paths, bare, is_path
 from pfvit.errors import InputError, UsageError
 from pfvit.utils.files import let_go_of_all
 from pfvit.utils.text import counted
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 Paths = str | Path | Iterable[str | Path]
 Protocol = Literal["clean", "official", "all", "majority"]
-#: Settings that hold any number of paths, one path, any number of words.
-MANY, ONE, WORDS = {"data", "validation", "teacher", "unlabelled"}, {"out", "start"}, {"order", "freeze", "window"}
-
-
 Settings = TypeVar("Settings", Pretrain, Train)
 
 
@@ -228,14 +225,13 @@ def _with(default: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
             elif not isinstance(value, type(known[name])):
                 some = ", ".join(field.name for field in fields(known[name])[:3])
                 raise UsageError(f"{name} takes a dict of settings ({some}, ...), not {value!r}")
-        elif name in MANY:
+        elif are_paths(kind := types[name]):
             value = _paths(value)
-        elif name in ONE:
+        elif is_path(kind):
             value = _path(value)
-        elif name in WORDS:
-            value = typed(name, _words(value), types[name])
         else:
-            value = typed(f"{prefix}{name}", value, types[name])
+            value = _words(value) if get_origin(bare(kind)) is tuple and isinstance(value, Iterable) else value
+            value = typed(f"{prefix}{name}", value, kind)
         changed[name] = value
     return replace(default, **changed)
 

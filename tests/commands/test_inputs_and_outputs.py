@@ -353,4 +353,4 @@ def test_colours_under_their_opacity_show_the_same_over_white():
     pixels = np.random.default_rng(2).integers(200, 256, (20, 20, 3), dtype=np.uint8)
     alpha = np.full((20, 20), 240, np.uint8)
     picture = Image.fromarray(with_alpha(pixels, alpha))
-    assert np.abs(images.as_rgb(picture).astype(int) - pixels).max() <= 1
+    assert np.abs(images.as_photo(picture).pixels.astype(int) - pixels).max() <= 1

@@ -178,6 +178,16 @@ def test_what_would_be_run_can_be_had_without_running_it(prepared, tmp_path, cap
     assert not (tmp_path / "run").exists()
 
 
+def test_an_export_that_was_stopped_is_done_again(prepared, tmp_path, capsys):
+    """It leaves a recogniser without reliability, or without its generator."""
+    weights = tmp_path / "run" / "seed-0" / "baseline.onnx"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    words = ["reproduce", "rafdb", "--data", prepared, "--out", tmp_path / "run", "--print-only", "--only", "baseline"]
+    assert main(list(map(str, words))) == 0
+    assert capsys.readouterr().err.count("$ pfvit export") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "status", "what"),
     [

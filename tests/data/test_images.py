@@ -74,7 +74,7 @@ def test_modes_become_rgb(mode):
     gray = Image.fromarray(np.where(np.arange(256).reshape(16, 16) < 128, 0, 255).astype(np.uint8))
     form = {"1": "PNG", "L": "PNG", "P": "PNG", "CMYK": "TIFF", "YCbCr": "TIFF", "HSV": None}[mode]
     image = gray.convert("RGB").convert(mode) if mode != "1" else gray.convert("1")
-    pixels = images.decode(encoded(image, form)) if form else images.as_rgb(image)
+    pixels = images.decode(encoded(image, form)) if form else images.as_photo(image).pixels
     assert np.abs(pixels.astype(int) - np.asarray(gray)[:, :, None]).max() <= 2
 
 

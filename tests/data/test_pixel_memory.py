@@ -57,7 +57,7 @@ def test_damaged_pictures_and_other_kinds_are_as_before(monkeypatch):
 def test_a_callers_own_picture_is_left_alone(monkeypatch):
     monkeypatch.setattr(pixel_memory, "LARGE", 1)
     own = picture("RGB")
-    images.as_rgb(own)
+    images.as_photo(own)
     assert own.getpixel((3, 3)) == picture("RGB").getpixel((3, 3))
 
 

@@ -464,6 +464,7 @@ def test_a_source_that_changed_is_noticed(tmp_path, out, capsys):
         (("faces", "empty", "out"), 1, "no usable face in empty"),
         (("faces", "empty", "empty/out"), 2, "lies in empty"),
         (("faces", "empty", "full"), 1, "is not empty and not from pfvit prepare"),
+        (("faces", "empty", "full/a.png"), 1, "a.png is a file; choose a folder"),
         (("faces", "empty", "out", "--near", "40"), 2, "--hash-distance is 0 to 31"),
         (("faces", "empty", "out", "--held-out", "1"), 2, "--held-out is a share"),
         (("faces", "empty", "out", "--size", "4"), 2, "--size must be 8"),

@@ -1,6 +1,7 @@
 """Train on one set, test on another: fake recognisers whose answers are known, on prepared folders."""
 
 import json
+import shutil
 
 import fake_weights
 import layouts
@@ -86,6 +87,18 @@ def test_what_people_see(sets, weights, capsys):
     assert "85.7 / 91.7" in said
     assert "seven.onnx on folders (test): 5 faces, 5 emotions; 2 of contempt left out, unknown to the weights" in said
     assert "disgust never answered, not distinguished there" in said
+
+
+def test_files_of_one_name_have_a_row_and_a_column_each(sets, weights, tmp_path, capsys):
+    (tmp_path / "b").mkdir()
+    again = shutil.copy(weights[0], tmp_path / "b" / weights[1].name)
+    data = [sets[1], shutil.copy(sets[1], tmp_path / "b")]
+    capsys.readouterr()
+    assert main(["evaluate", "--cross", str(weights[1]), str(again), "--data", *map(str, data)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].split() == ["1:", "all", "1:", "all,", "majority", "2:", "all", "2:", "all,", "majority"]
+    assert table[2].split()[:2] == ["1:", "seven.onnx"] and table[3].split()[:2] == ["2:", "seven.onnx"]
+    assert any(line.startswith("1: seven.onnx on 2: all: 7 faces") for line in table)
 
 
 def test_labels_of_a_set_are_explained(tmp_path, weights, capsys):

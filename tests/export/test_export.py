@@ -9,13 +9,13 @@ import torch
 from conftest import pfvit
 from PIL import Image
 
-from pfvit.config import Train
+from pfvit.config import Export, Train
 from pfvit.config.presets import NANO
 from pfvit.data.dataset import FaceDataset, read_all
 from pfvit.errors import InputError
 from pfvit.export.calibration import as_bytes, fit
 from pfvit.export.graphs import FaceGraph, Preprocess, Recogniser
-from pfvit.export.onnx import _without_paths, checkpoint_path, data_seen, load_model
+from pfvit.export.onnx import _without_paths, checkpoint_path, data_seen, export_run, load_model
 from pfvit.inference.network import generator_path, int8_path, open_answering, open_recogniser, open_whole
 from pfvit.training import checkpoint
 from pfvit.training.initialise import both_sides
@@ -204,8 +204,14 @@ def test_a_file_names_all_data_that_its_weights_have_seen(nano, tmp_path):
     checkpoint.save(tmp_path / "one" / checkpoint.LAST, tensors, one)
     assert data_seen(two) == ["both.parquet", "labelled.parquet", "unlabelled.parquet"]
     assert checkpoint.load(checkpoint_path(nano / "nano.onnx"))[1]["config"]["data"] == ["faces.parquet"]
-    two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"]}
+    two["config"] |= {"unlabelled": ["/c/more.parquet"], "teacher": ["/d/teacher.onnx"], "mesh_points": "/e/points.npz"}
     assert STARTED_IN in two and STARTED_IN not in _without_paths(two)
     kept = _without_paths(two)["config"]
     assert kept["data"] == ["both.parquet", "labelled.parquet", "more.parquet", "unlabelled.parquet"]
     assert kept["unlabelled"] == ["more.parquet"] and kept["teacher"] == ["teacher.onnx"]
+    assert kept["mesh_points"] == "points.npz"
+
+
+def test_figures_that_cannot_be_read_are_told_before_the_export(tmp_path):
+    with pytest.raises(InputError, match=r"no\.json cannot be read as what `pfvit evaluate --json` prints"):
+        export_run(Export(tmp_path / "run", tmp_path / "x.onnx", metrics=tmp_path / "no.json"))

@@ -232,7 +232,7 @@ def test_mistakes_are_explained(tmp_path, weights, capsys):
     strange = {"image": [flat_png(16)] * 3, "label": ["grief", "calm", "grief"]}
     pq.write_table(pa.table(strange), tmp_path / "strange.parquet")
     status, _, said = report(capsys, tmp_path / "out", "--data", tmp_path / "strange.parquet", "--weights", weights)
-    assert status == 1 and "could name; its labels are grief, calm" in said
+    assert status == 1 and "could name: 3 of other classes (grief, calm)" in said
     pq.write_table(pq.read_table(data).slice(0, 0), tmp_path / "nothing.parquet")
     status, _, said = report(capsys, tmp_path / "out", "--data", tmp_path / "nothing.parquet", "--weights", weights)
     assert status == 1 and "no labelled face in" in said

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import re
 import socket
 
@@ -16,8 +17,9 @@ from starlette.testclient import TestClient
 
 from pfvit import Reader, __version__
 from pfvit.__main__ import main
-from pfvit.config import Serve
+from pfvit.config import Limits, Serve
 from pfvit.emotions import EIGHT
+from pfvit.errors import UsageError
 from pfvit.service import encoding, schemas
 from pfvit.service.app import KEY, create_app
 from pfvit.service.errors import KINDS, TYPE
@@ -373,6 +375,12 @@ def test_settings_that_cannot_be(capsys, words, told):
     assert main(["serve", *words]) in (1, 2)
     said = capsys.readouterr().err
     assert told in said and "while attempting" not in said  # Python's own words, with the address as a tuple
+
+
+@pytest.mark.parametrize("limits", [{"gather": math.inf}, {"gather": -1.0}, {"megapixels": math.inf}])
+def test_limits_are_numbers_that_threads_can_wait_for_and_pictures_be_counted_by(limits):
+    with pytest.raises(UsageError, match=r"--limits\.\w+ must be"):
+        Limits(**limits)
 
 
 def test_an_address_that_is_taken_is_told_in_a_line(capsys):

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pfvit.config import Train
+from pfvit.config import Train, TrainPhoto
 from pfvit.errors import InputError
+from pfvit.training import checkpoint
 from pfvit.training.finite import READ_EVERY, LossCheck
 
 
@@ -39,3 +40,11 @@ def test_before_anything_is_saved():
     with pytest.raises(InputError, match="step 0"):
         check.now()
     check.now()  # told once
+
+
+def test_how_a_photo_run_goes_on(tmp_path):
+    """Its --resume is a flag: the run's folder is named by --out."""
+    config = TrainPhoto(data=(Path("faces.parquet"),), points=Path("p.npz"), out=tmp_path)
+    checkpoint.save(tmp_path / checkpoint.LAST, {}, {"stage": "photo", "step": 7, "config": {}})
+    with pytest.raises(InputError, match="go on from it with the same command and --resume --lr 4e-05"):
+        LossCheck(config, torch.device("cpu")).note(losses(float("nan")), 9, [])

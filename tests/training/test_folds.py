@@ -167,3 +167,21 @@ def test_people_of_the_validation_who_are_trained_on_are_told(tmp_path):
     told.clear()
     tell([trained], {"other": FaceDataset([other / "held.parquet"])}, told.append)
     assert not any("show people" in line for line in told)
+
+
+def test_pictures_that_cannot_be_decoded_join_nobody(tmp_path):
+    """Before, their hashes differed in a few bits, so that all people with such a picture were taken for one."""
+    path = table(tmp_path / "f.parquet")
+    whole = pq.read_table(path).to_pydict()
+    for row in range(0, 36, 3):
+        whole["image"][row]["bytes"] = png(face(row))[:-200] + b"IEND\xaeB`\x82"  # it ends as it should
+    pq.write_table(pa.table(whole), path)
+    faces = FaceDataset([path])
+    assert len(faces) == 36, "nobody has looked into them yet"
+    leader = folds.together(np.arange(36) // 3, folds.codes(faces))
+    assert len({*leader.tolist()}) == 12
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_passed_over(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "validation_war": 0.5}\n{"step": 4, "validati')
+    assert folds.figures_of(tmp_path, best=False) == {"validation_war": 0.5}

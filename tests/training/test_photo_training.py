@@ -296,3 +296,26 @@ def test_mouths_are_cut_where_they_are():
     face[:, :, 88:96, 40:72] = 1  # the mouth: rows around 0.82 of the side
     cut = mouth_crops(face, square_points(1))
     assert cut.shape == (1, 3, 56, 56) and float(cut[0, 0, 24:32, 20:36].mean()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("--start", "none.safetensors"), "none.safetensors cannot be read as weights of the photo model"),
+        (("--keep", "faces_color.parquet"), "faces_color.parquet cannot be read as weights of the photo model"),
+        (("--data", "gone_color.parquet"), "gone_color.parquet cannot be read as a Parquet file of faces"),
+        (("--data", "text_color.parquet"), "text_color.parquet cannot be read as a Parquet file of faces"),
+    ],
+)
+def test_files_that_cannot_be_read_are_told(words, what, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    Path("text_color.parquet").write_text("no Parquet")
+    more = words if "--data" not in words else ()
+    told = ["train-photo", "--points", "points.npz", "--out", tmp_path / "run", *QUICK, *AMOUNTS, *more]
+    done = inside(capsys, *told, "--data", words[1] if "--data" in words else "faces_color.parquet")
+    assert done.returncode == 1 and what in done.stderr, done.stderr
+
+
+def test_a_folder_without_faces_is_told():
+    with pytest.raises(InputError, match="there are no faces to train on: give Parquet files with one of color, fair"):
+        PhotoFaces((), Path("points.npz"), 0.6, torch.device("cpu"), None)

@@ -1,15 +1,19 @@
 """The face's shape has a say between neutral and happiness, and nowhere else."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+import pfvit
 from pfvit.config import Train
 from pfvit.datasets import mesh_points as mesh
 from pfvit.errors import InputError
-from pfvit.training import smiles
+from pfvit.training import checkpoint, resume, smiles
 from pfvit.training.faces import check_places
 
 
@@ -60,3 +64,28 @@ def test_points_that_are_not_there_are_told_before_the_teachers_are_asked(made_u
     )
     with pytest.raises(InputError, match="is not there; give the mesh points of the unlabelled faces"):
         check_places(config)
+
+
+def test_points_may_be_named_as_text_from_python(made_up, tmp_path):
+    more = {"teacher": made_up, "unlabelled": made_up, "mesh_points": str(tmp_path / "p.npz")}
+    with pytest.raises(InputError, match="is not there; give the mesh points of the unlabelled faces"):
+        pfvit.train("nano", data=made_up, out=tmp_path / "run", **more)
+
+
+def test_a_run_with_points_goes_on_from_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "p.npz").touch()
+    config = Train(
+        data=(Path("faces.parquet"),),
+        out=tmp_path / "run",
+        teacher=(Path("teacher.onnx"),),
+        unlabelled=(Path("more.parquet"),),
+        mesh_points=Path("p.npz"),
+    )
+    record = {"stage": "train", "step": 1, "config": asdict(config), resume.STARTED_IN: tmp_path}
+    (tmp_path / "elsewhere").mkdir()
+    config.out.mkdir()
+    plain = json.loads(json.dumps(record, default=str))
+    checkpoint.save(config.out / checkpoint.LAST, {"weight": torch.zeros(1)}, plain)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found, _ = resume.settings_of(config.out, Train)
+    assert found.mesh_points == tmp_path / "p.npz" and found.data == config.data and found.teacher == config.teacher

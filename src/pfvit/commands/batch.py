@@ -28,7 +28,7 @@ from pfvit.utils.console import progress_bar, say, stderr
 from pfvit.utils.cores import cores
 from pfvit.utils.files import lock
 from pfvit.utils.parallel import parallel_map
-from pfvit.utils.text import parsed
+from pfvit.utils.text import counted, parsed
 
 PLAN = "plan.json"
 FORMAT = 1
@@ -193,8 +193,7 @@ def _report(out: Place, total: int, parts: int, seconds: float) -> int:
             with out.files.open_input_file(info.path) as file:
                 failed += parquet.ParquetFile(file).metadata.num_rows
     read = "1 picture is" if total - failed == 1 else f"{total - failed:,} pictures are"
-    now = "1 part" if parts == 1 else f"{parts} parts"
-    say(f"{read} read: {out.url}/faces ({now} now, in {seconds:.1f} s)")
+    say(f"{read} read: {out.url}/faces ({counted(parts, 'part')} now, in {seconds:.1f} s)")
     if failed:
         say(f"{failed:,} could not be read: {out.url}/failed says why")
     return 1 if failed else 0

@@ -50,7 +50,7 @@ def across(config: Evaluate) -> int:
     if config.json:
         emit(json.dumps({"protocol": measure.rows_of(config), "cross": reports}))
     else:
-        show(*cross_dataset.tables(reports))
+        show(*cross_dataset.tables(reports, len(sets)))
     return 1 if unreadable else 0
 
 

@@ -13,10 +13,9 @@ from pfvit.data.sources import OUTPUT_MARK, STANDARD_INPUT
 from pfvit.errors import OutputError
 from pfvit.inference.reading import Reading
 from pfvit.rendering import with_alpha
-from pfvit.utils.console import say, wide_console
+from pfvit.utils.console import say
 from pfvit.utils.files import atomic_write
-
-__all__ = ["Namer", "make_folder", "save", "stem_of", "wide_console"]
+from pfvit.utils.text import counted
 
 LONGEST_STEM = 180  # bytes; file systems take 255, and numbers are added
 
@@ -57,7 +56,7 @@ class Namer:
     def report(self) -> None:
         """Say what was written."""
         older = f" ({self.replaced} replaced)" if self.replaced else ""
-        say(f"{self.written} {self.what}{'' if self.written == 1 else 's'} in {self.folder}{older}")
+        say(f"{counted(self.written, self.what)} in {self.folder}{older}")
 
     def _is_input(self, stem: str, end: str) -> bool:
         return (self.folder / f"{stem}{end}").resolve() in self.protected

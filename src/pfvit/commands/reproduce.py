@@ -25,6 +25,7 @@ from pfvit.training.photo_trainer import train_photo
 from pfvit.training.pretrainer import pretrain
 from pfvit.training.trainer import train
 from pfvit.utils.console import say, show
+from pfvit.utils.files import write_whole
 
 SPARE_MINUTES = 0.5  # with less left, no run is begun
 SCALES = {"full": 1.0, "try": 0.01}  # factor of the epochs
@@ -46,9 +47,9 @@ def reproduce(config: Reproduce, recipe: Recipe | None = None) -> None:
     if reports is None:
         say("out of time: the same command goes on")
     elif reports:
-        (config.out / "table.json").write_text(json.dumps(reports, indent=1) + "\n")
+        write_whole(config.out / "table.json", json.dumps(reports, indent=1) + "\n")
         table = recipe_table.table(work.recipe, work.preset, reports, work.notes())
-        (config.out / "table.md").write_text(recipe_table.markdown(table))
+        write_whole(config.out / "table.md", recipe_table.markdown(table))
         show(recipe_table.shown(table))
 
 
@@ -147,7 +148,7 @@ class Reproduction:
                 )
         elif not config.print_only:
             make_folder(config.out)
-            file.write_text(json.dumps(what, indent=1) + "\n")
+            write_whole(file, json.dumps(what, indent=1) + "\n")
 
     def train(self, run: Pretrain | Train, folder: Path, seed: int) -> bool:
         """Begin a training run or go on with it; true when it is done."""
@@ -200,25 +201,26 @@ class Reproduction:
         name = row.run + ("" if (row.logit_adjustment, row.change_gain) == (0, 1) else chosen)
         weights, report = folder / f"{name}.onnx", folder / f"{name}-{row.protocol}.json"
         held_out = self.parts[self.test]
-        if not (weights.exists() or weights in self.exported):
+        if report.exists() and weights.exists():
+            return json.loads(report.read_text())
+        if weights not in self.exported:  # also if files are there: an export that was stopped leaves some of them
             self.exported.add(weights)
             words = [folder / row.run, "--out", weights, "--license", self.recipe.license]
             words += ["--logit-adjustment", row.logit_adjustment, "--change-gain", row.change_gain]
             words += ["--mild-smiles", row.mild_smiles] if row.mild_smiles else []
             words += ["--compact"] if row.compact else []
             self.call("export", *words, *(["--calibrate", held_out[0]] if self.recipe.calibrated else []))
-        if not report.exists():
-            words = ["--data", *held_out, "--weights", weights, "--protocol", row.protocol, "--json"]
-            if row.trained == "classifier":
-                words.append("--no-faces")
-            elif row.trained == "generator":
-                words += ["--figures", folder / f"{name}-figures"]
-                words += [] if self.config.judge is None else ["--judge", self.config.judge]
-            said = self.call("evaluate", *words)
-            if self.config.print_only:
-                return {}
-            report.write_text(said)
-        return json.loads(report.read_text())
+        words = ["--data", *held_out, "--weights", weights, "--protocol", row.protocol, "--json"]
+        if row.trained == "classifier":
+            words.append("--no-faces")
+        elif row.trained == "generator":
+            words += ["--figures", folder / f"{name}-figures"]
+            words += [] if self.config.judge is None else ["--judge", self.config.judge]
+        said = self.call("evaluate", *words)
+        if self.config.print_only:
+            return {}
+        write_whole(report, said)
+        return json.loads(said)
 
     def call(self, *words: object) -> str:
         """Run a verb in a process of its own and return what it printed; its failure is ours."""
@@ -279,7 +281,7 @@ def _is_done(run: Path) -> bool:
     """Say whether a run has come to its end."""
     if not (run / checkpoint.LAST).exists():
         return False
-    _, record = checkpoint.load(run)
+    record = checkpoint.record_of(run)
     return record["step"] == record["steps"]
 
 

@@ -1,9 +1,8 @@
 """The settings of every verb as frozen dataclasses: they are the command line, its help and the record of a run."""
 
 from pfvit.config.architecture import Architecture
-from pfvit.config.convert import Convert
 from pfvit.config.data import Prepare, Reproduce
-from pfvit.config.export import Export
+from pfvit.config.export import Convert, Export
 from pfvit.config.gan import Gan
 from pfvit.config.inference import Batch, Evaluate, Info, Poker, Predict, Video
 from pfvit.config.photo import PhotoWeights, TrainPhoto

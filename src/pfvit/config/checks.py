@@ -5,11 +5,12 @@ import re
 from dataclasses import fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import numpy as np
 from tyro.conf import Suppress
 
+from pfvit.config.several import bare
 from pfvit.emotions import ORDERS
 from pfvit.errors import UsageError
 
@@ -94,8 +95,7 @@ def typed(name: str, value: Any, kind: Any) -> Any:
 
     `kind` is the type of its field. Paths and settings within settings are not looked at.
     """
-    if get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
+    kind = bare(kind)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise UsageError(f"{name} must be one of {', '.join(map(str, get_args(kind)))}, not {value!r}")

@@ -1,4 +1,4 @@
-"""Settings of `pfvit export`."""
+"""Settings of the verbs that write weights for others: export, convert."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,3 +56,13 @@ class Export:
             raise UsageError("--mild-smiles needs --calibrate: without it no answer says how reliable it is")
         if self.out.suffix != ".onnx":
             raise UsageError(f"--out must name an .onnx file, not {self.out}")
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Write a run of stage one as a Hugging Face folder, which ViTMAEForPreTraining.from_pretrained reads."""
+
+    run: Positional[Path]
+    """Run folder of `pfvit pretrain`, with a plain patch projection."""
+    out: Path
+    """Folder to write: model.safetensors, config.json, preprocessor_config.json."""

@@ -1,6 +1,5 @@
 """Settings of the verbs that read: predict, poker, video, batch, evaluate; and of info."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -231,8 +230,7 @@ class Video:
         if self.strength != 1 and not self.poker:
             raise UsageError(f"--strength {self.strength:g} says how much --poker removes: give --poker too")
         within(0, 1, self, "min_score")
-        if not (math.isfinite(self.smoothing) and self.smoothing >= 0):
-            raise UsageError(f"--smoothing must be 0 or more seconds, not {self.smoothing}")
+        at_least(0, self, "smoothing")
         if self.seconds is not None and not self.seconds > 0:
             raise UsageError(f"--seconds must be more than 0, not {self.seconds}")
 

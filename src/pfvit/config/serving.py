@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pfvit.config.checks import at_least, within
+from pfvit.config.checks import at_least, positive, within
 from pfvit.config.several import Words
-from pfvit.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,11 @@ class Limits:
     gather: float = 0.005
     """Longest time in seconds that a picture waits for others to fill a batch."""
 
+    PREFIX = "limits."
+
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not value > 0 and name != "gather":
-                raise UsageError(f"--limits.{name} must be more than 0, not {value}")
+        positive(self, "megabytes", "megapixels", "images", "waiting", "seconds")
+        at_least(0, self, "gather")
 
 
 @dataclass(frozen=True)

@@ -64,25 +64,26 @@ def _boxed(head: bytes) -> str:
     return "raw file" if head[8:12] == b"crx " else "video"
 
 
-def _starts(*first: bytes) -> Callable[[bytes], bool]:
+def starts(*first: bytes) -> Callable[[bytes], bool]:
+    """Return what tells whether a file's first bytes are some of these."""
     return lambda head: head.startswith(first)
 
 
 _BEGINNINGS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-    ("JPEG", _starts(b"\xff\xd8\xff")),
-    ("PNG", _starts(b"\x89PNG\r\n\x1a\n")),
-    ("GIF", _starts(b"GIF87a", b"GIF89a")),
+    ("JPEG", starts(b"\xff\xd8\xff")),
+    ("PNG", starts(b"\x89PNG\r\n\x1a\n")),
+    ("GIF", starts(b"GIF87a", b"GIF89a")),
     ("WEBP", lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP"),
-    ("TIFF", _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("TIFF", starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     (
         "BMP",
         lambda head: head[:2] == b"BM" and head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"),
     ),
     ("PPM", lambda head: head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()),
-    ("JPEG2000", _starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
-    ("JPEG XL", _starts(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
-    ("PDF", _starts(b"%PDF")),
-    ("video", _starts(b"\x1a\x45\xdf\xa3")),
+    ("JPEG2000", starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")),
+    ("JPEG XL", starts(b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a")),
+    ("PDF", starts(b"%PDF")),
+    ("video", starts(b"\x1a\x45\xdf\xa3")),
 )
 
 

@@ -1,6 +1,7 @@
 """What decoding costs by what a header says, and what a header may hold: shared by the readers of all formats."""
 
-from typing import NamedTuple
+import io
+from typing import BinaryIO, NamedTuple
 
 from pfvit.data.pixel_memory import FREES, LARGE
 
@@ -32,11 +33,22 @@ class Header(NamedTuple):
 def cost(
     width: int, height: int, decoder: float, stored: int, more: int = 0, lean: bool = False, **other: int
 ) -> Header:
-    """`decoder` and `stored` are bytes for each pixel: while it decodes, and of the image that it leaves; `lean` if
-    they are given back while it is converted, should it be large."""
+    """Return what a picture costs.
+
+    `decoder` and `stored` are bytes for each pixel: while the picture is decoded, and in the image that is left then.
+    `lean` says that those of a large picture are given back while it is converted.
+    """
     if lean and FREES and width * height >= LARGE:
         return Header(width, height, round(max(decoder, LEAN) * width * height) + more, **other)
     return Header(width, height, round(max(decoder, stored + AFTER, LEAST) * width * height) + more, **other)
+
+
+def length(file: BinaryIO) -> int:
+    """Return how many bytes a file has after the place where it is read, which stays the same."""
+    here = file.tell()
+    end = file.seek(0, io.SEEK_END)
+    file.seek(here)
+    return end - here
 
 
 class Pieces:

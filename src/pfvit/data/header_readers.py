@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from pfvit.data import jpeg_header
-from pfvit.data.header_cost import MOST_METADATA, MOST_PIECES, DamagedHeader, Header, Pieces, cost
+from pfvit.data.formats import starts
+from pfvit.data.header_cost import MOST_METADATA, MOST_PIECES, DamagedHeader, Header, Pieces, cost, length
 
 #: Numbers in one tag of a TIFF: each becomes an object of Python. A strip for each of 130,000 lines is plenty.
 MOST_NUMBERS = 131_072
@@ -90,7 +91,7 @@ def _webp(file: BinaryIO) -> Header:
         width, height = (size & 0x3FFF for size in struct.unpack("<HH", head[26:30]))
     else:
         raise DamagedHeader("its first chunk holds no image")
-    return cost(width, height, 17, 13, more=_length(file))
+    return cost(width, height, 17, 13, more=length(file))
 
 
 def _bmp(file: BinaryIO) -> Header:
@@ -214,28 +215,17 @@ def _check_blocks(segments: bytes) -> None:
         at += 2 + size
 
 
-def _length(file: BinaryIO) -> int:
-    here = file.tell()
-    end = file.seek(0, 2)
-    file.seek(here)
-    return end - here
-
-
 _PPM = re.compile(rb"P([1-6]|0CMYK|f|yP|yRGBA|yCMYK)\s")
-
-
-def _starts(*first: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(first)
 
 
 #: How a file begins, at least as freely as Pillow takes it, and what reads its header.
 READERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Header]], ...] = (
-    (_starts(b"\xff\xd8\xff"), jpeg_header.read),
-    (_starts(b"\x89PNG\r\n\x1a\n"), _png),
-    (_starts(b"GIF87a", b"GIF89a"), _gif),
+    (starts(b"\xff\xd8\xff"), jpeg_header.read),
+    (starts(b"\x89PNG\r\n\x1a\n"), _png),
+    (starts(b"GIF87a", b"GIF89a"), _gif),
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _webp),
-    (_starts(b"BM"), _bmp),
+    (starts(b"BM"), _bmp),
     (lambda head: _PPM.match(head) is not None, _ppm),
-    (_starts(b"MM", b"II"), _tiff),
-    (_starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), _jpeg_2000),
+    (starts(b"MM", b"II"), _tiff),
+    (starts(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"), _jpeg_2000),
 )

@@ -180,11 +180,6 @@ def _rare(kind: str | None, name: str) -> tuple[str, ...]:
     raise UnknownFormatError(f"{name} is a {kind}, not a picture that can be read: export it as JPEG or PNG")
 
 
-def decode_cell(cell: object, name: str) -> Pixels:
-    """Return the pixels in a cell of an image column; PictureError if it holds no picture."""
-    return decode(cell_bytes(cell, name), name)
-
-
 def cell_bytes(cell: object, name: str) -> bytes:
     """Return the file in a cell of an image column: bytes, or the struct that Hugging Face `datasets` writes."""
     content = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -195,18 +190,13 @@ def cell_bytes(cell: object, name: str) -> bytes:
     return content
 
 
-def as_rgb(picture: Image.Image) -> Pixels:
-    """Return any Pillow image as uint8 [height, width, 3], turned as its EXIF says."""
-    return as_photo(picture).pixels
-
-
 def as_photo(picture: Image.Image, name: str = "the picture") -> Photo:
     """Return any Pillow image's pixels, turned as its EXIF says, with what else it says."""
     return _photo(picture, None, name)
 
 
 def _photo(picture: Image.Image, memory: PixelMemory | None, name: str) -> Photo:
-    """Do so for a picture that is decoded in its own memory, or else in Pillow's."""
+    """Return pixels and metadata of a picture that is decoded in `memory`, or in Pillow's own if that is None."""
     if memory is None:
         picture.load()
     profile, exif = picture.info.get("icc_profile"), picture.info.get("exif")

@@ -17,7 +17,7 @@ from pfvit.data.labels import NEVER, Cells
 from pfvit.data.votes import votes_of
 from pfvit.errors import PictureError
 from pfvit.utils.files import read_file
-from pfvit.utils.text import shortened
+from pfvit.utils.text import counted, shortened
 
 LISTS = {".csv", ".tsv", ".jsonl"}
 
@@ -95,9 +95,7 @@ def passed_over(folder: Path) -> str:
     """
     told = []
     if loose := sum(_is_picture(path.name) for path in folder.iterdir() if path.is_file()):
-        told.append(
-            "1 picture beside the class folders" if loose == 1 else f"{loose} pictures beside the class folders"
-        )
+        told.append(f"{counted(loose, 'picture')} beside the class folders")
     if empty := [inner.name for inner in folders_in(folder) if next(pictures_below(inner), None) is None]:
         told.append(f"folders without pictures ({', '.join(empty)})")
     endings: Counter[str] = Counter()
@@ -109,8 +107,7 @@ def passed_over(folder: Path) -> str:
         )
     if endings:
         kinds = ", ".join(ending[1:].upper() or "without ending" for ending in sorted(endings))
-        files = "1 file" if endings.total() == 1 else f"{endings.total()} files"
-        told.append(f"{files} of a kind that is not read ({kinds})")
+        told.append(f"{counted(endings.total(), 'file')} of a kind that is not read ({kinds})")
     return f"{folder}: left out: {', '.join(told)}" if told else ""
 
 

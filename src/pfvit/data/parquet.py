@@ -48,10 +48,9 @@ def metadata_of(path: Path) -> dict[bytes, bytes]:
 def rows(path: Path, columns: Sequence[str] | None = None, first: int | None = None) -> Iterator[dict[str, object]]:
     """Yield the rows of a Parquet file in order as plain Python values; structs become dicts.
 
-    Memory is bounded by a few rows, not by the file. With `first` it ends after so many, or a few more. `columns` are
-    all if not given; one that is not there, and a file
-    that cannot be read to its end, raise InputError (after the rows that could be read). A cell of more than 40 MB is a
-    PictureError. Dates and decimals are text.
+    Only a few rows are in memory at a time. `columns` are those to read, all if not given; with `first` it ends after
+    so many rows, or a few more. A cell of more than 40 MB comes as a PictureError; dates and decimals come as text.
+    InputError for a column that is not there, and for a file that cannot be read to its end, after the rows before.
     """
     there = column_names(path)
     wanted = list(there if columns is None else columns)

@@ -3,11 +3,10 @@
 One rule for all that opens pictures: the command line, Python, the service, training and `prepare`.
 """
 
-import io
 import struct
 from typing import BinaryIO, NamedTuple
 
-from pfvit.data.header_cost import DamagedHeader, Header
+from pfvit.data.header_cost import DamagedHeader, Header, length
 from pfvit.data.header_readers import read
 from pfvit.errors import PictureError, TooLargeError
 
@@ -43,7 +42,7 @@ def check(file: BinaryIO, name: str, limit: Limit = LIMIT) -> Header | None:
     try:
         header = read(file)
         if header is not None:
-            check_cost(header, name, limit, _length(file))
+            check_cost(header, name, limit, length(file))
         return header
     except (struct.error, IndexError, ValueError, OverflowError) as problem:
         why = str(problem) if isinstance(problem, DamagedHeader) else "its header is cut short"
@@ -77,10 +76,3 @@ def too_large(name: str, most: int) -> TooLargeError:
 def opened(width: int, height: int, size: int) -> Header:
     """Return what a picture costs whose decoder tells its size only once it is open: AVIF, HEIC."""
     return Header(width, height, 20 * width * height + size)
-
-
-def _length(file: BinaryIO) -> int:
-    here = file.tell()
-    end = file.seek(0, io.SEEK_END)
-    file.seek(here)
-    return end - here

@@ -16,7 +16,7 @@ from pfvit.data import formats, images, parquet
 from pfvit.data.formats import HEAD, is_address, kind_of
 from pfvit.data.pictures import Item
 from pfvit.errors import InputError, PictureError
-from pfvit.utils.text import utf8
+from pfvit.utils.text import counted, utf8
 
 STANDARD_INPUT = Path("-")
 #: What PNG files of ours say of themselves, as a key and a text.
@@ -184,20 +184,18 @@ def _below(folder: Path, found: Found, leave_out: Sequence[tuple[int, int]]) -> 
                 unknown[ending] += 1
             else:
                 kind = look(path)
-                counted = others if kind == "text" else unknown
                 if kind == "picture":
                     files.append(path)
                 else:
-                    counted[ending] += 1
+                    (others if kind == "text" else unknown)[ending] += 1
     if unknown:
-        unread.append(
-            _missing(folder, f"{folder}: {_files(unknown)} of a kind that cannot be read ({_kinds(unknown)})")
-        )
+        its = counted(unknown.total(), "file")
+        unread.append(_missing(folder, f"{folder}: {its} of a kind that cannot be read ({_kinds(unknown)})"))
     if earlier:
-        pictures = "1 picture" if earlier == 1 else f"{earlier} pictures"
+        pictures = counted(earlier, "picture")
         found.notes.append(f"{folder}: {pictures} of an earlier run left out, as this run writes there")
     if others:
-        found.notes.append(f"{folder}: {_files(others)} without pictures left out ({_kinds(others)})")
+        found.notes.append(f"{folder}: {counted(others.total(), 'file')} without pictures left out ({_kinds(others)})")
     empty = [] if files or unread else [_missing(folder, f"{folder} is a folder without pictures")]
     found.files.extend([*sorted(files), *unread, *empty])
 
@@ -225,10 +223,6 @@ def look(path: Path) -> str:
     if kind in (*images.FORMATS, *images.RARE, "HEIF"):
         return "picture"
     return "text" if not path.suffix and kind is None and b"\0" not in head else "unknown"
-
-
-def _files(endings: Counter[str]) -> str:
-    return "1 file" if endings.total() == 1 else f"{endings.total()} files"
 
 
 def _kinds(endings: Counter[str]) -> str:

@@ -152,14 +152,8 @@ def _set(classes: int) -> Layout:
         _published(classes),
         "the official validation part is the test part here, as in the field; the later release has 499 test faces of "
         "contempt, not 500",
-        dict(enumerate_labels(classes)),
+        {str(number): name for number, name in enumerate(ORDERS["affectnet8"][:classes])},
     )
-
-
-def enumerate_labels(classes: int) -> Iterator[tuple[str, str]]:
-    """Yield (label, emotion)."""
-    for number, name in enumerate(ORDERS["affectnet8"][:classes]):
-        yield str(number), name
 
 
 SEVEN_CLASSES, EIGHT_CLASSES = _set(7), _set(8)

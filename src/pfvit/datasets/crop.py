@@ -73,7 +73,7 @@ class Cutter:
             face = _aligned(pixels, face)
         if face is None:
             raise InputError(f"no face was found in {item.path}; --crop given keeps pictures whole")
-        return [self._cut(pixels, face)], Counter()
+        return [self._shrunk(cut(pixels, frame(face)))], Counter()
 
     def _all(self, pixels: Pixels) -> tuple[list[Portrait], Counter[str]]:
         found, dropped = [], Counter[str]()
@@ -89,9 +89,6 @@ class Cutter:
         if not found and not dropped:
             dropped["pictures without a face"] += 1
         return found, dropped
-
-    def _cut(self, pixels: Pixels, face: Face) -> Portrait:
-        return self._shrunk(cut(pixels, frame(face)))
 
     def _shrunk(self, out: Pixels) -> Portrait:
         if len(out) > self.size:

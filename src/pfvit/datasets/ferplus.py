@@ -12,9 +12,6 @@ from pfvit.emotions import EIGHT, FERPLUS_VOTES, ORDERS
 from pfvit.errors import InputError
 
 SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-#: FER+'s own spelling of our ten columns.
-VOTE_COLUMNS = FERPLUS_VOTES
-SIDE = 48
 COUNT = re.compile("[0-9]{1,2}")
 HINT = (
     "SOURCE is a folder with fer2013.csv (or icml_face_data.csv) from Kaggle and fer2013new.csv from FER+; without the "
@@ -49,7 +46,7 @@ def listing(source: Path, config: Prepare) -> Listing:
         if label not in map(str, range(7)):
             yield Bad(faces.name, line, f"emotions are 0 to 6, not {label!r}; take the row from the original file")
             continue
-        counts = [(vote.get(column) or "").strip() for column in VOTE_COLUMNS]
+        counts = [(vote.get(column) or "").strip() for column in FERPLUS_VOTES]
         if not all(map(COUNT.fullmatch, counts)) or not sum(map(int, counts)):
             yield Bad(
                 votes.name, line, f"the votes {','.join(counts)} are no ten counts; take the row from the original"
@@ -88,7 +85,7 @@ def _text(word: bytes) -> str:
 def _votes(file: Path) -> Iterator[dict[str, str]]:
     with file.open(encoding="utf-8-sig", errors="backslashreplace", newline="") as opened:
         reader = csv.DictReader(opened)
-        missing = {"Usage", "Image name", *VOTE_COLUMNS} - set(reader.fieldnames or ())
+        missing = {"Usage", "Image name", *FERPLUS_VOTES} - set(reader.fieldnames or ())
         if missing:
             raise InputError(f"{file} lacks the columns {', '.join(sorted(missing))}: {HINT}")
         try:

@@ -21,7 +21,7 @@ from pfvit.emotions import EIGHT, NONE, in_our_order
 from pfvit.errors import InputError, OutputError, UsageError
 from pfvit.utils.console import progress_bar, say
 from pfvit.utils.cores import cores
-from pfvit.utils.files import atomic_write, lock
+from pfvit.utils.files import atomic_write, is_file, lock, write_whole
 from pfvit.utils.parallel import parallel_map
 from pfvit.utils.text import parsed
 
@@ -55,8 +55,9 @@ def prepare(config: Prepare) -> dict[str, Any]:
             raise InputError(f"--strict: {'; '.join(report['differs'])}")
         report["splits"] = _join(config, done, folder, report["emotions"])
         if bad:
-            _write(config.out / manifest.BAD, "".join(json.dumps(row._asdict()) + "\n" for row in bad))
-        _write(config.out / manifest.NAME, json.dumps(report, indent=1) + "\n")
+            lines = "".join(json.dumps(row._asdict()) + "\n" for row in bad)
+            write_whole(config.out / manifest.BAD, lines, durable=True)
+        write_whole(config.out / manifest.NAME, json.dumps(report, indent=1) + "\n", durable=True)
     rmtree(folder)
     for line in manifest.lines(report, [str(row) for row in bad]):
         say(line)
@@ -69,6 +70,8 @@ def _checked(config: Prepare) -> Layout:
         raise UsageError(f"there is no data set {config.name!r}; choose from {', '.join(SETS)}")
     if not config.source.is_dir():
         raise InputError(f"{config.source} is no folder; give the one that the download unpacks to")
+    if is_file(config.out):
+        raise InputError(f"{config.out} is a file; choose a folder")
     if config.out.resolve().is_relative_to(config.source.resolve()):
         raise UsageError(f"{config.out} lies in {config.source}; choose a folder elsewhere")
     layout = SETS[config.name]
@@ -106,7 +109,7 @@ def _hold(config: Prepare, folder: Path) -> Iterator[None]:
         raise OutputError(f"{config.out} cannot be made: {problem.strerror}") from problem
     with (folder / LOCK).open("w") as file:
         lock(file, config.out)
-        _write(record, json.dumps(_settings(config)))
+        write_whole(record, json.dumps(_settings(config)), durable=True)
         yield
 
 
@@ -264,8 +267,3 @@ def _report(config: Prepare, layout: Layout, done: dict[str, list[dict[str, Any]
 
 def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
     return sum(map(Counter, counts), Counter[str]())
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, durable=True) as new:
-        new.write_text(text, encoding="utf-8")

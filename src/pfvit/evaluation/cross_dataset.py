@@ -116,41 +116,51 @@ def _figures(truth: NDArray[np.integer], probabilities: NDArray[np.float64]) -> 
     }
 
 
-def tables(reports: Sequence[dict[str, Any]]) -> Iterator[Table | str]:
-    """Yield the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means."""
-    sets = list(dict.fromkeys(report["data"] for report in reports))
+def tables(reports: Sequence[dict[str, Any]], sets: int) -> Iterator[Table | str]:
+    """Yield the table, WAR / UAR in percent, and under it what each cell leaves out and what each label means.
+
+    `reports` are those of the first recogniser on each of so many data sets, then those of the second, and so on.
+    """
+    lines = [reports[start : start + sets] for start in range(0, len(reports), sets)]
+    rows = _numbered([line[0]["weights"] for line in lines])
+    columns = _numbered([report["data"] for report in lines[0]])
+    voted = [any("majority" in line[place] for line in lines) for place in range(sets)]
     table = Table(
         box=None, header_style="bold", title="WAR / UAR in percent; rows: weights, columns: data", title_justify="left"
     )
     table.add_column("")
-    both = {report["data"] for report in reports if "majority" in report}
-    columns = [column for name in sets for column in ((name, f"{name}, majority") if name in both else (name,))]
-    for name in columns:
-        table.add_column(name, justify="right")
-    for weights in dict.fromkeys(report["weights"] for report in reports):
-        cells: dict[str, str] = {}
-        for report in reports:
-            if report["weights"] == weights:
-                cells[report["data"]] = _cell(report)
-                cells[f"{report['data']}, majority"] = _cell(report.get("majority", report))
-        table.add_row(weights, *(cells[name] for name in columns))
+    for name, both in zip(columns, voted, strict=True):
+        for heading in (name, f"{name}, majority") if both else (name,):
+            table.add_column(heading, justify="right")
+    for name, line in zip(rows, lines, strict=True):
+        cells: list[str] = []
+        for report, both in zip(line, voted, strict=True):
+            cells += [_cell(report), *([_cell(report.get("majority", report))] if both else [])]
+        table.add_row(name, *cells)
     yield table
-    yield from _notes(reports)
+    for row, line in zip(rows, lines, strict=True):
+        for column, report in zip(columns, line, strict=True):
+            yield f"{row} on {column}: {_note(report)}"
+    for column, report in zip(columns, lines[0], strict=True):
+        if labels := report["labels"]:
+            yield f"labels of {column}: " + ", ".join(f"{label} {emotion}" for label, emotion in labels.items())
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Return names as they are, or with their places before them if two are alike, as those of files in two folders."""
+    alike = len({*names}) < len(names)
+    return [f"{place}: {name}" if alike else name for place, name in enumerate(names, 1)]
 
 
 def _cell(report: dict[str, Any]) -> str:
     return "-" if report["war"] is None else f"{100 * report['war']:.1f} / {100 * report['uar']:.1f}"
 
 
-def _notes(reports: Sequence[dict[str, Any]]) -> Iterator[str]:
-    for report in reports:
-        parts = [f"{report['n']:,} faces, {len(report['emotions'])} emotions"]
-        left = report["faces_left_out"].items()
-        parts += [f"{count:,} of {name} left out, unknown to the weights" for name, count in left]
-        parts += [f"{name} never answered, not distinguished there" for name in report["not_answered"]]
-        if leaked := report["left_out"]["leaked"]:
-            parts.append(f"{leaked:,} left out that are also in another part")
-        yield f"{report['weights']} on {report['data']}: {'; '.join(parts)}"
-    for name, labels in {report["data"]: report["labels"] for report in reports}.items():
-        if labels:
-            yield f"labels of {name}: " + ", ".join(f"{label} {emotion}" for label, emotion in labels.items())
+def _note(report: dict[str, Any]) -> str:
+    parts = [f"{report['n']:,} faces, {len(report['emotions'])} emotions"]
+    left = report["faces_left_out"].items()
+    parts += [f"{count:,} of {name} left out, unknown to the weights" for name, count in left]
+    parts += [f"{name} never answered, not distinguished there" for name in report["not_answered"]]
+    if leaked := report["left_out"]["leaked"]:
+        parts.append(f"{leaked:,} left out that are also in another part")
+    return "; ".join(parts)

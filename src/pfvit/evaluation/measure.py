@@ -54,10 +54,6 @@ class Tally:
         return np.concatenate(self.figures[name])
 
 
-def _without_label(count: int) -> str:
-    return f"{count:,} without a label" if count else ""
-
-
 def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dict[str, Any], int]:
     """Return all figures of a recogniser (and its generator) on some data, and how many rows were unreadable.
 
@@ -85,7 +81,7 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
                 tally.add_answers(name, recogniser, images)
             progress.advance(task, len(batch))
     if not tally.truth:
-        raise _no_face(config, faces, recogniser)
+        raise no_face(config.data, faces, recogniser)
     for note in faces.notes():
         say(note)
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
@@ -114,14 +110,15 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     return report, faces.unreadable
 
 
-def _no_face(config: Evaluate, faces: Labelled, recogniser: network.Network) -> InputError:
+def no_face(data: Sequence[Path], faces: Labelled, recogniser: network.Network) -> InputError:
     """Return the error that says why there is nothing to measure."""
-    what = f"no labelled face in {', '.join(map(str, config.data))}"
+    what = f"no labelled face in {', '.join(map(str, data))}"
     if faces.unreadable:
         return InputError(f"{what} could be read: what is wrong is named above")
     other = ", ".join(name for name, _ in faces.unknown.most_common(3))
-    why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", _without_label(faces.no_label)]
-    told = "; ".join(filter(None, why))
+    why = [f"{faces.unlabelled:,} of other classes ({other})"] if other else []
+    why += [f"{faces.no_label:,} without a label"] if faces.no_label else []
+    told = "; ".join(why)
     return InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
 
 

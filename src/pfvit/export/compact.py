@@ -67,9 +67,8 @@ def store_in_8_bits(path: Path) -> None:
     graph.node.extend(nodes)
     _share_equal(graph)
     onnx.checker.check_model(model)
-    part = path.with_suffix(".part")
-    onnx.save(model, part)
-    part.replace(path)
+    with atomic_write(path) as unfinished:
+        onnx.save(model, unfinished)
 
 
 def short_names(path: Path, kept: Sequence[str]) -> None:

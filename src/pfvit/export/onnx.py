@@ -11,6 +11,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from pfvit.config import Architecture, Export
+from pfvit.config import Architecture, Export, Train
+from pfvit.config.several import are_paths, is_path
 from pfvit.data.dataset import FaceBatch
 from pfvit.emotions import label_set
 from pfvit.errors import InputError
@@ -53,6 +55,7 @@ class Calibration(NamedTuple):
 
 def export_run(export: Export) -> Path:
     """Write all files of a run of stage two, or of the photo model, and return the first one's path."""
+    _metrics(export)  # what cannot be read should be known before a minute of work
     with held(export.out):
         return _export(export)
 
@@ -125,9 +128,8 @@ def _export_photo(export: Export, tensors: dict[str, Tensor], record: dict) -> P
         "pfvit.license": export.license,
         "pfvit.data": ", ".join(data_seen(record)),
         "pfvit.steps": str(record["step"]),
-        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
+        "pfvit.metrics": _metrics(export),
     }
-    export.out.parent.mkdir(parents=True, exist_ok=True)
     image = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
     write(PhotoGraph(model), (image,), {"image": free}, PHOTO_OUTPUTS, export.out, {**about, "pfvit.kind": "photo"})
     drawing, tokens = drawing_path(export.out), torch.zeros(2, PATCHES * PATCHES, WIDTH)
@@ -170,6 +172,16 @@ def _calibrate(export: Export, model: PFViT, record: dict, sizes: Architecture) 
     return Calibration(*fit(logits, faces.target.argmax(1), export.logit_adjustment), faces)
 
 
+def _metrics(export: Export) -> str:
+    """Return the figures to store, as JSON; InputError if their file cannot be read."""
+    try:
+        return "{}" if export.metrics is None else export.metrics.read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise InputError(
+            f"{export.metrics} cannot be read as what `pfvit evaluate --json` prints: {problem}"
+        ) from problem
+
+
 def _digest(model: nn.Module) -> str:
     """Return 16 letters that are the same for files of the same weights."""
     digest = hashlib.sha256()
@@ -194,19 +206,19 @@ def _about(export: Export, model: PFViT, record: dict, sizes: Architecture, cali
         "pfvit.balance": repr(export.logit_adjustment),
         "pfvit.mirror": str(export.flip_tta),
         "pfvit.steps": str(record["step"]),
-        "pfvit.metrics": export.metrics.read_text() if export.metrics else "{}",
+        "pfvit.metrics": _metrics(export),
     }
 
 
 def _without_paths(record: dict) -> dict:
     """Return a run's record with file names in place of paths, which are nobody else's business."""
     config = dict(record["config"])
-    for name in ("out", "start"):
-        config[name] = Path(config[name]).name if config.get(name) else None
-    given = config.get("validation") or []
-    config["validation"] = [Path(path).name for path in ([given] if isinstance(given, str) else given)]
-    for name in ("teacher", "unlabelled"):
-        config[name] = [Path(path).name for path in config.get(name, ())]
+    for field in fields(Train):
+        value = config.get(field.name)
+        if is_path(field.type):
+            config[field.name] = Path(value).name if value else None
+        elif are_paths(field.type):
+            config[field.name] = [Path(path).name for path in ([value] if isinstance(value, str) else value or ())]
     kept = {name: value for name, value in record.items() if name != STARTED_IN}
     return {**kept, "config": {**config, "data": data_seen(record)}}
 

@@ -4,14 +4,12 @@ It is made from report.json and words alone, so that no figure in it is typed by
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pfvit.errors import InputError
 from pfvit.inference.generator import FaceGenerator
 from pfvit.inference.network import Network
 from pfvit.report.section import Cell
-from pfvit.utils.files import atomic_write
 
 #: Tables that stand in the card, by section and name; and of which columns (all if none is named).
 TABLES = (
@@ -63,12 +61,6 @@ def words(generator: FaceGenerator) -> str:
         path = generator.recogniser.path
     beside = path.with_suffix(".md")
     return beside.read_text(encoding="utf-8") if beside.is_file() else ""
-
-
-def write(path: Path, numbers: Numbers, said: str) -> None:
-    """Write the model card; OutputError if it cannot be done."""
-    with atomic_write(path) as beside:
-        beside.write_text(model_card(numbers, said), encoding="utf-8")
 
 
 def model_card(numbers: Numbers, said: str) -> str:

@@ -126,11 +126,7 @@ def collect(config: Report) -> Faces:
             said += [sample.others for sample in batch]
             progress.advance(task, len(batch))
     if not places:
-        what = f"no labelled face in {', '.join(map(str, config.data))}"
-        if faces.unreadable:
-            raise InputError(f"{what} could be read: what is wrong is named above")
-        names = f"; its labels are {', '.join([*faces.unknown][:NAMED])}" if faces.unknown else ""
-        raise InputError(f"{what} that {recogniser.path} could name{names}")
+        raise measure.no_face(config.data, faces, recogniser)
     known = [index for index, name in enumerate(recogniser.labels) if name in faces.classes]
     probabilities, truth = measure.answers(tally, "probabilities", known)
     votes = [one for one in tally.votes if one is not None]

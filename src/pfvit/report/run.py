@@ -22,6 +22,7 @@ from pfvit.report.robustness import robustness
 from pfvit.report.section import Section
 from pfvit.report.separation import separation
 from pfvit.utils.console import progress_bar
+from pfvit.utils.files import write_whole
 from pfvit.utils.text import utf8
 
 
@@ -66,7 +67,7 @@ def report(config: Report) -> tuple[list[Section], int]:
         "sections": page.as_numbers(sections),
     }
     page.write(config.out, page.html(f"Report on {faces.recogniser.name}", about, sections), sections, numbers)
-    card.write(config.out / "model-card.md", numbers, card.words(faces.generator))
+    write_whole(config.out / "model-card.md", card.model_card(numbers, card.words(faces.generator)))
     return sections, faces.left_out["unreadable"]
 
 

@@ -190,10 +190,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/v1/model",
-        responses={
-            200: {"model": schemas.ModelAnswer, "description": "The answer"},
-            **schemas.problems(401, 403, 421),
-        },
+        responses={**schemas.answer(schemas.ModelAnswer), **schemas.problems(401, 403, 421)},
     )
     async def model(request: Request) -> Response:
         """Tell which model answers: its labels, licence, training data, metrics and card."""

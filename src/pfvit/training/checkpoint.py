@@ -46,9 +46,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], record: dict) -> None:
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Return the tensors and the record of a checkpoint, given its file or its run folder, under today's names."""
-    path = path / LAST if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
+    path = _file_of(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -67,6 +65,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     if record["stage"] != PHOTO and _fewest(architecture_of(record)) > sum(map(Tensor.numel, tensors.values())):
         raise InputError(f"{path} is damaged: it holds fewer weights than a model of the sizes that it says")
     return tensors, record
+
+
+def _file_of(path: Path) -> Path:
+    """Return the checkpoint that a run folder holds, or a file itself; InputError if it is not there."""
+    path = path / LAST if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
+    return path
 
 
 def _record(metadata: Mapping[str, str], path: Path) -> dict:
@@ -94,9 +100,7 @@ def no_weights(path: Path) -> str:
 
 def record_of(path: Path) -> dict:
     """Return the record of a checkpoint alone, given its file or its run folder, under today's names."""
-    path = path / LAST if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"{path} is not there; give a run folder that holds {LAST}")
+    path = _file_of(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -1,7 +1,7 @@
 """The faces of a run: those it learns from and those it is validated on, and what a person should know of them."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from pfvit.data.labels import too_few
 from pfvit.data.locate import HELD_OUT
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError, UsageError
-from pfvit.training.initialise import SHIPPED
+from pfvit.training.initialise import SHIPPED, Say
 
-Say = Callable[[str], None]
 #: What a shard's name has beyond that of its set: -00000-of-00001, and the hash that Hugging Face adds.
 SHARD = re.compile(r"[-_]\d+(-of-\d+)?(-[0-9a-f]{8,})?$")
 

@@ -50,7 +50,8 @@ class LossCheck:
         lower = f"--lr {config.lr / LOWER:.2g}"
         if (Path(config.out) / checkpoint.LAST).is_file():
             at = checkpoint.record_of(Path(config.out))["step"]
-            advice = f"The checkpoint of step {at} is whole: go on from it with --resume {config.out} {lower}"
+            words = "the same command and --resume" if isinstance(config, TrainPhoto) else f"--resume {config.out}"
+            advice = f"The checkpoint of step {at} is whole: go on from it with {words} {lower}"
         else:
             advice = f"There is no checkpoint yet: give the same command with {lower}, the run then begins anew"
         more = f" and {len(names) - SHOWN_ROWS} more" if len(names) > SHOWN_ROWS else ""

@@ -19,9 +19,10 @@ from pfvit.data.index import RowGroup
 from pfvit.datasets import duplicates
 from pfvit.errors import PictureError, UsageError
 from pfvit.training import checkpoint
-from pfvit.utils.files import atomic_write
+from pfvit.training.initialise import Say
+from pfvit.training.run import lines_of
+from pfvit.utils.files import write_whole
 
-Say = Callable[[str], None]
 SIDE = 48  # pixels at which pictures are compared
 HASH_DISTANCE = 10  # bits of 128, as in `pfvit prepare`
 REPORT = "folds.json"
@@ -101,15 +102,16 @@ def _names(group: RowGroup, person: str) -> Iterator[str | None]:
 
 
 def codes(faces: FaceDataset) -> duplicates.Codes:
-    """Return the digests and hashes of all faces; those that cannot be decoded are like no other."""
-    rows = []
+    """Return the digests and hashes of all faces; those that cannot be decoded get random ones, as they are like no
+    other: of random hashes about half the bits differ."""
+    rows, drawn = [], np.random.default_rng(0)
     for group in faces.groups:
         for row in group.rows:
             try:
                 gray = pixels_of(group, int(row), SIDE, 1)[0]
                 rows.append(duplicates.code(np.repeat(gray[:, :, None], 3, 2)))
             except PictureError:
-                rows.append([len(rows), 0, len(rows), 0])
+                rows.append(drawn.integers(2**63, size=4).tolist())
     return np.array(rows, dtype=np.uint64)
 
 
@@ -180,8 +182,7 @@ def train_folds(config: Train, train: Callable[[Train], None], say: Say) -> None
     shared = [name for name in figures[0] if all(name in one for one in figures)]
     report = {name: {**mean_of(values)._asdict(), "folds": values}
               for name in shared if (values := [one[name] for one in figures])}  # fmt: skip
-    with atomic_write(out / REPORT) as new:
-        new.write_text(json.dumps(report, indent=2) + "\n")
+    write_whole(out / REPORT, json.dumps(report, indent=2) + "\n")
     for name in ("validation_war", "validation_uar"):
         if name in report:
             one = report[name]
@@ -190,8 +191,7 @@ def train_folds(config: Train, train: Callable[[Train], None], say: Say) -> None
 
 def figures_of(run: Path, best: bool) -> dict[str, float]:
     """Return the figures of a run's last validation, or of its `best` one."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    found = [line for line in lines if "validation_war" in line]
+    found = [line for line in lines_of(run / "metrics.jsonl") if "validation_war" in line]
     if best:
         step = checkpoint.record_of(run)["best"]["step"]
         found = [line for line in found if line["step"] <= step]

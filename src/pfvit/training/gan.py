@@ -167,10 +167,10 @@ def generator_losses(
 ) -> dict[str, Tensor]:
     """Return the generator side's weighted losses; the opponent's weights must not require gradients.
 
-    `target` are distributions over emotions. `ramp` in [0, 1] scales what comes from the discriminator side, which
-    needs time to become worth listening to; at 0 it is not asked. Its gradient on a face is clipped to
-    `max_adversarial_gradient` times that of the L1 loss, as VQGAN's adaptive weight does with one ratio for all faces
-    (arXiv 2012.09841).
+    `target` are distributions over emotions. `ramp` in [0, 1] scales the terms of the discriminator side,
+    which has to learn for a while before they are of use; at 0 they are not computed. The discriminator's gradient on a
+    face is clipped to `max_adversarial_gradient` times that of the L1 loss, as VQGAN's adaptive weight does with one
+    ratio for all faces (arXiv 2012.09841).
     """
     neutral = target[:, NEUTRAL_INDEX]
     terms = {

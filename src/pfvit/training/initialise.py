@@ -15,6 +15,7 @@ from pfvit.training.build import build_decoder, build_discriminator, build_encod
 from pfvit.training.gan import DiscriminatorSide
 from pfvit.weights import CHECKPOINT
 
+#: Tells the person at the terminal something.
 Say = Callable[[str], None]
 SHIPPED = Path("shipped")  # what --start says for the weights in the wheel
 

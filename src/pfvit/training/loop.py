@@ -25,6 +25,7 @@ from pfvit.training.run import Run
 from pfvit.training.signals import left_to_the_parent
 from pfvit.training.throughput import Throughput
 from pfvit.utils.console import say
+from pfvit.utils.text import counted
 
 #: A run of fewer steps from fresh weights is told so: the weights that ship took 4,370, of larger batches.
 FEW_STEPS = 1000
@@ -93,10 +94,10 @@ def fit(run: Run[Pretrain] | Run[Train], stage: Stage, faces: FaceDataset | Mixt
     weights = distributed.parameter_summary(stage.phases[0].module, fabric.world_size)
     on = f"{fabric.device}, precision {fabric._precision.precision}"
     passed_over, check = PassedOver(), LossCheck(config, fabric.device)
-    counted = "1 step" if steps == 1 else f"{steps} steps"
-    run.say(f"{len(faces)} faces, {counted} of {config.batch}, {on}, {weights}")
+    run.say(f"{len(faces)} faces, {counted(steps, 'step')} of {config.batch}, {on}, {weights}")
     if isinstance(config, Train) and config.start is None and step == 0 and steps < FEW_STEPS:
-        run.say(f"{counted} {'is' if steps == 1 else 'are'} too few for fresh weights to learn much: {MORE_STEPS}")
+        few = counted(steps, "step", "is", "are")
+        run.say(f"{few} too few for fresh weights to learn much: {MORE_STEPS}")
     with run.heeding():
         with run.progress(step) as progress:
             throughput = Throughput(fabric, config.batch)

@@ -73,9 +73,7 @@ def optimizer_for(
     return Muon(sorted_, BETAS, dtype)
 
 
-def discriminator_optimizer(
-    fabric: Fabric, config: Train, named: Sequence[tuple[str, nn.Parameter]]
-) -> torch.optim.AdamW:
+def discriminator_optimizer(config: Train, named: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.AdamW:
     """Make the discriminator side's optimizer."""
     return torch.optim.AdamW(groups(named, config.weight_decay), betas=DISCRIMINATOR_BETAS, fused=True)
 

@@ -12,9 +12,9 @@ from pfvit.training.views import StepInputs
 
 
 class GeneratorLosses:
-    """Recognition; in the steps of the adversarial stage also reconstruction, poker face, and the other side's opinion.
+    """Classification; in the steps of the adversarial stage also what `gan.generator_losses` returns.
 
-    `ramp_start` is the step from which the other side is listened to, over `ramp_steps` more and more.
+    The weights of the discriminator's terms rise from 0 at the step `ramp_start`, over `ramp_steps` steps.
     """
 
     def __init__(

@@ -4,10 +4,12 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
@@ -82,6 +84,9 @@ class PhotoFaces:
     """All faces of a run."""
 
     def __init__(self, paths: Sequence[Path], points: Path, lip_reach: float, device: torch.device, limit: int | None):
+        if not paths:
+            words = ", ".join(POINTS_OF)
+            raise InputError(f"there are no faces to train on: give Parquet files with one of {words} in their names")
         named = [(path, points_of(path)) for path in paths]
         if unknown := [path.name for path, name in named if name is None]:
             raise InputError(
@@ -148,14 +153,16 @@ class PhotoFaces:
 
     def alike(self, faces: list[tuple[int, Tensor]], generator: torch.Generator) -> list[tuple[int, Tensor]]:
         """Return for each face a neutral face of the same set that looks alike, one of the nearest 24 at random."""
-        if not hasattr(self, "_alike"):
-            self._alike = [_neighbours(one) for one in self.sets]
         drawn = []
         for k, indices in faces:
-            near = self._alike[k]
+            near = self._near[k]
             pick = torch.randint(near.shape[1], (len(indices),), generator=generator)
             drawn.append((k, near[indices, pick]))
         return drawn
+
+    @cached_property
+    def _near(self) -> list[Tensor]:
+        return [_neighbours(one) for one in self.sets]
 
     def plain(self, k: int, indices: Tensor, whole: bool = False) -> tuple[Tensor, Tensor]:
         """Return faces of a set as a reader sees them, [batch, 3, 112, 112] in [-1, 1], and their shares.
@@ -281,7 +288,15 @@ def _inside_lips(points: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 def _images(path: Path, rows: np.ndarray | None, limit: int | None, gray: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return faces, uint8 [n, channels, side, side], and which of the points belong to them."""
+    """Return faces, uint8 [n, channels, side, side], and which of the points belong to them; InputError if a file or
+    one of its pictures cannot be read."""
+    try:
+        return _read_images(path, rows, limit, gray)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
+        raise InputError(f"{path} cannot be read as a Parquet file of faces of one size: {problem}") from problem
+
+
+def _read_images(path: Path, rows: np.ndarray | None, limit: int | None, gray: bool) -> tuple[np.ndarray, np.ndarray]:
     columns = pq.ParquetFile(path).schema_arrow.names
     table = pq.read_table(path, columns=[c for c in ("image", "row", "also_in") if c in columns])
     cells = table["image"].combine_chunks().field("bytes")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -329,7 +330,10 @@ class PhotoTrainer:
 def _photo_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return a run's averaged weights and its discriminators', or the weights in a .safetensors file of them alone."""
     if not path.is_dir():
-        weights, discriminators = load_file(path), {}
+        try:
+            weights, discriminators = load_file(path), {}
+        except (OSError, SafetensorError) as problem:
+            raise InputError(f"{path} cannot be read as weights of the photo model: {problem}") from problem
     else:
         tensors, record = checkpoint.load(path)
         if record["stage"] != "photo":

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pfvit.config import Pretrain, Train
 from pfvit.config.presets import ARCHITECTURES
+from pfvit.config.several import are_paths, is_path
 from pfvit.errors import InputError, UsageError
 from pfvit.training import checkpoint
 
@@ -22,7 +23,6 @@ FREE = {
 CHANGEABLE = ("lr", "max_grad_norm", "gan.discriminator_lr")
 #: What names data: compared by what is in it, not by where it lies.
 PLACES = ("data", "unlabelled", "teacher", "start", "mesh_points")
-PATHS = {"data", "unlabelled", "teacher", "validation"}
 #: What a run's record calls the folder that its relative paths are relative to.
 STARTED_IN = "started_in"
 Settings = TypeVar("Settings", Pretrain, Train)
@@ -81,10 +81,13 @@ def _found(config: Settings, started_in: str | None) -> Settings:
         there = Path(started_in or "", path)
         return there if not path.exists() and there.exists() else path
 
-    named = {name: getattr(config, name) for name in (*PATHS, "start", "mesh_points") if getattr(config, name, None)}
-    moved = {
-        name: found(value) if isinstance(value, Path) else tuple(map(found, value)) for name, value in named.items()
-    }
+    moved: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if are_paths(field.type):
+            moved[field.name] = tuple(map(found, value))
+        elif is_path(field.type) and value is not None:
+            moved[field.name] = found(value)
     return replace(config, **moved)
 
 
@@ -98,9 +101,9 @@ def _typed(kind: type[Any], record: Mapping[str, Any]) -> Any:
         nested = field.default_factory if field.default_factory is not MISSING else None
         if isinstance(nested, type) and is_dataclass(nested):
             value = _typed(nested, value)
-        elif field.name in PATHS:
+        elif are_paths(field.type):
             value = tuple(map(Path, [value] if isinstance(value, str) else value or ()))
-        elif field.name in ("out", "start"):
+        elif is_path(field.type):
             value = None if value is None else Path(value)
         elif isinstance(value, list):
             value = tuple(value)

@@ -27,7 +27,7 @@ from pfvit.training.checkpoint import BEST, HISTORY
 from pfvit.training.selection import Selection
 from pfvit.training.signals import Requests
 from pfvit.utils import console
-from pfvit.utils.files import also_as, atomic_write, cannot_write, check_writable, hold, is_file, let_go, remove
+from pfvit.utils.files import also_as, cannot_write, check_writable, hold, is_file, let_go, remove, write_whole
 from pfvit.utils.text import parsed
 
 LOCK = ".lock"
@@ -256,8 +256,7 @@ def say_once(fabric: Fabric) -> Callable[[str], None]:
 def keep_lines(log: Path, step: int) -> None:
     """Leave the lines of the first `step` steps in a log; a line that a kill or a full disk cut short goes too."""
     kept = [line for line in lines_of(log) if line["step"] <= step]
-    with atomic_write(log) as new:
-        new.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    write_whole(log, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def lines_of(log: Path) -> list[dict[str, float]]:

@@ -21,9 +21,8 @@ from pfvit.training import checkpoint, distributed, folds, selection
 from pfvit.training import faces as training_faces
 from pfvit.training.build import build_pfvit
 from pfvit.training.ema import AveragedPFViT
-from pfvit.training.faces import Say
 from pfvit.training.gan import GeneratorSide
-from pfvit.training.initialise import both_sides
+from pfvit.training.initialise import Say, both_sides
 from pfvit.training.loop import Phase, Stage, fit, steps_of
 from pfvit.training.losses import class_weights
 from pfvit.training.optim import REFERENCE_BATCH, cosine, discriminator_optimizer, layer_scale, optimizer_for
@@ -114,7 +113,7 @@ class TrainStage(Stage):
         optimizer = optimizer_for(
             fabric, config, learning, lambda name: layer_scale(name.removeprefix("model."), depth, decay)
         )
-        opponent_optimizer = discriminator_optimizer(fabric, config, list(self.opponent.named_parameters()))
+        opponent_optimizer = discriminator_optimizer(config, list(self.opponent.named_parameters()))
         if config.hardware.compile:
             side.compile()
         self.side, self.optimizer = fabric.setup(side, optimizer)

@@ -7,7 +7,7 @@ from threading import Condition
 
 
 class Budget:
-    """So many bytes, lent in the order in which they are asked for, so that large requests have their turn too."""
+    """`most` bytes, lent in the order in which they are asked for, so that large requests have their turn too."""
 
     def __init__(self, most: int):
         self.most, self.lent = most, 0
@@ -16,9 +16,9 @@ class Budget:
 
     @contextmanager
     def take(self, size: int) -> Iterator[None]:
-        """Have `size` bytes while the block runs; more than there are altogether are lent when nothing else is.
+        """Hold `size` bytes while the block runs; waits until they are free. More than `most` count as `most`.
 
-        A thread that has some may not ask for more: two could wait for each other.
+        A thread that holds some may not ask for more: two could wait for each other.
         """
         size = min(size, self.most)
         with self.change:

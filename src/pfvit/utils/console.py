@@ -68,7 +68,7 @@ def show(*parts: RenderableType) -> None:
     """Print tables, and text as it is, on stdout for people. OutputError if what it goes to is full."""
     with _stdout():
         for part in parts:
-            wide_console().print(part, markup=False, soft_wrap=isinstance(part, str))
+            _wide_console().print(part, markup=False, soft_wrap=isinstance(part, str))
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def table_width() -> int | None:
     return console.width if console.is_terminal else None
 
 
-def wide_console() -> Console:
+def _wide_console() -> Console:
     """Return a console for tables on stdout: as wide as the terminal, or wide enough where there is none."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDE)

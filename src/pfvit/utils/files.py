@@ -61,6 +61,12 @@ def atomic_write(path: Path, durable: bool = False, remedy: str = "") -> Iterato
         raise
 
 
+def write_whole(path: Path, text: str, durable: bool = False) -> None:
+    """Write a text file in UTF-8, whole or not at all; OutputError and `durable` as in `atomic_write`."""
+    with atomic_write(path, durable) as new:
+        new.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def held(path: Path) -> Iterator[None]:
     """Keep other processes off `path` while the block writes it and what belongs to it; makes its folder.
@@ -113,7 +119,7 @@ def read_file(path: Path) -> bytes:
 def unfinished(path: Path, by: str = "") -> Path:
     """Return where a file is written before it is whole: hidden, in the same folder, with the same ending.
 
-    Several processes may write there at once unless it is said `by` whom.
+    `by` is what tells several processes apart that may write the same file at once.
     """
     return path.with_name(f".{path.stem}.part{by}{path.suffix}")
 

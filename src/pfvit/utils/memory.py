@@ -26,7 +26,7 @@ def give_back() -> None:
 
 
 def give_back_after(taken: int) -> None:
-    """Do so if many bytes were taken, since what is kept of them would lie beside the next picture's."""
+    """Give back what the C library keeps if more than MUCH bytes were taken: it would lie beside the next picture's."""
     if taken > MUCH:
         give_back()
 

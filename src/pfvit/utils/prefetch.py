@@ -52,7 +52,7 @@ def prefetch(items: Iterable[T], count: int = AHEAD) -> Iterator[T]:
 
 
 def thread_map(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Yield function(item) for each item, in order, computed by so many threads, one item more than that ahead.
+    """Yield function(item) for each item, in order, computed by so many threads; one more item than threads is begun.
 
     What the iterable raises is raised here, after the results of the items before it.
     """
