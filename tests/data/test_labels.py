@@ -156,6 +156,8 @@ def test_numbers_without_a_word_are_ferplus_s_and_that_is_told(tmp_path):
         (pa.array([1, 7, 3]), (), "RAF-DB counts so (--order rafdb: 1 surprise"),
         (pa.array([0, 8]), (), "#1: labels of ferplus are 0 to 7, not 8: say with --order"),
         (pa.array([0, 7]), ("rafdb",), "labels of rafdb are 0 to 6, not 7"),
+        (pa.array([1, 9, 3]), ("rafdb",), "#1: labels of rafdb are 0 to 6, not 9 (its own list counts from 1 to 7)"),
+        (pa.array([0, 7, 3]), ("rafdb",), "(its own list counts from 1 to 7); here they are from 0 to 7"),
         (pa.array([1, 8]), ("affectnet8",), "numbers from 1 to 8, and affectnet8 counts from 0: subtract 1"),
         (pa.array([1, 7]), ("affectnet7",), "numbers from 1 to 7, and affectnet7 counts from 0: subtract 1"),
         (pa.array([0, 11]), ("affectnet7",), "labels of affectnet7 are 0 to 10, not 11"),

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from layouts import affectnet_folders
 from test_folders import pictures
 
 from pfvit.data import list_files
@@ -191,6 +192,19 @@ def test_a_download_of_rafdb_is_read_by_its_list(tmp_path):
         FaceDataset([tmp_path])
     pictures(root / "own", "happy/a.png", "sad/b.png")
     assert len(FaceDataset([root / "own"])) == 2
+
+
+def test_a_download_of_affectnet_s_crops_is_to_be_prepared_first(tmp_path):
+    """Its labels lie in files of numpy, and its folder of pictures is no class."""
+    root = affectnet_folders(tmp_path)
+    for path in (root, root / "val_set"):
+        for read in (
+            lambda path=path: FaceDataset([path], parts=HELD_OUT),
+            lambda path=path: list(Labelled(choose([path], HELD_OUT).found, EIGHT, (), True)),
+        ):
+            with pytest.raises(UsageError, match="with pfvit prepare affectnet8"):
+                read()
+    assert len(FaceDataset([root], labelled=False)), "which needs no labels"
 
 
 @pytest.mark.parametrize(

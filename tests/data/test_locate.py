@@ -19,6 +19,7 @@ from pfvit.data.parts import part_of
 from pfvit.emotions import EIGHT, SEVEN
 from pfvit.errors import InputError, UsageError
 from pfvit.evaluation.cross_dataset import test_set as data_of  # not a test
+from pfvit.training.faces import tell
 
 NAMES = ("happy", "sad", "neutral")
 
@@ -138,6 +139,45 @@ def test_files_that_share_pictures_are_told(tmp_path):
     assert faces.index.shared_with(others.index) == 2 and others.index.shared_with(faces.index) == 2
     both = FaceDataset([one, other])
     assert "2 are there more than once" in list(both.index.lines())[-1]
+
+
+def test_small_faces_are_the_same_in_whatever_form_they_are_stored(tmp_path):
+    """FER2013 is passed on as a list of gray values, and as PNG files of several writers."""
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    lines = [f"{place},{' '.join(map(str, face.ravel()))},Training" for place, face in enumerate(faces)]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *lines]) + "\n")
+    cells = []
+    for level, face in enumerate(faces[:3]):
+        file = io.BytesIO()
+        Image.fromarray(face).save(file, "PNG", compress_level=level)
+        cells.append(file.getvalue())
+    pq.write_table(pa.table({"image": cells, "label": list(NAMES)}), tmp_path / "a.parquet")
+    folder = classes(tmp_path / "folders")
+    Image.fromarray(faces[0]).convert("RGB").save(folder / NAMES[0] / "again.png", optimize=True)
+    listed, stored, own = (FaceDataset([tmp_path / name]) for name in ("fer2013.csv", "a.parquet", "folders"))
+    assert listed.index.shared_with(stored.index) == stored.index.shared_with(listed.index) == 3
+    assert stored.index.shared_with(own.index) == 1
+
+
+def test_files_that_are_sorted_by_class_are_told(tmp_path):
+    def faces(labels, size=10):
+        path = tmp_path / "s.parquet"
+        cells = [{"bytes": flat_png(row % 256), "path": None} for row in range(len(labels))]
+        pq.write_table(pa.table({"image": cells, "label": labels}), path, row_group_size=size)
+        return FaceDataset([path])
+
+    def index(labels, size=10):
+        return faces(labels, size).index
+
+    ordered = [name for name in NAMES for _ in range(60)]
+    assert index(ordered).is_sorted()
+    assert not index(ordered, 30).is_sorted(), "all row groups are mixed"
+    mixed = [ordered[place] for place in np.random.default_rng(0).permutation(len(ordered))]
+    assert not index(mixed).is_sorted() and not index(mixed, 1).is_sorted()
+    assert not index([NAMES[0]] * 175 + [NAMES[1]] * 5).is_sorted(), "nearly all faces are of one class"
+    said = []
+    tell([faces(ordered)], {}, said.append)
+    assert "--data: the rows are sorted by class, and 8 row groups are mixed at a time" in said[-1]
 
 
 def test_hidden_and_foreign_files_are_passed_over(tmp_path):

@@ -103,6 +103,20 @@ def test_a_judge_needs_no_components(few, weights, tmp_path, capsys):
     assert status == 1 and "judge.onnx is not a recogniser that this pfvit can use" in said
 
 
+def test_a_judge_can_say_neutral_and_has_faces_to_look_at(few, weights, tmp_path, capsys):
+    words = ("--data", few, "--weights", weights, "--judge")
+    never = fake_weights.write(tmp_path, "never", labels=json.dumps(["calm", *EIGHT[1:]]))
+    status, report, said = evaluate(capsys, *words, never)
+    assert (status, report) == (1, {}) and "never.onnx has no class neutral" in said
+    status, report, said = evaluate(capsys, *words, weights, "--no-faces")
+    assert (status, report) == (2, {}) and "--judge looks at poker faces, which --no-faces leaves out" in said
+    _, _, said = evaluate(capsys, *words, weights)
+    assert "is what is measured itself" in said
+    other = fake_weights.write(tmp_path, "other", pair="another")
+    _, _, said = evaluate(capsys, *words, other)
+    assert "is what is measured itself" not in said
+
+
 def test_the_official_protocol_keeps_leaking_rows(few, weights, capsys):
     _, report, _ = evaluate(capsys, "--data", few, "--weights", weights, "--protocol", "official")
     assert report["n"] == 7 and report["left_out"]["leaked"] == 0

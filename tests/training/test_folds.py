@@ -11,6 +11,7 @@ import pytest
 from conftest import png
 from helpers import STAGES
 from PIL import Image, ImageFilter
+from scipy import stats
 
 from pfvit import evaluate
 from pfvit.config import Train
@@ -132,6 +133,13 @@ def test_the_mean_and_its_interval():
     mean = folds.mean_of([0.7, 0.8, 0.9])
     assert mean.mean == pytest.approx(0.8)
     assert mean.high - mean.mean == pytest.approx(4.303 * 0.1 / 3**0.5)
+
+
+@pytest.mark.parametrize("count", [16, 17, 20, 31, 101])
+def test_the_interval_of_many_folds_is_student_s_too(count):
+    values = np.linspace(0.5, 0.9, count)
+    low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
+    assert folds.mean_of(values.tolist())[1:] == pytest.approx((low, high), abs=2e-5)
 
 
 def test_folds_are_trained_and_their_figures_put_together(tmp_path, capsys):

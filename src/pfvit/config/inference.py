@@ -83,6 +83,8 @@ class Evaluate:
             raise UsageError("--probe measures a linear classifier: without --cross, --judge, --robustness, --figures")
         if self.cross and (self.weights or self.judge or self.robustness or self.figures):
             raise UsageError("--cross measures recognition alone: without --weights, --judge, --robustness, --figures")
+        if self.judge and not self.faces:
+            raise UsageError("--judge looks at poker faces, which --no-faces leaves out: give one of the two")
         if self.merge and not self.cross:
             raise UsageError("--merge says what counts as the same emotion for --cross: give --cross too")
         if {"clean", "official"} <= {*self.protocol}:

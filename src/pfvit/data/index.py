@@ -15,7 +15,7 @@ from pfvit.data.decode import JPEG, PNG
 from pfvit.data.images import Pixels
 from pfvit.data.label_schemes import scheme_targets
 from pfvit.data.labels import NO_EMOTION, NO_LABEL, Cells, Labels, Shares
-from pfvit.data.tables import Table, open_table
+from pfvit.data.tables import GROUPS_MIXED, Table, open_table
 from pfvit.data.votes import vote_targets
 from pfvit.emotions import EIGHT
 from pfvit.errors import InputError, PictureError, UsageError
@@ -26,6 +26,9 @@ OUTSIDE, UNDECIDED = "of other classes", "whose votes the label scheme discards"
 LOOKED_AT = 1 << 30
 ENDS = {JPEG: b"\xff\xd9", PNG: b"IEND\xaeB`\x82"}
 SHOWN = 3  # damaged pictures that are named
+#: PNG files of up to so many bytes are compared by their pixels, since sets of small faces (FER2013) are passed on as
+#: numbers and as PNG files of several writers. Decoding larger ones would take too long before the first step.
+COMPARED_BY_PIXELS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,9 @@ class FaceIndex:
                 continue
             try:
                 picture = table.picture(group, row)
-                if isinstance(picture, bytes) and not _is_whole(picture):
-                    images.decode(picture, table.name(group, row))
+                if isinstance(picture, bytes) and (_is_small_png(picture) or not _is_whole(picture)):
+                    pixels = images.decode(picture, table.name(group, row))
+                    picture = pixels if _is_small_png(picture) else picture
                 digest = digest_of(picture)
                 digests[digest] = digests.get(digest, 0) + 1
                 label = int(likeliest[place])
@@ -215,8 +219,22 @@ class FaceIndex:
             told.append(f"{again:,} are there more than once{other}")
         yield "; ".join(told)
 
+    def is_sorted(self) -> bool:
+        """Return whether the files are sorted by class: at least half of the faces are in row groups of one class.
+
+        Those that chance alone would put there do not count, nor do files that are mixed as a whole all the same.
+        """
+        if not self.classes or len(self.groups) <= GROUPS_MIXED:
+            return False
+        counts, alone = self.counts(), 0.0
+        shares = counts / counts.sum()
+        for group in self.groups:
+            seen = group.targets[np.asarray(group.rows)].argmax(axis=1)
+            alone += len(seen) * (float((seen == seen[0]).all()) - float((shares ** len(seen)).sum()))
+        return alone >= counts.sum() / 2
+
     def shared_with(self, other: "FaceIndex") -> int:
-        """Return how many pictures of another index are in this one too, byte for byte; 0 if nobody looked."""
+        """Return how many pictures of another index are in this one too (`digest_of`); 0 if nobody looked."""
         if self.digests is None or other.digests is None:
             return 0
         return sum(count for digest, count in other.digests.items() if digest in self.digests)
@@ -240,8 +258,14 @@ def _bare_from(classes: Sequence[str] | int | None) -> int:
 
 
 def digest_of(picture: bytes | Pixels) -> bytes:
-    """Return a digest of a picture's file, or of its pixels."""
-    return blake2b(picture if isinstance(picture, bytes) else picture.tobytes(), digest_size=8).digest()
+    """Return a digest of a picture's file, or of its pixels and their size."""
+    if isinstance(picture, bytes):
+        return blake2b(picture, digest_size=8).digest()
+    return blake2b(repr(picture.shape).encode() + picture.tobytes(), digest_size=8).digest()
+
+
+def _is_small_png(picture: bytes) -> bool:
+    return picture.startswith(PNG) and len(picture) <= COMPARED_BY_PIXELS
 
 
 def _is_whole(picture: bytes) -> bool:

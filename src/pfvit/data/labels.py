@@ -236,6 +236,8 @@ def _of_numbers(cells: Cells, numbers: NDArray[np.int64], order: Sequence[str]) 
     if high >= len(names):
         row = int(np.flatnonzero(numbers == high)[0])
         hint = "" if cells.names or order else f": {ORDER_HELP}"
+        if order == ("rafdb",):
+            hint = f" (its own list counts from 1 to {len(names)}); here they are from {low} to {high}"
         if cells.like:
             hint = f". If they mean something else, call their column label, and {ORDER_HELP}"
         raise UsageError(f"{cells.at(row)}: labels of {what} are 0 to {len(names) - 1}, not {high}{hint}")

@@ -15,7 +15,7 @@ from pfvit.data.formats import OTHERS, PICTURES, is_address
 from pfvit.data.images import Pixels
 from pfvit.data.labels import NEVER, Cells
 from pfvit.data.votes import votes_of
-from pfvit.errors import PictureError
+from pfvit.errors import PictureError, UsageError
 from pfvit.utils.files import read_file
 from pfvit.utils.text import counted, shortened
 
@@ -118,11 +118,18 @@ def _is_picture(name: str) -> bool:
 def labels_of(listing: Listing, path: Path, order: Sequence[str] = ()) -> Cells | NDArray[np.float64] | None:
     """Return the labels of a listing's rows, or the votes [rows, 10]; None if it has none.
 
-    `order` are the names of classes that may have a column each (`class_columns`).
+    `order` are the names of classes that may have a column each (`class_columns`). UsageError for AffectNet's download
+    of crops, whose folders are no classes.
     """
     cells, called = [row.label for row in listing.rows], [row.name for row in listing.rows]
     if listing.votes:
         return votes_of(cells, path.name, called)
+    if path.is_dir() and next(path.glob("annotations/*_exp.npy"), None):
+        raise UsageError(
+            f"{path} is laid out as AffectNet's download, with labels in annotations/*_exp.npy: make Parquet files of "
+            "it first, with pfvit prepare affectnet8 (or affectnet7) FOLDER OUT, FOLDER being the one that holds "
+            "train_set and val_set"
+        )
     if not listing.labelled:
         classes = class_columns(listing.heading, order)
         shares = list(zip(*(column_of(listing, name) for name in classes), strict=True))

@@ -64,10 +64,10 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     draws = NEUTRAL in recogniser.labels
     if not draws and (config.faces or config.figures):
         say(f"{recogniser.path.name} has no class neutral, so there are no poker faces to measure or to show")
-        config = replace(config, faces=False)
+        config = replace(config, faces=False, judge=None)
     if config.faces:
         _ = generator.small_generator  # that it is missing should be known before minutes of work
-    judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
+    judge = None if config.judge is None else open_judge(config.judge, recogniser)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
     faces = Labelled(files, recogniser.labels, config.order, config.clean, config.majority_alone)
     sheet = Sheet(recogniser.labels, config.shown) if config.figures is not None and draws else None
@@ -110,15 +110,35 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     return report, faces.unreadable
 
 
+<<<<<<< HEAD
 def no_face(data: Sequence[Path], faces: Labelled, recogniser: network.Network) -> InputError:
+=======
+def open_judge(path: Path, recogniser: network.Network) -> network.Network:
+    """Open the recogniser that says how neutral poker faces look; InputError if it cannot say so."""
+    judge = network.open_recogniser(path, components=False)
+    if NEUTRAL not in judge.labels:
+        raise InputError(f"{path} has no class neutral, so it calls no face neutral: name another --judge")
+    if judge.pair == recogniser.pair:
+        say(f"--judge {path.name} is what is measured itself: its figures say nothing of how others see poker faces")
+    return judge
+
+
+def _no_face(config: Evaluate, faces: Labelled, recogniser: network.Network) -> InputError:
+>>>>>>> research
     """Return the error that says why there is nothing to measure."""
     what = f"no labelled face in {', '.join(map(str, data))}"
     if faces.unreadable:
         return InputError(f"{what} could be read: what is wrong is named above")
     other = ", ".join(name for name, _ in faces.unknown.most_common(3))
+<<<<<<< HEAD
     why = [f"{faces.unlabelled:,} of other classes ({other})"] if other else []
     why += [f"{faces.no_label:,} without a label"] if faces.no_label else []
     told = "; ".join(why)
+=======
+    unlabelled = f"{faces.no_label:,} without a label" if faces.no_label else ""
+    why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", unlabelled]
+    told = "; ".join(filter(None, why))
+>>>>>>> research
     return InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
 
 

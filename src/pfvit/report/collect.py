@@ -100,8 +100,8 @@ def collect(config: Report) -> Faces:
     paths = config.weights or (None,)
     generator = FaceGenerator(network.open_answering(paths[0]))
     others = [network.open_answering(path) for path in paths[1:]]
-    judge = None if config.judge is None else network.open_recogniser(config.judge, components=False)
     recogniser = generator.recogniser
+    judge = None if config.judge is None else measure.open_judge(config.judge, recogniser)
     problem = _missing(generator)
     files = [file for path in config.data for file in cross_dataset.test_set(path).files]
     columns = group_columns(files, config.groups)

@@ -13,6 +13,7 @@ from pfvit.data.formats import is_address
 from pfvit.data.label_schemes import SCHEMES
 from pfvit.data.labels import too_few
 from pfvit.data.locate import HELD_OUT
+from pfvit.data.tables import GROUPS_MIXED
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError, UsageError
 from pfvit.training.initialise import SHIPPED, Say
@@ -111,6 +112,12 @@ def tell(trained_on: Sequence[FaceDataset], validation: Mapping[str, FaceDataset
     for faces in trained_on:
         for line in faces.index.lines():
             say(line)
+        if faces.index.is_sorted():
+            say(
+                f"{faces.index.what}: the rows are sorted by class, and {GROUPS_MIXED} row groups are mixed at a time: "
+                "steps show few classes each, --oversample does little, and accuracy suffers. Write the rows in random "
+                "order"
+            )
     for name, others in validation.items():
         for line in others.index.lines():
             say(line.replace("--validation", f"--validation {name}", 1))

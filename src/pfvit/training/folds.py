@@ -26,9 +26,10 @@ from pfvit.utils.files import write_whole
 SIDE = 48  # pixels at which pictures are compared
 HASH_DISTANCE = 10  # bits of 128, as in `pfvit prepare`
 REPORT = "folds.json"
-#: Quantiles of Student's t at 97.5% for 1, 2, ... degrees of freedom; 1.96 beyond.
+#: Quantiles of Student's t at 97.5% for 1, 2, ... degrees of freedom; beyond, those of the
+#: normal distribution (NORMAL) are corrected for the number (`_quantile`).
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-NORMAL = 1.96
+NORMAL = 1.959964
 
 
 class Mean(NamedTuple):
@@ -43,9 +44,16 @@ class Mean(NamedTuple):
 def mean_of(values: Sequence[float]) -> Mean:
     """Return the mean of a figure over folds and its 95% interval."""
     count, mean = len(values), float(np.mean(values))
-    quantile = STUDENT[count - 2] if count - 2 < len(STUDENT) else NORMAL
-    half = quantile * float(np.std(values, ddof=1)) / count**0.5
+    half = _quantile(count - 1) * float(np.std(values, ddof=1)) / count**0.5
     return Mean(mean, mean - half, mean + half)
+
+
+def _quantile(degrees: int) -> float:
+    """Return the 97.5% quantile of Student's t; above 15 degrees of freedom by series (Abramowitz, Stegun, 26.7.5)."""
+    if degrees <= len(STUDENT):
+        return STUDENT[degrees - 1]
+    first = (NORMAL**3 + NORMAL) / (4 * degrees)
+    return NORMAL + first + (5 * NORMAL**5 + 16 * NORMAL**3 + 3 * NORMAL) / (96 * degrees**2)
 
 
 def split(faces: FaceDataset, count: int, number: int, person: str) -> tuple[FaceDataset, FaceDataset]:
