@@ -152,11 +152,12 @@ def test_to_go_on_under_other_settings_is_refused(weights, tmp_path, capsys):
     words = ["predict", *tmp_path.glob("*.png"), "--weights", weights, "--output", tmp_path / "x.csv"]
     assert inside(capsys, *words, "--whole").returncode == 0
     (tmp_path / "other").mkdir()
-    settings = {"weights": "0123", "whole": True, "min_score": 0.0}
+    settings = {"weights": "0123", "whole": True, "look": "normal", "min_score": 0.0}
     left = json.dumps({"settings": settings}) + "\n" + json.dumps({"source": str(words[1])}) + "\n"
     (tmp_path / "x.csv").unlink()
     for more, why in (
         ([], "--whole"),
+        (["--whole", "--look", "quick"], "--look"),
         (["--whole", "--min-score", 0.5], "--min-score"),
         (["--whole", "--weights", fake_weights.write(tmp_path / "other", pair="other")], "--weights"),
     ):

@@ -44,6 +44,7 @@ def predict(config: Predict) -> int:
     settings = {
         "weights": reader.recogniser.pair,
         "whole": config.whole,
+        "look": config.look,
         "min_score": config.min_score,
         "movement": config.movement,
         "affect": config.affect,
