@@ -262,7 +262,29 @@ def test_pictures_may_come_from_any_iterable_but_not_from_one_picture(reader, tm
     (tmp_path / "a.png").write_bytes(png(NOISE))
     assert len(reader.read_batch((NOISE for _ in range(2)), whole=True)) == 2
     assert len(reader.read_batch(np.stack([NOISE, NOISE]), whole=True)) == 2
-    for one in (str(tmp_path / "a.png"), png(NOISE), NOISE, NOISE[:, :, 0], io.BytesIO(png(NOISE)), tmp_path):
+    paths = [str(tmp_path / "a.png"), tmp_path / "a.png"]
+    assert len(reader.read_batch(np.array(paths[:1]), whole=True)) == len(
+        reader.read_batch(np.array(paths[1:]), whole=True)
+    )
+
+    class Tensor:
+        shape = (64, 64, 3)
+
+        def __iter__(self):
+            return iter(NOISE)
+
+    opaque = np.dstack([NOISE, NOISE[:, :, 0]])
+    several = (
+        str(tmp_path / "a.png"),
+        png(NOISE),
+        NOISE,
+        NOISE[:, :, 0],
+        opaque,
+        Tensor(),
+        io.BytesIO(png(NOISE)),
+        tmp_path,
+    )
+    for one in several:
         for many in (reader.read_batch, lambda one: list(reader.read_each(one)), lambda one: list(reader.stream(one))):
             with pytest.raises(UsageError, match=r"give several pictures, as in \[picture\]"):
                 many(one)
@@ -354,6 +376,8 @@ def test_a_photo_is_annotated_and_stays_as_it_is(reader):
     assert drawn.shape == photo.shape and (drawn != photo).any() and (photo == 16).all()
     with pytest.raises(UsageError, match=r"give several faces, as in \[face\]"):
         pfvit.annotate(photo, face)
+    with pytest.raises(InputError, match="has 40 x 30 pixels, and this face was read in 80 x 60: give that photo"):
+        pfvit.annotate(photo[::2, ::2], [face])
 
 
 class OfNumpy:

@@ -258,7 +258,10 @@ def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
 
 def _several(pictures: Iterable[Any]) -> Iterable[Any]:
     """Return what should be several pictures; UsageError for one, whose letters, lines or pixels would be read."""
-    rows = isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or (pictures.ndim == 3 and pictures.shape[-1] == 3))
+    shape = getattr(pictures, "shape", ())  # of an array, a tensor
+    rows = isinstance(shape, tuple) and len(shape) == 3 and shape[-1] in (3, 4)
+    if isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OU":  # which may hold paths
+        rows |= pictures.ndim < 3
     one = isinstance(pictures, (str, bytes, bytearray, memoryview)) or hasattr(pictures, "read")
     if rows or one or not isinstance(pictures, Iterable):
         raise UsageError(f"give several pictures, as in [picture], not one {type(pictures).__name__}; `read` takes one")
