@@ -184,6 +184,14 @@ def test_faces_left_out_by_score_do_not_confuse_a_run_that_goes_on(weights, tmp_
     assert (tmp_path / "cut.jsonl").read_text() == "".join(lines)
 
 
+def test_pictures_whose_faces_all_score_too_little_are_named(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Reader, "detector", Middle())
+    (tmp_path / "a.png").write_bytes(png(flat(16, 40, 40)))
+    done = inside(capsys, "predict", tmp_path / "a.png", "--weights", weights, "--min-score", 0.95)
+    assert done.returncode == 0 and not done.stdout
+    assert "a.png: no face scores 0.95 or more (--min-score), the best 0.90" in done.stderr
+
+
 # The table for people.
 
 

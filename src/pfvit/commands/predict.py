@@ -78,6 +78,9 @@ def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | N
     lines: list[dict[str, str]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
+        if result.faces and not faces:
+            best = max(reading.score for reading in result.faces)
+            say(f"{result.source}: no face scores {config.min_score:g} or more (--min-score), the best {best:.2f}")
         if config.movement:
             prepare(faces, strength=0)  # all faces of the picture at once
         rows = rows_of(result, faces, config.movement, config.affect) if config.json or records is not None else []
