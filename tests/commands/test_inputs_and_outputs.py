@@ -152,11 +152,12 @@ def test_to_go_on_under_other_settings_is_refused(weights, tmp_path, capsys):
     words = ["predict", *tmp_path.glob("*.png"), "--weights", weights, "--output", tmp_path / "x.csv"]
     assert inside(capsys, *words, "--whole").returncode == 0
     (tmp_path / "other").mkdir()
-    settings = {"weights": "0123", "whole": True, "min_score": 0.0}
+    settings = {"weights": "0123", "whole": True, "look": "normal", "min_score": 0.0}
     left = json.dumps({"settings": settings}) + "\n" + json.dumps({"source": str(words[1])}) + "\n"
     (tmp_path / "x.csv").unlink()
     for more, why in (
         ([], "--whole"),
+        (["--whole", "--look", "quick"], "--look"),
         (["--whole", "--min-score", 0.5], "--min-score"),
         (["--whole", "--weights", fake_weights.write(tmp_path / "other", pair="other")], "--weights"),
     ):
@@ -181,6 +182,14 @@ def test_faces_left_out_by_score_do_not_confuse_a_run_that_goes_on(weights, tmp_
     (tmp_path / "cut.jsonl.part").write_text("".join(lines[:3]))
     inside(capsys, *words, tmp_path / "cut.jsonl", "--resume")
     assert (tmp_path / "cut.jsonl").read_text() == "".join(lines)
+
+
+def test_pictures_whose_faces_all_score_too_little_are_named(weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Reader, "detector", Middle())
+    (tmp_path / "a.png").write_bytes(png(flat(16, 40, 40)))
+    done = inside(capsys, "predict", tmp_path / "a.png", "--weights", weights, "--min-score", 0.95)
+    assert done.returncode == 0 and not done.stdout
+    assert "a.png: no face scores 0.95 or more (--min-score), the best 0.90" in done.stderr
 
 
 # The table for people.

@@ -255,6 +255,18 @@ def test_pictures_are_written(faces, weights, tmp_path, capsys):
         picture.verify()
 
 
+@pytest.mark.parametrize("order", [("a.png", "a_0.png"), ("a_0.png", "a.png")])
+def test_both_kinds_of_pictures_may_go_into_one_folder(order, weights, tmp_path, capsys):
+    """a_0.png is the picture of the face in a.png, and would be the annotated photo a_0.png too."""
+    for name in order:
+        (tmp_path / name).write_bytes(png(flat(90)))
+    out = tmp_path / "out"
+    files, both = [tmp_path / name for name in order], ("--picture", out, "--annotate", out)
+    status, _, said = predict(capsys, *files, "--weights", weights, *both)
+    assert status == 0 and "replaced" not in said and "a_0.png is another picture's; it is written as a" in said
+    assert len(list(out.iterdir())) == 4
+
+
 def test_together_as_alone(weights):
     """Pictures of two sizes, more than go through the model at once: order and answers stay."""
     reader = Reader(weights, threads=1)

@@ -215,7 +215,8 @@ def test_folders_are_read_in_order_without_hidden_files(tmp_path):
     found = [path.relative_to(tmp_path).as_posix() for path in files]
     assert found == ["a/rows.parquet", "a/y.webp", "a/z.JPG", "b.png", "link.png"]
     assert broken.source.endswith("gone.png") and "link to something" in str(broken.problem)
-    assert found_notes == [f"{tmp_path}: 1 file without pictures left out (TXT)"]
+    link = f"{tmp_path / 'a' / 'loop'} is a link to a folder and is left out: name it too to read it"
+    assert found_notes == [link, f"{tmp_path}: 1 file without pictures left out (TXT)"]
 
 
 def test_paths_that_stand_for_nothing(tmp_path):

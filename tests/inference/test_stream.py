@@ -18,6 +18,7 @@ from PIL import Image
 import pfvit
 from pfvit import InputError, Reader
 from pfvit.data.pictures import load
+from pfvit.detection import alignment
 from pfvit.detection.base import Face
 from pfvit.emotions import EIGHT
 from pfvit.errors import PictureError, UsageError
@@ -261,7 +262,29 @@ def test_pictures_may_come_from_any_iterable_but_not_from_one_picture(reader, tm
     (tmp_path / "a.png").write_bytes(png(NOISE))
     assert len(reader.read_batch((NOISE for _ in range(2)), whole=True)) == 2
     assert len(reader.read_batch(np.stack([NOISE, NOISE]), whole=True)) == 2
-    for one in (str(tmp_path / "a.png"), png(NOISE), NOISE, NOISE[:, :, 0], io.BytesIO(png(NOISE)), tmp_path):
+    paths = [str(tmp_path / "a.png"), tmp_path / "a.png"]
+    assert len(reader.read_batch(np.array(paths[:1]), whole=True)) == len(
+        reader.read_batch(np.array(paths[1:]), whole=True)
+    )
+
+    class Tensor:
+        shape = (64, 64, 3)
+
+        def __iter__(self):
+            return iter(NOISE)
+
+    opaque = np.dstack([NOISE, NOISE[:, :, 0]])
+    several = (
+        str(tmp_path / "a.png"),
+        png(NOISE),
+        NOISE,
+        NOISE[:, :, 0],
+        opaque,
+        Tensor(),
+        io.BytesIO(png(NOISE)),
+        tmp_path,
+    )
+    for one in several:
         for many in (reader.read_batch, lambda one: list(reader.read_each(one)), lambda one: list(reader.stream(one))):
             with pytest.raises(UsageError, match=r"give several pictures, as in \[picture\]"):
                 many(one)
@@ -353,6 +376,8 @@ def test_a_photo_is_annotated_and_stays_as_it_is(reader):
     assert drawn.shape == photo.shape and (drawn != photo).any() and (photo == 16).all()
     with pytest.raises(UsageError, match=r"give several faces, as in \[face\]"):
         pfvit.annotate(photo, face)
+    with pytest.raises(InputError, match="has 40 x 30 pixels, and this face was read in 80 x 60: give that photo"):
+        pfvit.annotate(photo[::2, ::2], [face])
 
 
 class OfNumpy:
@@ -366,6 +391,48 @@ def test_numbers_of_numpy_become_those_of_python(tmp_path):
     (face,) = Reader(fake_weights.write(tmp_path), OfNumpy(), threads=1).read(np.full((40, 40, 3), 16, np.uint8))
     assert type(face.score) is float and {*map(type, face.box)} == {int}
     assert json.loads(json.dumps(face.to_dict()))["score"] == 0.5
+
+
+POINTS_FOUND = alignment.POINTS * 30 + 5
+
+
+@pytest.mark.parametrize(
+    ("face", "told"),
+    [
+        (Face((0.1, 0.1, 0.5, 0.6), 0.9), r"found the box \(0\.1, .* in a picture of 40x30: .* in pixels"),
+        (Face((5, 5, 0, 9), 0.9), "found the box"),
+        (Face((40, 5, 9, 9), 0.9), "found the box"),
+        (Face((5, 5, float("nan"), 9), 0.9), "found the box"),
+        (Face((0, 0, 1e9, 1e9), 0.9), "found the box"),
+        (Face((5, 5, 9, 9), 0.9, np.zeros((68, 2))), r"points of shape \(68, 2\): it takes \[5, 2\]"),
+        (Face((5, 5, 9, 9), 0.9, POINTS_FOUND * np.nan), "never NaN"),
+        (Face((5, 5, 9, 9), 0.9, POINTS_FOUND[[1, 0, 2, 4, 3]]), "each pair from left to right as seen"),
+        (((5, 5, 9, 9), 0.9), r"returns faces as pfvit\.Face"),
+    ],
+)
+def test_what_another_detector_finds_is_checked(face, told, tmp_path):
+    """A box in shares of the picture was read as one pixel, and exchanged eyes as three, without a word."""
+
+    class Finds:
+        def detect(self, image):
+            return [face]
+
+    reader, photo = Reader(fake_weights.write(tmp_path), Finds(), threads=1), np.full((30, 40, 3), 16, np.uint8)
+    with pytest.raises(PictureError, match=told):
+        reader.read(photo)
+    (result,) = reader.stream([photo])
+    assert isinstance(result.problem, PictureError)
+
+
+def test_points_of_another_detector_may_be_a_list_and_turned(tmp_path):
+    class Finds:
+        def detect(self, image):
+            upside_down = 40 - POINTS_FOUND
+            return [Face([5, 5, 30, 30], 0.9, upside_down.tolist())]
+
+    reader = Reader(fake_weights.write(tmp_path), Finds(), threads=1)
+    (face,) = reader.read(np.full((40, 40, 3), 16, np.uint8))
+    assert abs(face.frame.roll) > 3 and face.crop.shape == (30, 30, 3)
 
 
 def test_a_result_is_shown_without_its_pixels(reader, tmp_path):

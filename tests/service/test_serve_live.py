@@ -254,6 +254,30 @@ def test_told_to_stop_it_finishes_what_it_took(weights, workers):
         httpx.get(f"http://localhost:{port}/healthz")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_while_it_finishes_it_refuses_connections_at_once(weights, workers):
+    """With several workers the first process kept the address open: callers waited there, and were cut off."""
+    server, port = serve(weights, "--workers", workers)
+    body = PHOTO.read_bytes()
+    head = b"POST /v1/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
+            caller.sendall(head % len(body) + body[:-1])
+            time.sleep(0.5)  # until it is accepted
+            server.send_signal(signal.SIGTERM)
+            until = time.monotonic() + 3
+            with pytest.raises(ConnectionRefusedError):
+                while time.monotonic() < until:
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                    time.sleep(0.05)
+            caller.sendall(body[-1:])
+            assert b"200 OK" in caller.recv(65_536)
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
 @pytest.mark.parametrize(
     ("told", "share"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", None), ("", None)]
 )

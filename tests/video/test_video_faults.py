@@ -209,6 +209,12 @@ def test_a_file_that_is_cut_short_is_told_by_its_bytes(ending, astronaut, tmp_pa
     assert reader.broken == expected
 
 
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "v.mp4").touch()
+    with pytest.raises(InputError, match=r"v\.mp4 cannot be read as a video: .*; the file is empty$"):
+        VideoReader(str(tmp_path / "v.mp4"))
+
+
 def test_a_recording_that_was_never_closed_does_not_say_its_size(astronaut, tmp_path):
     path = film(tmp_path / "v.mkv", moving(astronaut, 20))
     content = path.read_bytes()

@@ -138,6 +138,30 @@ def test_what_goes_wrong_in_drawing_is_raised_by_a_later_call(tmp_path):
     assert threads and threads[0] is not threading.current_thread() and not list(tmp_path.glob("*"))
 
 
+@pytest.mark.parametrize(("said", "written"), [(1, 1), (6, 6), (9, 9), (2, 2)])  # BT.709, BT.601, BT.2020, nothing
+def test_a_film_looks_as_the_one_that_it_is_made_of(said, written, tmp_path):
+    """Players convert by what a film says of its colours; pure green is 30 levels off by another one's numbers."""
+    green = np.zeros((48, 64, 3), np.uint8) + np.array([0, 200, 0], np.uint8)
+    with av.open(str(tmp_path / "v.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=RATE, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.colorspace = stream.codec_context.color_primaries = said
+        stored = av.VideoFrame.from_ndarray(green, format="rgb24")
+        file.mux(stream.encode(stored.reformat(format="yuv420p", dst_colorspace=5 if said == 2 else said)))
+        file.mux(stream.encode(None))
+    source = VideoReader(str(tmp_path / "v.mp4"))
+    (frame,) = source.frames()
+    writer = VideoWriter(tmp_path / "w.mp4", Fraction(25), (64, 48), None, source.video)
+    writer.show(frame.image, 0.0)
+    writer.finish()
+    assert np.abs(frame.image - green.astype(int)).max() <= 4
+    again = VideoReader(str(tmp_path / "w.mp4")).video.codec_context
+    assert again.colorspace == again.color_primaries == written
+    (before,), (after,) = (list(av.open(str(tmp_path / name)).decode(video=0)) for name in ("v.mp4", "w.mp4"))
+    for stored, made in zip(before.planes, after.planes, strict=True):
+        assert abs(bytes(stored)[5] - bytes(made)[5]) <= 3
+
+
 def test_sound_waits_for_no_frame(astronaut, tmp_path):
     source = VideoReader(str(film(tmp_path / "v.mp4", moving(astronaut, 4), sound=True)))
     packets = [one for one in source.frames(sound=True) if isinstance(one, av.Packet)]

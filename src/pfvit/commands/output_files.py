@@ -27,12 +27,13 @@ class Namer:
     Files of an earlier run are replaced, and it is said how many.
     """
 
-    def __init__(self, folder: Path, inputs: Inputs, what: str):
-        """`what` is written, in the singular, as messages call it."""
+    def __init__(self, folder: Path, inputs: Inputs, what: str, made: set[str] | None = None):
+        """`what` is written, in the singular, as messages call it; `made` is one set for all that write in this run."""
         self.folder, self.what = folder, what
         self.written = 0
         self.replaced = 0
         self.taken: set[str] = set()
+        self.made = set() if made is None else made
         self.protected = {file.resolve() for file in inputs.files if isinstance(file, Path)}
         self.stem = ""
         self.source: str | None = None
@@ -46,9 +47,10 @@ class Namer:
         if not numbered or reading.face == 0 or self.source != reading.source:
             self.source = reading.source
             self.stem = self._free(stem_of(reading.source), end)
-        elif self._is_input(self.stem, end):
+        elif self._is_input(self.stem, end) or self._is_made(self.stem, end):
             self.stem = self._free(stem_of(reading.source), end)
         path = self.folder / f"{self.stem}{end}"
+        self.made.add(_key(path))
         self.written += 1
         self.replaced += path.exists()
         return path
@@ -61,11 +63,14 @@ class Namer:
     def _is_input(self, stem: str, end: str) -> bool:
         return (self.folder / f"{stem}{end}").resolve() in self.protected
 
+    def _is_made(self, stem: str, end: str) -> bool:
+        """Return whether this run has written it: a_0.png is the face of a.jpg, and the photo a_0.jpg with boxes."""
+        return _key(self.folder / f"{stem}{end}") in self.made
+
     def _free(self, stem: str, end: str) -> str:
         """Return the stem, or the first of `stem~2`, ... that is no other picture's, and say why it is not its own."""
         count, chosen, why = 1, stem, ""
-        # Some file systems take A and a for the same.
-        while (other := chosen.casefold() in self.taken) or self._is_input(chosen, end):
+        while (other := chosen.casefold() in self.taken or self._is_made(chosen, end)) or self._is_input(chosen, end):
             why = why or ("is another picture's" if other else "is an input, which is not overwritten")
             count += 1
             chosen = f"{stem}~{count}"
@@ -73,6 +78,10 @@ class Namer:
         if why:
             say(f"{self.source}: {self.folder / stem}{end} {why}; it is written as {chosen}{end}")
         return chosen
+
+
+def _key(path: Path) -> str:
+    return str(path.resolve()).casefold()  # some file systems take A and a for the same
 
 
 def stem_of(source: str) -> str:

@@ -44,6 +44,7 @@ def predict(config: Predict) -> int:
     settings = {
         "weights": reader.recogniser.pair,
         "whole": config.whole,
+        "look": config.look,
         "min_score": config.min_score,
         "movement": config.movement,
         "affect": config.affect,
@@ -70,11 +71,16 @@ def finished(output: Path, columns: Iterable[str], inputs: Inputs) -> int:
 
 def answer(config: Predict, inputs: Inputs, reader: Reader, records: Records | None) -> int:
     """Read every face and print it, or write it to the records; return the exit status."""
-    faces_namer = None if config.picture is None else Namer(make_folder(config.picture), inputs, "picture")
-    photo_namer = None if config.annotate is None else Namer(make_folder(config.annotate), inputs, "annotated photo")
+    made: set[str] = set()
+    pictures, photos = config.picture, config.annotate
+    faces_namer = None if pictures is None else Namer(make_folder(pictures), inputs, "picture", made)
+    photo_namer = None if photos is None else Namer(make_folder(photos), inputs, "annotated photo", made)
     lines: list[dict[str, str]] = []
     for result in inputs.results(reader, config.whole, skip=records.skip if records else lambda source: False):
         faces = [reading for reading in result.faces if reading.score >= config.min_score]
+        if result.faces and not faces:
+            best = max(reading.score for reading in result.faces)
+            say(f"{result.source}: no face scores {config.min_score:g} or more (--min-score), the best {best:.2f}")
         if config.movement:
             prepare(faces, strength=0)  # all faces of the picture at once
         rows = rows_of(result, faces, config.movement, config.affect) if config.json or records is not None else []

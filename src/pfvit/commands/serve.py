@@ -68,6 +68,12 @@ class Workers(Multiprocess):
 
     told: signal.Signals | None = None
 
+    def terminate_all(self) -> None:
+        """End them, and refuse connections, which would wait here until the last one has ended, and be cut off then."""
+        for opened in self.sockets:
+            opened.close()
+        super().terminate_all()
+
     def handle_int(self) -> None:
         """End them."""
         self.told = signal.SIGINT

@@ -181,8 +181,8 @@ class VideoRun:
         height, width = frame.image.shape[:2]
         for kind in ("annotated", "poker"):
             if kind in self.names:
-                writer = VideoWriter(self.names[kind], self.source.rate, (width, height), self.source.audio)
-                self.writers[kind] = writer
+                source, path = self.source, self.names[kind]
+                self.writers[kind] = VideoWriter(path, source.rate, (width, height), source.audio, source.video)
 
     def _sound(self, packet: Packet) -> None:
         for writer in self.writers.values():

@@ -167,6 +167,8 @@ def _below(folder: Path, found: Found, leave_out: Sequence[tuple[int, int]]) -> 
         found.notes.extend(f"{Path(here, name)} is left out: this run writes there" for name in own)
         writes_here = bool(leave_out) and _identity(here) in leave_out
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in own)
+        links = [path for name in folders if (path := Path(here, name)).is_symlink()]
+        found.notes.extend(f"{path} is a link to a folder and is left out: name it too to read it" for path in links)
         for path in (Path(here, name) for name in names if not name.startswith(".")):
             ending = path.suffix.lower()
             if ending in formats.OTHERS:

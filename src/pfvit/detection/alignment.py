@@ -9,6 +9,7 @@ from PIL import Image
 
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
+from pfvit.errors import PictureError
 
 #: Where eyes, nose and mouth corners (left to right as seen) lie in a FER2013 face, as a share of its side: medians
 #: over 974 training faces, enlarged to 192 px with replicated borders of 96 px (experiments/measure_crops.py). FER2013
@@ -18,6 +19,11 @@ POINTS = np.array([[0.313, 0.375], [0.672, 0.375], [0.490, 0.589], [0.349, 0.734
 BOX_CENTRE, BOX_SIDE = (0.492, 0.471), 0.869
 #: Smaller rolls are left as they are, which spares a resampling: three quarters of the training faces roll less.
 SMALLEST_ROLL = math.radians(6)
+#: A box may be larger than its picture, as it reaches outside, but no more than so many times.
+LARGEST_BOX = 4
+#: How much of the points' spread a turned and scaled face has to explain: profiles keep 0.7 of it; it is 0.1 where left
+#: and right are exchanged.
+LEAST_FIT = 0.3
 
 
 class Frame(NamedTuple):
@@ -27,6 +33,34 @@ class Frame(NamedTuple):
     y: float
     side: float
     roll: float
+
+
+def checked(face: Face, picture: tuple[int, ...]) -> Face:
+    """Return a face that somebody's detector found in a picture of this shape (height, width, ...), as plain floats.
+
+    PictureError if it cannot be one: shares in place of pixels, a box without a size, left and right exchanged.
+    """
+    try:
+        box, score = tuple(map(float, face.box)), float(face.score)
+        points = None if face.points is None else np.asarray(face.points, np.float64)
+        left, top, width, height = box
+    except (AttributeError, TypeError, ValueError) as problem:
+        told = f"a detector returns faces as pfvit.Face((left, top, width, height), score, points), not {face!r}"
+        raise PictureError(told) from problem
+    sized = all(map(math.isfinite, box)) and 1 <= min(width, height) <= max(width, height) <= LARGEST_BOX * max(picture)
+    if not (sized and -width < left < picture[1] and -height < top < picture[0]):
+        size = f"{picture[1]}x{picture[0]}"
+        told = f"a detector found the box {box} in a picture of {size}: it takes left, top, width and height in pixels"
+        raise PictureError(told)
+    if points is None:
+        return Face((left, top, width, height), score)
+    if points.shape != (5, 2) or not np.isfinite(points).all():
+        raise PictureError(f"a detector found points of shape {points.shape}: it takes [5, 2], x and y, never NaN")
+    spread = np.linalg.norm(points - points.mean(axis=0))
+    if not abs(_fit(points)[0]) * np.linalg.norm(POINTS - POINTS.mean(axis=0)) >= LEAST_FIT * spread > 0:
+        told = "eyes, nose, mouth corners, each pair from left to right as seen"
+        raise PictureError(f"a detector found points that lie as in no face: they are {told}")
+    return Face((left, top, width, height), score, points)
 
 
 def frame(face: Face) -> Frame:

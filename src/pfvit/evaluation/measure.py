@@ -110,9 +110,6 @@ def evaluate(config: Evaluate, opened: FaceGenerator | None = None) -> tuple[dic
     return report, faces.unreadable
 
 
-<<<<<<< HEAD
-def no_face(data: Sequence[Path], faces: Labelled, recogniser: network.Network) -> InputError:
-=======
 def open_judge(path: Path, recogniser: network.Network) -> network.Network:
     """Open the recogniser that says how neutral poker faces look; InputError if it cannot say so."""
     judge = network.open_recogniser(path, components=False)
@@ -123,22 +120,15 @@ def open_judge(path: Path, recogniser: network.Network) -> network.Network:
     return judge
 
 
-def _no_face(config: Evaluate, faces: Labelled, recogniser: network.Network) -> InputError:
->>>>>>> research
+def no_face(data: Sequence[Path], faces: Labelled, recogniser: network.Network) -> InputError:
     """Return the error that says why there is nothing to measure."""
     what = f"no labelled face in {', '.join(map(str, data))}"
     if faces.unreadable:
         return InputError(f"{what} could be read: what is wrong is named above")
     other = ", ".join(name for name, _ in faces.unknown.most_common(3))
-<<<<<<< HEAD
     why = [f"{faces.unlabelled:,} of other classes ({other})"] if other else []
     why += [f"{faces.no_label:,} without a label"] if faces.no_label else []
     told = "; ".join(why)
-=======
-    unlabelled = f"{faces.no_label:,} without a label" if faces.no_label else ""
-    why = [f"{faces.unlabelled:,} of other classes ({other})" if other else "", unlabelled]
-    told = "; ".join(filter(None, why))
->>>>>>> research
     return InputError(f"{what} that {recogniser.path} could name{f': {told}' if told else ''}")
 
 

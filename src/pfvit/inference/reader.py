@@ -12,7 +12,7 @@ from pfvit.config.checks import MOST_THREADS, typed
 from pfvit.config.inference import Look
 from pfvit.data.images import Metadata, Photo, Pixels, at_size
 from pfvit.data.pictures import Item, Picture, load, name_of
-from pfvit.detection.alignment import Frame, cut, frame
+from pfvit.detection.alignment import Frame, checked, cut, frame
 from pfvit.detection.base import Detector, Face
 from pfvit.detection.detector import LibFaceDetection
 from pfvit.errors import InputError, PictureError, UsageError
@@ -235,7 +235,13 @@ class Reader:
             height, width = image.shape[:2]
             crop = image.copy()  # poker faces are made of it later, and a caller's array may hold another picture then
             return [FaceCrop((0, 0, width, height), 1.0, None, None, crop, (width, height))]
-        return crop_faces(image, sorted(self.detector.detect(image), key=lambda face: face.box[:2]))
+        return crop_faces(image, sorted(self.detect(image), key=lambda face: face.box[:2]))
+
+    def detect(self, image: Pixels) -> list[Face]:
+        """Return what the detector finds in uint8 RGB [height, width, 3]; PictureError if your own gives what cannot be
+        a face."""
+        faces = self.detector.detect(image)
+        return faces if isinstance(self.detector, LibFaceDetection) else [checked(face, image.shape) for face in faces]
 
 
 def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
@@ -252,7 +258,10 @@ def crop_faces(image: Pixels, faces: Sequence[Face]) -> list[FaceCrop]:
 
 def _several(pictures: Iterable[Any]) -> Iterable[Any]:
     """Return what should be several pictures; UsageError for one, whose letters, lines or pixels would be read."""
-    rows = isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or (pictures.ndim == 3 and pictures.shape[-1] == 3))
+    shape = getattr(pictures, "shape", ())  # of an array, a tensor
+    rows = isinstance(shape, tuple) and len(shape) == 3 and shape[-1] in (3, 4)
+    if isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OU":  # which may hold paths
+        rows |= pictures.ndim < 3
     one = isinstance(pictures, (str, bytes, bytearray, memoryview)) or hasattr(pictures, "read")
     if rows or one or not isinstance(pictures, Iterable):
         raise UsageError(f"give several pictures, as in [picture], not one {type(pictures).__name__}; `read` takes one")

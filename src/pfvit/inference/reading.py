@@ -105,13 +105,17 @@ class Reading:
         """
         _check_strength(strength)
         pixels = load(photo).pixels
+        self._check_photo(pixels)
+        pixels = pixels.copy()
+        self.paste_into(pixels, strength)
+        return pixels
+
+    def _check_photo(self, pixels: Pixels) -> None:
+        """InputError if this face was read in a picture of another size."""
         high, wide = pixels.shape[:2]
         if (wide, high) != self.picture_size:
             own = "{} x {}".format(*self.picture_size)
             raise InputError(f"the photo has {wide} x {high} pixels, and this face was read in {own}: give that photo")
-        pixels = pixels.copy()
-        self.paste_into(pixels, strength)
-        return pixels
 
     def paste_into(self, pixels: Pixels, strength: float = 1.0) -> None:
         """Do as `paste_back`, but in place, in the photo's pixels, uint8 [height, width, 3]."""
@@ -277,11 +281,14 @@ def annotate(photo: Picture, faces: Sequence[Reading]) -> Image.Image:
     """Return a copy of a photo with a box around each face, its emotion and probability, and `?` if it is unsure.
 
     The photo is the one that was read, in any form that `Reader.read` takes, or another one of its size. UsageError for
-    a single face: give a list.
+    a single face: give a list. InputError for a photo of another size, in which the boxes would lie elsewhere.
     """
     if isinstance(faces, Reading):
         raise UsageError("give several faces, as in [face], not one")
-    return annotated(load(photo).pixels, faces)
+    pixels, faces = load(photo).pixels, list(faces)
+    for face in faces:
+        face._check_photo(pixels)
+    return annotated(pixels, faces)
 
 
 def prepare(readings: Sequence[Reading], strength: float) -> None:

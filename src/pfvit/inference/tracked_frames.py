@@ -126,7 +126,7 @@ class TrackedFrames:
                 early.clear()
 
     def _detect(self, frame: VideoFrame) -> _Detection:
-        faces = [face for face in self.reader.detector.detect(frame.image) if face.score >= self.min_score]
+        faces = [face for face in self.reader.detect(frame.image) if face.score >= self.min_score]
         return _Detection(frame.time, faces, self.tracker.assign(faces, frame.time))
 
     def _filled(self, before: _Detection, now: _Detection, frames: list[VideoFrame]) -> list[TrackedFrame]:

@@ -231,6 +231,8 @@ def _cut_short(path: Path) -> str | None:
     if not path.is_file():  # a pipe has no size
         return None
     there = path.stat().st_size
+    if not there:
+        return "the file is empty"
     with path.open("rb") as file:
         said = _said_size(file, there)
     if there > said * (1 - MAY_LACK):

@@ -25,6 +25,9 @@ from pfvit.video.io import LOOKAHEAD, frames_at_once
 MP4_SOUND = {"aac", "alac", "ac3", "eac3", "flac", "mp2", "mp3", "opus"}
 ENDINGS = (".mp4", ".mkv")
 CLOCK = Fraction(1, 90_000)  # seconds per tick of what is written
+#: Matrices between RGB and what a film stores that FFmpeg converts by, by its numbers: BT.709, FCC, BT.601 (of 625 and
+#: 525 lines), SMPTE 240M, BT.2020. Brightness is written from 16 to 235, as players expect it.
+MATRICES, BT_709, OF_RGB, FROM_16_TO_235 = (1, 4, 5, 6, 7, 9), 1, 0, 1
 #: Frames that the thread which writes them may have to do.
 WRITE_QUEUE = 6
 #: Where frames are so large that fewer than LOOKAHEAD may wait, x264 looks at one after the other: of 8K it would hold
@@ -38,8 +41,20 @@ class VideoWriter:
     A thread of its own draws and encodes while the model reads on; what goes wrong there is raised by a later call.
     """
 
-    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], audio: AudioStream | None):
-        """Begin a video of frames of `size` (width, height); InputError if it cannot be written."""
+    def __init__(
+        self,
+        path: Path,
+        rate: Fraction,
+        size: tuple[int, int],
+        audio: AudioStream | None,
+        like: VideoStream | None = None,
+    ):
+        """Begin a video of frames of `size` (width, height); InputError if it cannot be written.
+
+        It says of its colours what the video that it is made of (`like`) says of them: players take those of films that
+        say nothing for BT.709 if they are large, and for BT.601 if not. So one that says nothing is written as it was
+        read, as BT.601, and looks as it did.
+        """
         self.path, self.part = path, unfinished(path)
         self.hand = ThreadPoolExecutor(1)
         self.waiting: deque[Future[None]] = deque()
@@ -59,6 +74,7 @@ class VideoWriter:
             self.video.codec_context.time_base = CLOCK
             # Frames out of order make an MP4 file say that it ends with its last but two, which may be long before.
             self.video.codec_context.max_b_frames = 0
+            self.matrix = None if like is None else self._take_colours(like)
             self.audio = None if audio is None else self.container.add_stream_from_template(audio)
         except (av.error.FFmpegError, OSError, ValueError) as problem:
             remove(self.part)
@@ -108,6 +124,16 @@ class VideoWriter:
         self.waiting.append(self.hand.submit(work, *arguments))
         return self.waiting[-1]
 
+    def _take_colours(self, like: VideoStream) -> int | None:
+        """Say of the colours what another video says, and return the matrix to convert by; None if it says nothing."""
+        theirs, ours = like.codec_context, self.video.codec_context
+        matrix = BT_709 if theirs.colorspace == OF_RGB else theirs.colorspace
+        if matrix not in MATRICES:
+            return None
+        ours.colorspace, ours.color_range = matrix, FROM_16_TO_235
+        ours.color_primaries, ours.color_trc = theirs.color_primaries, theirs.color_trc
+        return matrix
+
     def _show(self, image: Pixels | Callable[[], Pixels], time: float) -> None:
         image = image() if callable(image) else image
         height, width = image.shape[:2]
@@ -115,6 +141,8 @@ class VideoWriter:
             missing = ((0, self.size[1] - height), (0, self.size[0] - width), (0, 0))
             image = np.pad(image, missing, mode="edge")
         frame = AVFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24")
+        if self.matrix is not None:
+            frame = frame.reformat(format="yuv420p", dst_colorspace=self.matrix, dst_color_range=FROM_16_TO_235)
         frame.pts, frame.time_base = round(time / CLOCK), CLOCK
         self._encode(frame)
 
