@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pfvit.inference.brows import ABOVE_EYES, EYES, LEAST, LOWERED, ease_brows, frown_and_raise, soften_furrows
+from pfvit.inference.brows import ABOVE_EYES, EYES, FULL, LEAST, LOWERED, ease_brows, frown_and_raise, soften_furrows
 from pfvit.inference.face_edit import FaceChange, apply_change
 
 SIZE, SIDE = 56, 224
@@ -30,7 +30,8 @@ def brow_at(picture: np.ndarray, x: float) -> float:
 
 
 @pytest.mark.parametrize(("shares", "expected"), [
-    ({"anger": 1.0}, (1, 0)), ({"surprise": 0.4, "fear": 0.6}, (0, 1)), ({"anger": 0.55}, (0.5, 0)),
+    ({"anger": 1.0}, (1, 0)), ({"surprise": 0.4, "fear": 0.6}, (0, 1)), ({"anger": (LEAST + FULL) / 2}, (0.5, 0)),
+    ({"fear": FULL}, (0, 1)),
     ({"neutral": 1.0}, (0, 0)), ({"happiness": 0.9, "anger": LEAST}, (0, 0)), ({"cheerful": 1.0}, (0, 0)),
 ])  # fmt: skip
 def test_what_the_recogniser_says_decides(shares, expected):
@@ -49,7 +50,7 @@ def test_brows_move_back_by_what_an_emotion_moves_them():
 
 def test_calm_faces_stay_bit_for_bit():
     change = still()
-    assert ease_brows(change, {"neutral": 0.9, "anger": 0.1}) is change
+    assert ease_brows(change, {"neutral": 0.9, "anger": LEAST}) is change
     assert soften_furrows(face(), change, 0.0) is change
 
 

@@ -1,8 +1,9 @@
 """Ease brows that frown or are raised, which the photo model leaves nearly as they are.
 
 The model's teacher takes off what neutral faces do not vary by, and the height of their brows varies as much as a frown
-lowers it. So brows are moved back by as much as they are lower, or higher, on average in faces that show an emotion,
-times the recogniser's probability of it. The furrows between frowning brows are softened as the folds of a smile are.
+lowers it. So brows are moved back by as much as they are lower, or higher, on average in faces to which the recogniser
+gives as much of anger, or of surprise and fear. The furrows between frowning brows are softened as the folds of a smile
+are.
 The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
 """
 
@@ -21,8 +22,9 @@ Array = NDArray[np.float32]
 
 #: The emotions that lower brows, and those that raise them.
 FROWNS, RAISES = ("anger",), ("surprise", "fear")
-#: Probabilities below this move nothing: calm faces stay as they are.
-LEAST = 0.1
+#: Probabilities up to the first move nothing, so that calm faces stay as they are. From the second on brows of photos
+#: are, on average, about as low, or as high, as they get: docs/lab-book.md, "Frowns by probability".
+LEAST, FULL = 0.05, 0.3
 #: From the middle of the face outwards, in shares of the crop's side: between the brows, their inner ends, their
 #: middles, their outer ends, temples.
 PLACES = (0.0, 0.09, 0.17, 0.27, 0.36)
@@ -45,7 +47,7 @@ BOTTOM = round((EYES + 0.1) * SIDE)
 def frown_and_raise(shares: Mapping[str, float]) -> tuple[float, float]:
     """Return by which share brows frown, and by which they are raised, given the recogniser's probabilities."""
     frown, raised = (sum(shares.get(name, 0.0) for name in names) for names in (FROWNS, RAISES))
-    return max(0.0, frown - LEAST) / (1 - LEAST), max(0.0, raised - LEAST) / (1 - LEAST)
+    return min(max(0.0, frown - LEAST) / (FULL - LEAST), 1.0), min(max(0.0, raised - LEAST) / (FULL - LEAST), 1.0)
 
 
 def ease_brows(change: FaceChange, shares: Mapping[str, float]) -> FaceChange:

@@ -3,7 +3,7 @@
 import { SIDE, blurred, enlarged, readAt } from "./folds.js";
 
 const [FROWNS, RAISES] = [["anger"], ["surprise", "fear"]];
-const LEAST = 0.1;
+const [LEAST, FULL] = [0.05, 0.3];
 const PLACES = [0, 0.09, 0.17, 0.27, 0.36];
 const LOWERED = [0.0163, 0.0255, 0.0214, 0.0102, 0];
 const RAISED = [0.0153, 0.023, 0.0204, 0.0112, 0];
@@ -16,7 +16,7 @@ const BOTTOM = Math.round(0.475 * SIDE);
 export function frownAndRaise(shares) {
   return [FROWNS, RAISES].map((names) => {
     const all = names.reduce((sum, name) => sum + shares[name], 0);
-    return Math.max(0, all - LEAST) / (1 - LEAST);
+    return Math.min(Math.max(0, all - LEAST) / (FULL - LEAST), 1);
   });
 }
 
