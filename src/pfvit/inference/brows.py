@@ -3,8 +3,7 @@
 The model's teacher takes off what neutral faces do not vary by, and the height of their brows varies as much as a frown
 lowers it. So brows are moved back by as much as they are lower, or higher, on average in faces to which the recogniser
 gives as much of anger, or of surprise and fear. The furrows between frowning brows are softened as the folds of a smile
-are.
-The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
+are. The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
 """
 
 from collections.abc import Mapping

@@ -33,8 +33,8 @@ STILL, MOVING = 0.0005, 0.001
 #: mouths a little open. Half of all clear smiles part by more.
 WIDE = 0.07
 #: Where a second look finds flows of more than the first, a third one decides whether the result can be believed: it
-#: is, in full, if flows of no more than the second are left, and not at all from the third on. Tongues and hands before
-#: the mouth are pulled about and not closed, and that is what is left.
+#: is, in full, if flows of no more than the second are left, and not at all from the third on. What is before the
+#: mouth, as tongues, hands and microphones are, is bent and does not go: docs/lab-book.md, "Wide mouths".
 MUCH_LEFT, CLOSED, NOT_CLOSED = 0.002, 0.0015, 0.0025
 #: Channels of the maps that make up the flow, its split among them; the lip line and the gate; the light.
 FLOW, SPLIT, LINE, LIGHT = slice(0, 4), slice(2, 4), slice(4, 6), slice(6, 9)
