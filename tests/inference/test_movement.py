@@ -1,8 +1,12 @@
 """Movement by region, read off maps whose movement is known."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import pfvit
 from pfvit.detection.alignment import POINTS
 from pfvit.inference.face_edit import FaceChange
 from pfvit.inference.movement import EYE_DISTANCE, measure_movement
@@ -44,3 +48,10 @@ def test_the_mouth_is_looked_for_where_the_detector_saw_it():
     aside = np.array([[0.2, LIP_LINE], [0.5, LIP_LINE]])
     assert measure_movement(change(base), aside).mouth_width * EYE_DISTANCE == pytest.approx(0.05, abs=0.005)
     assert measure_movement(change(base)).mouth_width == pytest.approx(0, abs=1e-3)
+
+
+def test_it_is_of_what_the_photo_model_sees_and_not_of_what_the_recogniser_calls_it():
+    (face,) = pfvit.read(Path(__file__).parents[2] / "assets" / "astronaut.jpg")
+    angry = replace(face, probabilities={**face.probabilities, "anger": 0.9}, maps=[face._maps])
+    assert not np.array_equal(angry.change().base, face.change().base), "its brows are eased"
+    assert angry.movement == face.movement

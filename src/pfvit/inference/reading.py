@@ -15,7 +15,6 @@ from pfvit.detection.alignment import POINTS, Frame
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
-from pfvit.inference.brows import ease_brows
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
 from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
 from pfvit.inference.generator import FaceGenerator, change_of, with_skin
@@ -162,7 +161,8 @@ class Reading:
     def movement(self) -> Movement | None:
         """How far each region of this face is from its place in the poker face; None without a photo model.
 
-        The values are signed shares of the distance between the eyes; see `pfvit.inference.movement`.
+        The values are signed shares of the distance between the eyes; see `pfvit.inference.movement`. The rule that
+        eases brows is left out: it goes by the probabilities, and not by where this face's brows are.
         """
         if not self._moves:
             return None
@@ -171,7 +171,7 @@ class Reading:
             turn = np.exp(-1j * self.frame.roll) / self.frame.side
             place = ((self.landmarks[3:5] - [self.frame.x, self.frame.y]) @ [1, 1j]) * turn
             corners = np.stack([place.real, place.imag], axis=1) + 0.5
-        return measure_movement(ease_brows(movement_change(self._maps[0]), self.probabilities), corners)
+        return measure_movement(movement_change(self._maps[0]), corners)
 
     @property
     def affect(self) -> Affect | None:
