@@ -1,0 +1,50 @@
+"""Take a few kilobytes off .onnx files after `pfvit export`, so that the base install stays at 250 MB.
+
+    python experiments/smaller_files.py src/pfvit/weights/pfvit-int8.onnx src/pfvit/weights/pfvit-generator.onnx
+
+Constants that are there more than once are kept once, which changes no answer. Tables of 16 kB and more that are added,
+which are those of positions (numbers up to 1), take 16 bits in generators, as `pfvit.export.compact` does with larger
+ones. A file that was done before stays as it is.
+"""
+
+import sys
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+TABLE = 16384
+
+
+def keep_once(graph: onnx.GraphProto) -> None:
+    """Let all users of equal constants use the first of them."""
+    first: dict[tuple, str] = {}
+    names = {}
+    for tensor in graph.initializer:
+        value = tensor.data_type, tuple(tensor.dims), numpy_helper.to_array(tensor).tobytes()
+        names[tensor.name] = first.setdefault(value, tensor.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    kept = [tensor for tensor in graph.initializer if names[tensor.name] == tensor.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def halve_tables(graph: onnx.GraphProto) -> None:
+    """Store large float32 tables in 16 bits."""
+    for tensor in [one for one in graph.initializer if one.data_type == TensorProto.FLOAT and len(one.dims) == 3]:
+        table = numpy_helper.to_array(tensor)
+        if table.nbytes >= TABLE:
+            half = f"{tensor.name}.half"
+            graph.initializer.remove(tensor)
+            graph.initializer.append(numpy_helper.from_array(table.astype("float16"), half))
+            graph.node.insert(0, helper.make_node("Cast", [half], [tensor.name], to=TensorProto.FLOAT))
+
+
+for path in map(Path, sys.argv[1:]):
+    before, model = path.stat().st_size, onnx.load(path)
+    keep_once(model.graph)
+    if path.stem.endswith("-generator"):
+        halve_tables(model.graph)
+    onnx.save(model, path)
+    print(f"{path}: {before:,} to {path.stat().st_size:,} bytes")
