@@ -172,9 +172,55 @@ def test_two_flows_close_a_mouth_without_a_trace_of_teeth(side):
     for place, colour in ((line - side // 40, (200, 0, 0)), (line + side // 40, (0, 0, 200))):
         assert np.abs(column[place].astype(int) - colour).max() < 16
     assert (closed[: side // 3] == photo[: side // 3]).all()
-    # Half of the way half of the teeth are left, and the other way they show more.
+    # Half of the way half of the teeth are left, and the other way they do not show twice.
     white = [(apply_change(photo, change.times(s))[:, side // 2].min(1) > 250).sum() / side for s in (-0.5, 0, 0.5)]
-    assert white == pytest.approx([0.15, 0.1, 0.05], abs=0.02)
+    assert white == pytest.approx([0.1, 0.1, 0.05], abs=0.02)
+
+
+def test_the_opposite_of_a_change_leaves_an_open_mouth_as_bright_as_it_is():
+    size = 56
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    mouth = (np.abs(x - 0.5) < 0.2) & (np.abs(y - 0.6) < 0.1)
+    split = np.stack([np.zeros((size, size)), -0.05 * mouth], axis=2).astype(np.float32)
+    change = FaceChange(
+        np.full((size, size, 2), 0.02, np.float32), split, (0.6 - y).astype(np.float32),
+        np.full((size, size, 3), -0.2, np.float32), np.ones((size, size), np.float32),
+    )  # fmt: skip
+    more = change.times(-0.5)
+    assert (more.base == -0.01).all() and not more.split.any() and more.smooth is None
+    assert (more.light[mouth] == 0).all() and more.light[~mouth] == pytest.approx(0.1)
+    less = change.times(0.5)
+    assert less.light == pytest.approx(-0.1) and less.smooth == pytest.approx(0.5)
+    fine = change._replace(light=np.full((112, 112, 3), -0.2, np.float32)).times(-1.0)
+    assert fine.light[67, 56] == pytest.approx(0, abs=1e-6) and fine.light[10, 10] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("side", [40, 112, 300, 900])
+def test_smoothing_takes_grain_away_where_it_is_asked_for_and_nowhere_else(side):
+    photo = np.random.default_rng(0).integers(60, 200, (side, side, 3), np.uint8)
+    x = np.broadcast_to((np.arange(112) + 0.5) / 112, (112, 112))
+    change = change_of(light=np.zeros((112, 112, 1)))._replace(smooth=np.where(x < 0.5, 1, 0).astype(np.float32))
+    grain = [apply_change(photo, change.times(share)).astype(int) for share in (0, 0.5, 1, -1)]
+    left, right = np.s_[:, : round(0.45 * side)], np.s_[:, round(0.55 * side) :]
+    spread = [one[left].std() for one in grain]
+    assert spread[0] > 1.04 * spread[1] > 1.08 * spread[2] and (side == 40 or spread[2] < 0.75 * spread[0])
+    assert abs(grain[2][left].mean() - photo[left].mean()) < 0.6, "it is as bright as before"
+    assert all((one[right] == photo[right]).all() for one in grain)
+    assert (grain[0] == photo).all() and (grain[3] == photo).all()
+
+
+def test_smoothing_a_part_of_a_photo_is_smoothing_all_of_it_there():
+    """What lies beside the part is seen, so that no seam shows."""
+    photo = np.random.default_rng(1).integers(0, 256, (300, 300, 3), np.uint8)
+    y, x = (np.mgrid[:112, :112] + 0.5) / 112
+    some = ((np.abs(x - 0.5) < 0.1) & (np.abs(y - 0.5) < 0.1)).astype(np.float32)
+    none = change_of(light=np.zeros((112, 112, 1)))
+    part, whole = (apply_change(photo, none._replace(smooth=w)).astype(int) for w in (some, np.ones_like(some)))
+    inside = np.s_[130:170, 130:170]
+    assert np.abs(part[inside] - whole[inside]).max() <= 1 and (part[:100] == photo[:100]).all()
+    out = photo.copy()
+    paste_into(out, none._replace(smooth=np.ones_like(some)), Frame(10, 295, 200, 0.3))
+    assert 0 < (out != photo).any(2).mean() < 0.3, "a face that the border cuts is smoothed as far as it is seen"
 
 
 def test_one_flow_alone_would_show_teeth():
@@ -251,7 +297,7 @@ def test_strips_change_nothing(square, monkeypatch):
         grid = Image.fromarray(random.normal(0, size, (6, 6 * channels)).astype(np.float32))
         return np.asarray(grid.resize((56 * channels, 56))).reshape(56, 56, channels)
 
-    change = FaceChange(waves(2, 0.05), waves(2, 0.03), waves(1, 0.3)[..., 0], waves(3, 0.1))
+    change = FaceChange(waves(2, 0.05), waves(2, 0.03), waves(1, 0.3)[..., 0], waves(3, 0.1), waves(1, 1)[..., 0])
     monkeypatch.setattr(face_edit, "STRIP", 10**9)
     whole, parted = photo.copy(), photo.copy()
     paste_into(whole, change, square)

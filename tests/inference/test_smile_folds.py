@@ -56,6 +56,41 @@ def test_eyes_stay():
     assert soften_folds(crop, moved).light[: round(0.44 * SIDE)] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("place", [(0.5, 0.54), (0.08, 0.75), (0.5, 0.96)], ids=["nose", "outline", "chin"])
+def test_what_is_no_cheek_stays(place):
+    """All skin is stretched, and there are lines everywhere."""
+    x, y = ((np.mgrid[:SIZE, :SIZE][::-1] + 0.5) / SIZE).astype(np.float32)
+    change = change_with(0.0)._replace(base=np.stack([(0.5 - x) * 0.4, np.zeros_like(y)], axis=2))
+    crop = np.where(np.arange(224)[:, None, None] % 12 < 3, 90, 160).astype(np.uint8) * np.ones((224, 224, 3), np.uint8)
+    soft = soften_folds(crop, change)
+    row, column = (round(share * SIDE) for share in place[::-1])
+    for changed in (np.abs(soft.light).max(axis=2), soft.smooth):
+        assert changed[row - 3 : row + 3, column - 3 : column + 3].max() < 0.01
+        assert changed[round(0.7 * SIDE), round(0.27 * SIDE)] > 0.02, "the cheek softens"
+
+
+def test_lips_stay():
+    crop, change = lined(), change_with(-0.4)
+    y = np.broadcast_to((np.arange(SIZE)[:, None] + 0.5) / SIZE, (SIZE, SIZE))
+    soft = soften_folds(crop, change._replace(height=(0.75 - y).astype(np.float32)))
+    line = np.s_[round(0.75 * SIDE) - 2 : round(0.75 * SIDE) + 2]
+    folded = soften_folds(crop, change)
+    assert np.abs(soft.light[line, 45:67]).max() < 0.1 * np.abs(folded.light[line, 45:67]).max()
+    assert soft.smooth[line, 45:67].max() < 0.2 < 0.9 < folded.smooth[line, 45:67].max()
+
+
+def test_strong_lines_lose_more_and_their_grain():
+    faint, strong = (np.clip(150 + (lined().astype(int) - 150) * share, 0, 255).astype(np.uint8) for share in (0.1, 1))
+    change = change_with(-0.15)
+    left = []
+    for crop in (faint, strong):
+        soft = soften_folds(crop, change)
+        left.append(depth(soft, crop) / depth(change, crop))
+        grain = soft.smooth[round(0.75 * SIDE), SIDE // 2]
+        assert grain < 0.05 if crop is faint else grain > 0.5
+    assert left[1] < left[0] - 0.15
+
+
 def test_what_is_much_broader_than_a_fold_stays():
     shaded = np.repeat(np.linspace(80, 170, 224, dtype=np.float32)[:, None, None], 224, axis=1)
     crop = np.repeat(np.rint(shaded).astype(np.uint8), 3, axis=2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pfvit.data.images import Pixels, at_size
 from pfvit.detection.alignment import POINTS
 from pfvit.inference.face_edit import FaceChange, enlarged
-from pfvit.inference.smile_folds import SIDE, blurred, light_at_side, moved
+from pfvit.inference.smile_folds import SIDE, light_at_side, moved, without_lines
 
 Array = NDArray[np.float32]
 
@@ -36,8 +36,8 @@ TOGETHER, INNER, AROUND = 0.0025, 0.07, 0.05
 #: one of the second: forehead is free to move, lids are not.
 ABOVE_EYES, UPWARD, DOWNWARD = 0.105, 0.075, 0.055
 EYES = float(POINTS[0, 1])
-#: Furrows are looked for between these blurs, in pixels of SIDE, within so much of the middle and of the brows' height.
-FINE, BROAD = 0.7, 6.0
+#: Furrows are finer than this blur, in pixels of SIDE, and lie within so much of the middle and of the brows' height.
+BROAD = 6.0
 WIDE, HIGH = 0.065, 0.075
 #: Below this row of a crop at SIDE there are none.
 BOTTOM = round((EYES + 0.1) * SIDE)
@@ -66,8 +66,8 @@ def soften_furrows(crop: Pixels, change: FaceChange, share: float) -> FaceChange
         return change
     light = light_at_side(change)
     shown = moved(at_size(crop, SIDE), enlarged(change.base, SIDE), 0)[:BOTTOM] + light[:BOTTOM]
-    light[:BOTTOM] -= np.float32(share) * _between_brows() * (blurred(shown, FINE) - blurred(shown, BROAD))
-    return change._replace(light=light)
+    taken = np.float32(share) * _between_brows()
+    return without_lines(change._replace(light=light), shown, taken, BROAD, np.s_[:BOTTOM])
 
 
 @cache

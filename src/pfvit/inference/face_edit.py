@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame, cut_box
@@ -40,6 +40,11 @@ LEAST_FLOW = 0.02
 CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
+#: Where lips part by more, in shares of the side, is the mouth, which is not exaggerated.
+PARTED = 0.005
+#: Detail is finest if a blur of this standard deviation takes it away, in shares of the face's side.
+FINEST = 0.7 / 112
+LEAST_SMOOTHED = 0.01  # less could not be seen
 #: Bytes for each point at which maps are read.
 PER_POINT = 150
 #: Large faces are changed in strips of about so many pixels, as some of their numbers take 12 bytes for each.
@@ -59,11 +64,24 @@ class FaceChange(NamedTuple):
     """[size, size]: signed height above the line of the closed lips, in shares of the side; positive above."""
     light: Array
     """[size, size, channels]: added after moving, 1 from black to white; 1 channel is added to all colours alike."""
+    smooth: Array | None = None
+    """[size, size]: the share of the finest detail that is taken away in the end, from 0 to 1; None takes none."""
 
     def times(self, share: float) -> "FaceChange":
-        """Return this share of the change; the lip line stays where it is."""
+        """Return this share of the change; the lip line stays where it is.
+
+        Less than 0 gives the opposite, but that lips part no further and stay as bright: there is nothing to see behind
+        them, and teeth would show twice.
+        """
         factor = np.float32(share)
-        return self._replace(base=self.base * factor, split=self.split * factor, light=self.light * factor)
+        if share < 0:
+            shut = (1 - np.abs(self.split).max(axis=2, keepdims=True) / np.float32(PARTED)).clip(0, 1)
+            light = self.light * enlarged(shut, len(self.light)).clip(0, 1) * factor
+            return self._replace(base=self.base * factor, split=np.zeros_like(self.split), light=light, smooth=None)
+        smooth = None if self.smooth is None else self.smooth * factor
+        return self._replace(
+            base=self.base * factor, split=self.split * factor, light=self.light * factor, smooth=smooth
+        )
 
 
 def movement_change(maps: Array) -> FaceChange:
@@ -160,6 +178,9 @@ def _apply(
     _move(photo, window, base - split, parted, lower, above)
     for channel, left, light in _light(change.light, at_knots):
         window.add(photo, left, light, channel if change.light.shape[2] > 1 else None)
+    if change.smooth is not None:
+        share = at_knots(change.smooth).clip(0, 1) * at_knots.share[..., 0]
+        _smooth(photo, window, share, FINEST * float(np.hypot(*axes[:, 0])))
 
 
 class _Sampler:
@@ -346,3 +367,30 @@ def _light(light: Array, at_knots: _Sampler) -> Iterator[tuple[int, int, Array]]
         # Linearly: a cubic filter's waves would reach beyond the face.
         for left, strip in _between_knots(layer, knots.size, wide, Image.Resampling.BILINEAR):
             yield channel, left, strip
+
+
+def _smooth(photo: Pixels, window: _Window, share: Array, deviation: float) -> None:
+    """Take a share at the knots, [rows + 1, columns + 1], of what is finer than a blur, in pixels, from the photo."""
+    box = _box_of(_cells_with(share > LEAST_SMOOTHED))
+    if box is None:
+        return
+    left, top, right, bottom = (value * window.knots.step for value in box)
+    around = math.ceil(4 * deviation)
+    wider, (rows, columns) = window.under(photo, left - around, top - around, right + around, bottom + around)
+    there, (high, wide) = window.under(photo, left, top, right, bottom)
+    if not there.size:
+        return
+    above, before = around + high.start - rows.start, around + wide.start - columns.start
+    blurred = np.asarray(Image.fromarray(wider).filter(ImageFilter.GaussianBlur(deviation)))
+    blurred = blurred[above : above + there.shape[0], before : before + there.shape[1]]
+    inside = share[box[1] : box[3] + 1, box[0] : box[2] + 1]
+    columns_at_once = max(1, STRIP // (bottom - top))
+    strips = _between_knots(inside, (right - left, bottom - top), columns_at_once, Image.Resampling.BILINEAR)
+    for start, strip in strips:
+        first, last = max(start, wide.start), min(start + strip.shape[1], wide.stop)
+        if first >= last:
+            continue
+        here = np.s_[:, first - wide.start : last - wide.start]
+        mixed = there[here].astype(np.float32)
+        mixed += (blurred[here] - mixed) * strip[high, first - start : last - start, None]
+        there[here] = np.rint(mixed, out=mixed)

@@ -1,6 +1,6 @@
 // Ease brows that frown or are raised: pfvit.inference.brows, which has the reasons.
 
-import { SIDE, blurred, enlarged, readAt } from "./folds.js";
+import { SIDE, enlarged, readAt, skinOf, withoutLines } from "./folds.js";
 
 const [FROWNS, RAISES] = [["anger"], ["surprise", "fear"]];
 const [LEAST, FULL] = [0.05, 0.3];
@@ -9,7 +9,7 @@ const LOWERED = [0.0163, 0.0255, 0.0214, 0.0102, 0];
 const RAISED = [0.0153, 0.023, 0.0204, 0.0112, 0];
 const [TOGETHER, INNER, AROUND] = [0.0025, 0.07, 0.05];
 const [BROWS, UPWARD, DOWNWARD] = [0.27, 0.075, 0.055];
-const [FINE, BROAD, WIDE, HIGH] = [0.7, 6, 0.065, 0.075];
+const [BROAD, WIDE, HIGH] = [6, 0.065, 0.075];
 const BOTTOM = Math.round(0.475 * SIDE);
 
 /** By which share brows frown, and by which they are raised, given the probability of each name. */
@@ -40,22 +40,19 @@ function between(heights, out) {
   return heights[after - 1] + part * (heights[after] - heights[after - 1]);
 }
 
-/** What to add to the pixels, from 0 to 1, for this share of furrows to soften: [3, SIDE, SIDE], or null. */
+/** What to do for this share of furrows to soften: [4, SIDE, SIDE] (`skinOf`), or null for nothing. */
 export function furrowLight(small, { base, light }, size, share) {
   if (share <= 0) return null;
   const [across, down] = base.map((plane) => enlarged(plane, size));
-  const out = new Float32Array(3 * SIDE * SIDE);
-  for (let channel = 0; channel < 3; channel++) {
-    const shown = enlarged(light[channel], size).map((value, n) => {
+  const shown = light.map((plane, channel) =>
+    enlarged(plane, size).map((value, n) => {
       const [x, y] = [(n % SIDE) + across[n] * SIDE, Math.floor(n / SIDE) + down[n] * SIDE];
       return value + readAt(small.data, channel, x, y) / 255;
-    });
-    const [fine, broad] = [blurred(shown, SIDE, FINE), blurred(shown, SIDE, BROAD)];
-    for (let n = 0; n < BOTTOM * SIDE; n++) {
-      const [x, y] = [((n % SIDE) + 0.5) / SIDE - 0.5, (Math.floor(n / SIDE) + 0.5) / SIDE - BROWS];
-      const here = Math.exp(-((x / WIDE) ** 4) - (y / HIGH) ** 4);
-      out[channel * SIDE * SIDE + n] = -share * here * (fine[n] - broad[n]);
-    }
-  }
-  return out;
+    }),
+  );
+  const taken = new Float32Array(SIDE * SIDE).map((_, n) => {
+    const [x, y] = [((n % SIDE) + 0.5) / SIDE - 0.5, (Math.floor(n / SIDE) + 0.5) / SIDE - BROWS];
+    return n < BOTTOM * SIDE ? share * Math.exp(-((x / WIDE) ** 4) - (y / HIGH) ** 4) : 0;
+  });
+  return withoutLines(skinOf(), shown, taken, BROAD);
 }

@@ -1,15 +1,17 @@
 // Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
 
 import { easeBrows, frownAndRaise, furrowLight } from "./brows.js";
-import { SIDE as SKIN_SIDE, foldLight } from "./folds.js";
+import { FINE, SIDE as SKIN_SIDE, foldLight } from "./folds.js";
 import { lipLight } from "./lips.js";
-import { colourAt, cubic } from "./pixels.js";
+import { blurBox, colourAt, cubic } from "./pixels.js";
 
 const FADE = 0.12;
 const EDGE = 0.6; // pixels: how wide the cut along the lip line is
 const KNOTS = 112;
 const SMALL_SIDE = 48;
 const LEAST_FLOW = 0.02;
+const LEAST_SMOOTHED = 0.01;
+const PARTED = 0.005;
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 /** Wide mouths are looked at again as they have closed, and once more where much is left: pfvit.inference.generator. */
 const [WIDE, MUCH_LEFT, CLOSED, NOT_CLOSED] = [0.07, 0.002, 0.0015, 0.0025];
@@ -137,8 +139,9 @@ export function applied(picture, change, strength, square = null) {
   const [xs, ys] = [0, 1].map((axis) => corners.map((corner) => corner[axis]));
   const [first, last] = [Math.max(0, Math.floor(Math.min(...xs))), Math.min(width, Math.ceil(Math.max(...xs)))];
   const [upper, lower] = [Math.max(0, Math.floor(Math.min(...ys))), Math.min(height, Math.ceil(Math.max(...ys)))];
-  const [map, added, above, below] = [new Float32Array(CHANNELS), new Float32Array(3), [0, 0, 0], [0, 0, 0]];
+  const [map, added, above, below] = [new Float32Array(CHANNELS), new Float32Array(4), [0, 0, 0], [0, 0, 0]];
   const skin = change.skin && { maps: change.skin, size: SKIN_SIDE };
+  const smooth = new Float32Array(skin ? (last - first) * (lower - upper) : 0);
   for (let y = upper; y < lower; y++) {
     for (let x = first; x < last; x++) {
       const [right, down] = [x + 0.5 - left, y + 0.5 - top];
@@ -149,6 +152,7 @@ export function applied(picture, change, strength, square = null) {
       const much = share * here;
       readMaps(change, u, v, map);
       if (skin) readMaps(skin, u, v, added);
+      if (strength < 0) exaggerated(map, added, change.trust);
       const [bx, by] = [(a * map[0] + b * map[1]) * 0.5 * much, (c * map[0] + d * map[1]) * 0.5 * much];
       const [sx, sy] = [(a * map[2] + b * map[3]) * 0.5 * much, (c * map[2] + d * map[3]) * 0.5 * much];
       if (Math.max(Math.abs(bx + sx), Math.abs(by + sy), Math.abs(sx), Math.abs(sy)) > LEAST_FLOW) {
@@ -165,9 +169,50 @@ export function applied(picture, change, strength, square = null) {
         const light = map[LIGHT + n] * 127.5 * much + added[n] * 255 * strength * here;
         out.data[(y * width + x) * 4 + n] = above[n] + Math.round(light);
       }
+      if (skin) smooth[(y - upper) * (last - first) + x - first] = added[3] * strength * here;
     }
   }
+  smoothOut(out, smooth, { first, upper, wide: last - first }, (FINE * side) / SKIN_SIDE);
   return out;
+}
+
+/** For the opposite of a change: lips part no further and stay as bright, or teeth would show twice. */
+function exaggerated(map, added, trust) {
+  const parted = (Math.max(Math.abs(map[SPLIT]), Math.abs(map[SPLIT + 1])) * 0.5 * trust) / PARTED;
+  const shut = Math.max(0, 1 - parted);
+  map.fill(0, SPLIT, HEIGHT);
+  for (let n = 0; n < 3; n++) {
+    map[LIGHT + n] *= shut;
+    added[n] *= shut;
+  }
+  added[3] = 0;
+}
+
+/** Take a share of the finest detail in a box of a picture away: what a blur, in pixels, takes away. */
+function smoothOut({ data, width, height }, share, { first, upper, wide }, deviation) {
+  const places = [...share.keys()].filter((n) => share[n] > LEAST_SMOOTHED);
+  if (places.length === 0) return;
+  const around = Math.ceil(4 * deviation);
+  const [xs, ys] = [places.map((n) => first + (n % wide)), places.map((n) => upper + Math.floor(n / wide))];
+  const ends = (values, most) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [most, 0]);
+  const [[left, right], [top, bottom]] = [ends(xs, width), ends(ys, height)];
+  const box = {
+    left: Math.max(0, left - around),
+    top: Math.max(0, top - around),
+    right: Math.min(width, right + around + 1),
+    bottom: Math.min(height, bottom + around + 1),
+  };
+  const columns = box.right - box.left;
+  for (let channel = 0; channel < 3; channel++) {
+    const plane = new Float32Array(columns * (box.bottom - box.top)).map(
+      (_, n) => data[((box.top + Math.floor(n / columns)) * width + box.left + (n % columns)) * 4 + channel],
+    );
+    const blurry = blurBox(plane, columns, deviation);
+    places.forEach((n, k) => {
+      const at = (ys[k] * width + xs[k]) * 4 + channel;
+      data[at] += Math.min(share[n], 1) * (blurry[(ys[k] - box.top) * columns + xs[k] - box.left] - data[at]);
+    });
+  }
 }
 
 /** Where a change is, from 0 to 1, at the maps' size. */

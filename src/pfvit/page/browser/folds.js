@@ -4,48 +4,79 @@ import { cubic } from "./pixels.js";
 
 export const SIDE = 112;
 const [POWER, LEAST, LEAST_TAKEN] = [4, 0.3, 0.01];
-const [FINE, BROAD] = [0.7, 4]; // pixels of SIDE
+export const FINE = 0.7; // pixels of SIDE
+const BROAD = 4;
+const [FAINT, STRONG, MORE, NEAR] = [0.01, 0.03, 4, 0.7];
 const [BESIDE, BEFORE, AFTER] = [3, 1, 1.5]; // places of the maps
-const [PARTED, EYES, BELOW] = [0.01, 0.45, 0.55];
+const PARTED = 0.01;
+const [BELOW_EYES, CHIN, CHEEKS] = [[0.45, 0.55], [0.84, 0.9], [0.27, 0.33]];
+const [LIPS, NOSE] = [[0.05, 0.17], [0.12, 0.54, 0.16]];
 const CHANNELS = [0, 1, 2];
 
+/** What is done about the skin: light to add to the three colours, from 0 to 1, and which share of grain to smooth. */
+export const skinOf = () => new Float32Array((CHANNELS.length + 1) * SIDE * SIDE);
+
 /**
- * What to add to the pixels, from 0 to 1, for folds to soften too: [3, SIDE, SIDE], or null for nothing.
+ * What to do for folds to soften too: [4, SIDE, SIDE] (`skinOf`), or null for nothing.
  *
- * `small` is the crop at SIDE; flows (two planes each) and light (three) are [size, size] in shares of the side;
- * `furrows` is what softens furrows, of the same form.
+ * `small` is the crop at SIDE; flows (two planes each), light (three) and `height` above the lip line are [size, size],
+ * in shares of the side; `furrows` is what softens furrows, of the same form as the answer.
  */
-export function foldLight(small, { base, split, light }, size, furrows) {
-  const taken = takenShares(base, split, size);
+export function foldLight(small, { base, split, height, light }, size, furrows) {
+  const taken = takenShares(base, split, height, size);
   if (Math.max(...taken) < LEAST_TAKEN) return furrows;
   const share = enlarged(taken, size).map((value) => Math.min(Math.max(value, 0), 1));
   const [across, down] = base.map((plane) => enlarged(plane, size));
-  const out = furrows ?? new Float32Array(3 * SIDE * SIDE);
-  for (const channel of CHANNELS) {
-    const shown = enlarged(light[channel], size).map((value, n) => {
+  const out = furrows ?? skinOf();
+  const shown = CHANNELS.map((channel) =>
+    enlarged(light[channel], size).map((value, n) => {
       const [x, y] = [(n % SIDE) + across[n] * SIDE, Math.floor(n / SIDE) + down[n] * SIDE];
       return value + readAt(small.data, channel, x, y) / 255 + out[channel * SIDE * SIDE + n];
-    });
-    const [fine, broad] = [blurred(shown, SIDE, FINE), blurred(shown, SIDE, BROAD)];
-    for (let n = 0; n < SIDE * SIDE; n++) out[channel * SIDE * SIDE + n] -= share[n] * (fine[n] - broad[n]);
+    }),
+  );
+  return withoutLines(out, shown, share, BROAD);
+}
+
+/** Take a share of the lines in a changed crop, three planes of SIDE x SIDE, away; of strong ones more, and grain too. */
+export function withoutLines(out, shown, share, broad) {
+  const lines = shown.map((plane) => {
+    const [fine, blurry] = [FINE, broad].map((deviation) => blurred(plane, SIDE, deviation));
+    return fine.map((value, n) => value - blurry[n]);
+  });
+  const contrast = lines[0].map((value, n) => -Math.abs(value + lines[1][n] + lines[2][n]) / 3);
+  const strong = blurred(leastBeside(leastBeside(contrast, SIDE, 1, 1), SIDE, SIDE, 1), SIDE, NEAR);
+  for (let n = 0; n < SIDE * SIDE; n++) {
+    const part = Math.min(Math.max((-strong[n] - FAINT) / (STRONG - FAINT), 0), 1);
+    const much = part * part * (3 - 2 * part);
+    const taken = 1 - (1 - share[n]) ** (1 + MORE * much);
+    for (const channel of CHANNELS) out[channel * SIDE * SIDE + n] -= taken * lines[channel][n];
+    const grain = CHANNELS.length * SIDE * SIDE + n;
+    out[grain] = Math.max(out[grain], taken * much);
   }
   return out;
 }
 
 /** Which share of a fold's contrast is taken away. */
-function takenShares([right, down], [splitRight, splitDown], size) {
+function takenShares([right, down], [splitRight, splitDown], height, size) {
   const area = right.map((_, n) => {
     const [xx, yx] = gradient(right, n, size);
     const [xy, yy] = gradient(down, n, size);
     return (1 + xx) * (1 + yy) - xy * yx;
   });
-  const least = leastBeside(leastBeside(blurred(area, size, BEFORE), size, 1), size, size);
+  const least = leastBeside(leastBeside(blurred(area, size, BEFORE), size, 1, BESIDE), size, size, BESIDE);
   return blurred(least, size, AFTER).map((value, n) => {
     const kept = Math.min(Math.max(value, LEAST), 1) ** POWER;
-    const below = Math.min(Math.max(((Math.floor(n / size) + 0.5) / size - EYES) / (BELOW - EYES), 0), 1);
+    const [x, y] = [Math.abs(((n % size) + 0.5) / size - 0.5), (Math.floor(n / size) + 0.5) / size];
+    const lips = Math.exp(-((height[n] / LIPS[0]) ** 4) - (x / LIPS[1]) ** 6);
+    const nose = Math.exp(-((x / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4);
+    const inside = rising(y, BELOW_EYES) * (1 - rising(y, CHIN)) * (1 - rising(x, CHEEKS));
     const skin = Math.max(0, 1 - Math.max(Math.abs(splitRight[n]), Math.abs(splitDown[n])) / PARTED);
-    return (1 - kept) * below * skin;
+    return (1 - kept) * skin * inside * (1 - nose) * (1 - lips);
   });
+}
+
+function rising(value, [start, end]) {
+  return Math.min(Math.max((value - start) / (end - start), 0), 1);
 }
 
 /** How a flow in shares of the side grows from place to place: to the right and down. */
@@ -59,12 +90,12 @@ function gradient(plane, n, size) {
   ];
 }
 
-/** The least value among neighbours along a row (step 1) or a column (step size). */
-function leastBeside(plane, size, step) {
+/** The least value among neighbours up to `reach` away along a row (step 1) or a column (step size). */
+function leastBeside(plane, size, step, reach) {
   return plane.map((_, n) => {
     const place = step === 1 ? n % size : Math.floor(n / size);
     let least = Infinity;
-    for (let k = Math.max(-BESIDE, -place); k <= Math.min(BESIDE, size - 1 - place); k++) {
+    for (let k = Math.max(-reach, -place); k <= Math.min(reach, size - 1 - place); k++) {
       least = Math.min(least, plane[n + k * step]);
     }
     return least;

@@ -1,6 +1,6 @@
 // Give lips that close the shade of closed lips: pfvit.inference.lip_shade, which has the reasons.
 
-import { SIDE, enlarged, readAt } from "./folds.js";
+import { SIDE, enlarged, readAt, skinOf } from "./folds.js";
 
 const CLOSED = [
   [1.03, 1.04, 1.03, 1.01, 0.97, 0.91, 0.85, 0.79, 0.76, 0.76, 0.8, 0.85, 0.9, 0.95, 0.98, 1.01, 1.03],
@@ -21,7 +21,7 @@ const LUMINANCE = [0.299, 0.587, 0.114];
 const [TOP, LEFT, RIGHT] = [0.55, 0.15, 0.85].map((share) => Math.round(share * SIDE));
 
 /**
- * What to add to the pixels, from 0 to 1, for closing lips to be shaded too: [3, SIDE, SIDE], or null for nothing.
+ * What to do for closing lips to be shaded too: [4, SIDE, SIDE] (`skinOf`), or null for nothing.
  *
  * `folds` is what softens folds, of the same form; the rest is as `foldLight` has it, with `height` of the lip line.
  */
@@ -29,7 +29,7 @@ export function lipLight(small, { base, split, height, light }, size, folds) {
   const parted = split[0].map((x, n) => Math.max(Math.abs(x), Math.abs(split[1][n])));
   const most = Math.max(...parted);
   if (most < LEAST_PARTED) return folds;
-  const out = folds ?? new Float32Array(3 * SIDE * SIDE);
+  const out = folds ?? skinOf();
   const wide = enlarged(parted, size);
   const [high, ...flows] = [height, ...base, ...split].map((plane) => enlarged(plane, size));
   const lights = light.map((plane) => enlarged(plane, size));
