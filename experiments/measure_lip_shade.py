@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pfvit import Reader, Reading
-from pfvit.inference.face_edit import apply_change, enlarged
+from pfvit.inference.face_change import enlarged
+from pfvit.inference.face_edit import apply_change
 from pfvit.inference.lip_shade import BESIDE, CLOSED, MIDDLE, STEP
 from pfvit.inference.smile_folds import soften_folds
 

@@ -20,7 +20,8 @@ from PIL import Image
 from pfvit import Reader, Reading
 from pfvit.datasets.mesh_points import FRONTAL, MeshPoints, load_mesh_points, mouth_opening, strictly_neutral, turn
 from pfvit.emotions import EIGHT, NEUTRAL
-from pfvit.inference.face_edit import FaceChange, paste_back
+from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_edit import paste_back
 from pfvit.inference.generator import CALM, change_of, with_skin
 
 SURE = 0.6

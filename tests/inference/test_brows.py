@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pfvit.inference.brows import ABOVE_EYES, EYES, FULL, LEAST, LOWERED, ease_brows, frown_and_raise, soften_furrows
-from pfvit.inference.face_edit import FaceChange, apply_change
+from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_edit import apply_change
 
 SIZE, SIDE = 56, 224
 BROWS = EYES - ABOVE_EYES

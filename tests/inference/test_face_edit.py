@@ -9,13 +9,8 @@ from PIL import Image
 from pfvit.detection.alignment import Frame, cut
 from pfvit.inference import face_edit
 from pfvit.inference.drawn_change import TAKE_OVER, drawn_change, neutral_damping
-from pfvit.inference.face_edit import (
-    FaceChange,
-    apply_change,
-    movement_change,
-    paste_back,
-    paste_into,
-)
+from pfvit.inference.face_change import FaceChange, movement_change
+from pfvit.inference.face_edit import apply_change, paste_back, paste_into
 from pfvit.inference.mesh import NEARLY, read_quads, squares_over
 from pfvit.inference.optical_flow import bend, flow_between
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pfvit.inference.face_edit import movement_change
+from pfvit.inference.face_change import movement_change
 from pfvit.inference.generator import (
     AGREE,
     CLOSED,

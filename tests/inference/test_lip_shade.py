@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pfvit.inference import lip_shade
-from pfvit.inference.face_edit import FaceChange
+from pfvit.inference.face_change import FaceChange
 from pfvit.inference.lip_shade import LEAST, LUMINANCE, MIDDLE, STEP, shade_lips
 from pfvit.inference.smile_folds import SIDE
 

@@ -8,7 +8,7 @@ import pytest
 
 import pfvit
 from pfvit.detection.alignment import POINTS
-from pfvit.inference.face_edit import FaceChange
+from pfvit.inference.face_change import FaceChange
 from pfvit.inference.movement import EYE_DISTANCE, measure_movement
 
 SIZE = 56

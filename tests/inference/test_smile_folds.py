@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pfvit.inference.face_edit import FaceChange, apply_change
+from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_edit import apply_change
 from pfvit.inference.smile_folds import BROAD, SIDE, soften_folds
 
 SIZE = 56

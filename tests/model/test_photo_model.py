@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pfvit.inference.face_edit import MAPS, apply_change, movement_change
+from pfvit.inference.face_change import MAPS, movement_change
+from pfvit.inference.face_edit import apply_change
 from pfvit.model.movement import CHANNELS, MovementMaps, apply_movement, enlarge
 from pfvit.model.photo import SIDE, SIZE, WIDTH, PhotoDecoder, PhotoDiscriminator, PhotoPFViT
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 import pfvit
 from pfvit.inference.brows import ease_brows, soften_furrows
-from pfvit.inference.face_edit import FaceChange, apply_change
+from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import (
     CLOSED,
     MUCH_LEFT,

@@ -10,7 +10,7 @@ from helpers import plain_face
 from sklearn.linear_model import Ridge
 
 from pfvit.datasets import mesh_points as mesh
-from pfvit.inference.face_edit import movement_change
+from pfvit.inference.face_change import movement_change
 from pfvit.inference.movement import EYE_DISTANCE, measure_movement
 from pfvit.model.movement import MOST_READ, MovementMaps
 from pfvit.model.photo import SIZE, WIDTH, PhotoPFViT

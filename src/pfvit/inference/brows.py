@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, at_size
 from pfvit.detection.alignment import POINTS
-from pfvit.inference.face_edit import FaceChange, enlarged
+from pfvit.inference.face_change import FaceChange, enlarged
 from pfvit.inference.smile_folds import SIDE, light_at_side, moved, without_lines
 
 Array = NDArray[np.float32]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, small
-from pfvit.inference.face_edit import FaceChange
+from pfvit.inference.face_change import FaceChange
 from pfvit.inference.optical_flow import bend, flow_between, soften
 
 #: A mean change of light of so much, from 0 (none) to 1 (black to white), and the drawing takes over.

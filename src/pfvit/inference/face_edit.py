@@ -1,9 +1,7 @@
-"""Apply a change of expression to a photo at the photo's own size: move its pixels, then add light.
+"""Apply a change of expression to a photo at the photo's own size: move its pixels, add light, smooth folds.
 
-A change is a handful of small maps over the face: where each pixel is read from (a flow), and what light is added. They
-come from the photo model (`movement_change`), or, for faces that only a small drawing model knows, from two drawings
-(`pfvit.inference.drawn_change`). Here they are enlarged and applied. Skin keeps its grain, since it is moved and not
-painted; where nothing changes, pixels stay as they are, bit for bit.
+The maps of a change (`pfvit.inference.face_change`) are enlarged and applied. Skin keeps its grain, since it is moved
+and not painted; where nothing changes, pixels stay as they are, bit for bit.
 
 Around the mouth there are two flows, one for what lies above the line of the closed lips and one for what lies below
 it. The photo is read by both, and the colours are mixed along that line, in a cut half a pixel wide. A single flow
@@ -21,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame, cut_box
+from pfvit.inference.face_change import FaceChange
 from pfvit.inference.mesh import SQUARES, read_quads, squares_over
 
 Array = NDArray[np.float32]
@@ -40,8 +39,6 @@ LEAST_FLOW = 0.02
 CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
-#: Where lips part by more, in shares of the side, is the mouth, which is not exaggerated.
-PARTED = 0.005
 #: Detail is finest if a blur of this standard deviation takes it away, in shares of the face's side.
 FINEST = 0.7 / 112
 LEAST_SMOOTHED = 0.01  # less could not be seen
@@ -49,60 +46,6 @@ LEAST_SMOOTHED = 0.01  # less could not be seen
 PER_POINT = 150
 #: Large faces are changed in strips of about so many pixels, as some of their numbers take 12 bytes for each.
 STRIP = 500_000
-#: The order of the photo model's maps, and how many channels each has (`pfvit.model.movement.CHANNELS`).
-MAPS = {"base": 2, "split": 2, "height": 1, "gate": 1, "light": 3}
-
-
-class FaceChange(NamedTuple):
-    """How a face changes. All maps have `size` x `size` places over the face's square; x goes right, y down."""
-
-    base: Array
-    """[size, size, 2]: from where, relative to itself, a pixel is read, in shares of the face's side."""
-    split: Array
-    """[size, size, 2]: added to the base above the lip line, subtracted below it; zero away from the mouth."""
-    height: Array
-    """[size, size]: signed height above the line of the closed lips, in shares of the side; positive above."""
-    light: Array
-    """[size, size, channels]: added after moving, 1 from black to white; 1 channel is added to all colours alike."""
-    smooth: Array | None = None
-    """[size, size]: the share of the finest detail that is taken away in the end, from 0 to 1; None takes none."""
-
-    def times(self, share: float) -> "FaceChange":
-        """Return this share of the change; the lip line stays where it is.
-
-        Less than 0 gives the opposite, but that lips part no further and stay as bright: there is nothing to see behind
-        them, and teeth would show twice.
-        """
-        factor = np.float32(share)
-        if share < 0:
-            shut = (1 - np.abs(self.split).max(axis=2, keepdims=True) / np.float32(PARTED)).clip(0, 1)
-            light = self.light * enlarged(shut, len(self.light)).clip(0, 1) * factor
-            return self._replace(base=self.base * factor, split=np.zeros_like(self.split), light=light, smooth=None)
-        smooth = None if self.smooth is None else self.smooth * factor
-        return self._replace(
-            base=self.base * factor, split=self.split * factor, light=self.light * factor, smooth=smooth
-        )
-
-
-def movement_change(maps: Array) -> FaceChange:
-    """Return the change that the photo model's maps [9, size, size] describe.
-
-    The model counts flows in halves of the side, and light on a scale from -1 (black) to 1 (white).
-    """
-    parts = dict(zip(MAPS, np.split(maps, np.cumsum(list(MAPS.values()))[:-1]), strict=True))
-    base, split, light = (np.moveaxis(parts[name], 0, 2) * np.float32(0.5) for name in ("base", "split", "light"))
-    return FaceChange(base, split, parts["height"][0], light)
-
-
-def enlarged(layers: Array, size: int) -> Array:
-    """Return maps [own, own, channels] at another size, [size, size, channels], bicubic: a copy."""
-    if len(layers) == size:
-        return layers.astype(np.float32)
-    planes = [
-        Image.fromarray(np.ascontiguousarray(layers[..., c])).resize((size, size), Image.Resampling.BICUBIC)
-        for c in range(layers.shape[2])
-    ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=2)
 
 
 def apply_change(crop: Pixels, change: FaceChange) -> Pixels:

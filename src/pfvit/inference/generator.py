@@ -11,7 +11,8 @@ from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference import network
 from pfvit.inference.brows import ease_brows, frown_and_raise, soften_furrows
-from pfvit.inference.face_edit import FaceChange, apply_change, movement_change
+from pfvit.inference.face_change import FaceChange, movement_change
+from pfvit.inference.face_edit import apply_change
 from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.smile_folds import SIDE, soften_folds
 
@@ -102,7 +103,7 @@ class FaceGenerator:
         return self.small_generator.run(emotion=emotion, residue=residue, strength=share)["face"]
 
     def maps(self, crops: Sequence[Pixels]) -> list[NDArray[np.float32]]:
-        """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_edit.MAPS`."""
+        """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_change.MAPS`."""
         return [maps for (maps,) in self._photo_each(crops, ("maps",))]
 
     def careful_maps(

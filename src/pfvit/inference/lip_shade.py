@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, at_size
-from pfvit.inference.face_edit import FaceChange, enlarged
+from pfvit.inference.face_change import FaceChange, enlarged
 from pfvit.inference.smile_folds import SIDE, light_at_side, moved
 
 Array = NDArray[np.float32]

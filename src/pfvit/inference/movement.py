@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.detection.alignment import POINTS
-from pfvit.inference.face_edit import FaceChange
+from pfvit.inference.face_change import FaceChange
 
 Array = NDArray[np.floating]
 

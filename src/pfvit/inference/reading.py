@@ -16,7 +16,8 @@ from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError, UsageError
 from pfvit.inference.affect import Affect, affect_of
 from pfvit.inference.drawn_change import drawn_change, neutral_damping
-from pfvit.inference.face_edit import FaceChange, apply_change, movement_change, paste_into
+from pfvit.inference.face_change import FaceChange, movement_change
+from pfvit.inference.face_edit import apply_change, paste_into
 from pfvit.inference.generator import FaceGenerator, change_of, with_skin
 from pfvit.inference.movement import Movement, measure_movement
 from pfvit.inference.unsure import unsure

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, at_size
-from pfvit.inference.face_edit import FaceChange, enlarged
+from pfvit.inference.face_change import FaceChange, enlarged
 
 Array = NDArray[np.float32]
 

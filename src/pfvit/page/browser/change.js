@@ -1,4 +1,4 @@
-// Apply a change of expression to a photo: move its pixels, then add light (pfvit.inference.face_edit).
+// Apply a change of expression to a photo: move its pixels, add light, smooth folds (pfvit.inference.face_edit).
 
 import { easeBrows, frownAndRaise, furrowLight } from "./brows.js";
 import { FINE, SIDE as SKIN_SIDE, foldLight } from "./folds.js";
@@ -188,30 +188,32 @@ function exaggerated(map, added, trust) {
   added[3] = 0;
 }
 
-/** Take a share of the finest detail in a box of a picture away: what a blur, in pixels, takes away. */
+/** Take a share, `wide` to a row from (first, upper) on, of the finest detail away: what a blur, in pixels, takes. */
 function smoothOut({ data, width, height }, share, { first, upper, wide }, deviation) {
-  const places = [...share.keys()].filter((n) => share[n] > LEAST_SMOOTHED);
-  if (places.length === 0) return;
+  let [left, top, right, bottom] = [width, height, -1, -1];
+  for (let n = 0; n < share.length; n++) {
+    if (share[n] <= LEAST_SMOOTHED) continue;
+    const [x, y] = [first + (n % wide), upper + Math.floor(n / wide)];
+    [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x), Math.max(bottom, y)];
+  }
+  if (right < 0) return;
   const around = Math.ceil(4 * deviation);
-  const [xs, ys] = [places.map((n) => first + (n % wide)), places.map((n) => upper + Math.floor(n / wide))];
-  const ends = (values, most) => values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [most, 0]);
-  const [[left, right], [top, bottom]] = [ends(xs, width), ends(ys, height)];
-  const box = {
-    left: Math.max(0, left - around),
-    top: Math.max(0, top - around),
-    right: Math.min(width, right + around + 1),
-    bottom: Math.min(height, bottom + around + 1),
-  };
-  const columns = box.right - box.left;
+  const [west, north] = [Math.max(0, left - around), Math.max(0, top - around)];
+  const columns = Math.min(width, right + around + 1) - west;
+  const plane = new Float32Array(columns * (Math.min(height, bottom + around + 1) - north));
   for (let channel = 0; channel < 3; channel++) {
-    const plane = new Float32Array(columns * (box.bottom - box.top)).map(
-      (_, n) => data[((box.top + Math.floor(n / columns)) * width + box.left + (n % columns)) * 4 + channel],
-    );
-    const blurry = blurBox(plane, columns, deviation);
-    places.forEach((n, k) => {
-      const at = (ys[k] * width + xs[k]) * 4 + channel;
-      data[at] += Math.min(share[n], 1) * (blurry[(ys[k] - box.top) * columns + xs[k] - box.left] - data[at]);
-    });
+    for (let n = 0; n < plane.length; n++) {
+      plane[n] = data[((north + Math.floor(n / columns)) * width + west + (n % columns)) * 4 + channel];
+    }
+    blurBox(plane, columns, deviation);
+    for (let y = top; y <= bottom; y++) {
+      for (let x = left; x <= right; x++) {
+        const [at, much] = [(y * width + x) * 4 + channel, share[(y - upper) * wide + x - first]];
+        if (much > LEAST_SMOOTHED) {
+          data[at] += Math.min(much, 1) * (plane[(y - north) * columns + x - west] - data[at]);
+        }
+      }
+    }
   }
 }
 

@@ -91,31 +91,27 @@ function oneWay(data, length, lines, wanted, step, stride) {
   return out;
 }
 
-/** A plane, `wide` to a row, blurred by about a Gaussian, as Pillow does it: by three boxes with soft ends. */
+/** Blur a plane, `wide` to a row, by about a Gaussian, as Pillow does it: by three boxes with soft ends. */
 export function blurBox(plane, wide, deviation) {
   const part = deviation ** 2 / 3;
   const whole = Math.floor((Math.sqrt(12 * part + 1) - 1) / 2);
   const end = ((2 * whole + 1) * (whole * (whole + 1) - 3 * part)) / (6 * (part - (whole + 1) ** 2));
-  const high = plane.length / wide;
-  const along = (from, count, step, start) => {
-    for (let line = 0; line < plane.length / count; line++) {
-      const row = Float32Array.from({ length: count }, (_, k) => from[start(line) + k * step]);
-      const near = (k) => row[Math.min(Math.max(k, 0), count - 1)];
-      let sum = 0;
-      for (let k = -whole; k <= whole; k++) sum += near(k);
-      for (let k = 0; k < count; k++) {
-        from[start(line) + k * step] =
-          (sum + end * (near(k - whole - 1) + near(k + whole + 1))) / (2 * (whole + end) + 1);
-        sum += near(k + whole + 1) - near(k - whole);
-      }
+  const along = (start, count, step) => {
+    const row = Float32Array.from({ length: count }, (_, k) => plane[start + k * step]);
+    const near = (k) => row[Math.min(Math.max(k, 0), count - 1)];
+    let sum = 0;
+    for (let k = -whole; k <= whole; k++) sum += near(k);
+    for (let k = 0; k < count; k++) {
+      const ends = end * (near(k - whole - 1) + near(k + whole + 1));
+      plane[start + k * step] = (sum + ends) / (2 * (whole + end) + 1);
+      sum += near(k + whole + 1) - near(k - whole);
     }
   };
-  const out = plane.slice();
+  const high = plane.length / wide;
   for (let pass = 0; pass < 3; pass++) {
-    along(out, wide, 1, (line) => line * wide);
-    along(out, high, wide, (line) => line);
+    for (let row = 0; row < high; row++) along(row * wide, wide, 1);
+    for (let column = 0; column < wide; column++) along(column, high, wide);
   }
-  return out;
 }
 
 /** Weights of four neighbours for a place between the second and the third: cubic, as Pillow's BICUBIC (a = -0.5). */
