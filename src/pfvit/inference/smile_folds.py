@@ -38,34 +38,36 @@ PARTED = 0.01
 BELOW_EYES, CHIN, CHEEKS = (0.45, 0.55), (0.84, 0.9), (0.27, 0.33)
 #: So do lips, so far from their line and from the middle, and the nose and what lies below it: half its width, the
 #: height of its middle, half its height.
-LIPS, NOSE = (0.05, 0.17), (0.12, 0.54, 0.16)
+LIPS, NOSE = (0.06, 0.18), (0.12, 0.54, 0.16)
 LEAST_TAKEN = 0.01  # shares below this change nothing that could be seen
 TOP = int(BELOW_EYES[0] * SIDE) - int(4 * BROAD)  # the first row that what is below the eyes depends on
 
 
 def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
     """Return a change of a crop, uint8 [height, width, 3], whose light softens folds too: light [SIDE, SIDE, 3]."""
-    taken = _taken(change)
-    if taken.max() < LEAST_TAKEN:
+    taken, where = _taken(change), _where_folds_are(change.height)
+    if (taken * where).max() < LEAST_TAKEN:
         return change
-    taken = enlarged(taken[..., None], SIDE).clip(0, 1)
+    taken, where = (enlarged(share[..., None], SIDE).clip(0, 1)[TOP:] for share in (taken, where))
     light = light_at_side(change)
     shown = moved(at_size(crop, SIDE), enlarged(change.base, SIDE), TOP) + light[TOP:]
-    return without_lines(change._replace(light=light), shown, taken[TOP:], BROAD, np.s_[TOP:])
+    return without_lines(change._replace(light=light), shown, taken, where, BROAD, np.s_[TOP:])
 
 
-def without_lines(change: FaceChange, shown: Array, taken: Array, broad: float, rows: slice) -> FaceChange:
+def without_lines(
+    change: FaceChange, shown: Array, taken: Array | float, where: Array, broad: float, rows: slice
+) -> FaceChange:
     """Return a change, with light [SIDE, SIDE, 3] that is overwritten, without a share of the lines in some rows of it.
 
-    `shown` [high, SIDE, 3] is the crop there as it has changed, `taken` [high, SIDE, 1] the share. Lines are what is
-    between FINE and `broad`, in pixels of SIDE. Of strong ones more is taken, and the finest detail too, as a fold is
-    as sharp as its photo.
+    `shown` [high, SIDE, 3] is the crop there as it has changed, `taken` [high, SIDE, 1] the share, as far as there are
+    such lines: `where`, of the same form. Lines are what is between FINE and `broad`, in pixels of SIDE. Of strong ones
+    more is taken, and the finest detail too, as a fold is as sharp as its photo.
     """
     lines = blurred(shown, FINE) - blurred(shown, broad)
     strong = blurred(_beside(np.abs(lines.mean(axis=2)), 1, np.maximum), NEAR)
     strong = ((strong - FAINT) / (STRONG - FAINT)).clip(0, 1)[..., None]
     strong *= strong * (3 - 2 * strong)
-    taken = 1 - (1 - taken) ** (1 + np.float32(MORE) * strong)
+    taken = where * (1 - (1 - taken) ** (1 + np.float32(MORE) * strong))
     change.light[rows] -= taken * lines
     smooth = np.zeros((SIDE, SIDE), np.float32) if change.smooth is None else change.smooth.copy()
     smooth[rows] = np.maximum(smooth[rows], (taken * strong)[..., 0])
@@ -87,7 +89,7 @@ def _taken(change: FaceChange) -> Array:
     area = _beside(area, BESIDE, np.minimum)
     kept = blurred(area, AFTER).clip(LEAST, 1) ** np.float32(POWER)
     skin = (1 - np.abs(change.split).max(axis=2) / PARTED).clip(0, 1)
-    return (1 - kept) * skin * _where_folds_are(change.height)
+    return (1 - kept) * skin
 
 
 def _where_folds_are(height: Array) -> Array:

@@ -50,9 +50,10 @@ export function furrowLight(small, { base, light }, size, share) {
       return value + readAt(small.data, channel, x, y) / 255;
     }),
   );
-  const taken = new Float32Array(SIDE * SIDE).map((_, n) => {
+  const taken = new Float32Array(SIDE * SIDE).fill(share);
+  const where = taken.map((_, n) => {
     const [x, y] = [((n % SIDE) + 0.5) / SIDE - 0.5, (Math.floor(n / SIDE) + 0.5) / SIDE - BROWS];
-    return n < BOTTOM * SIDE ? share * Math.exp(-((x / WIDE) ** 4) - (y / HIGH) ** 4) : 0;
+    return n < BOTTOM * SIDE ? Math.exp(-((x / WIDE) ** 4) - (y / HIGH) ** 4) : 0;
   });
-  return withoutLines(skinOf(), shown, taken, BROAD);
+  return withoutLines(skinOf(), shown, taken, where, BROAD);
 }

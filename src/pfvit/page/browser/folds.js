@@ -10,7 +10,7 @@ const [FAINT, STRONG, MORE, NEAR] = [0.01, 0.03, 4, 0.7];
 const [BESIDE, BEFORE, AFTER] = [3, 1, 1.5]; // places of the maps
 const PARTED = 0.01;
 const [BELOW_EYES, CHIN, CHEEKS] = [[0.45, 0.55], [0.84, 0.9], [0.27, 0.33]];
-const [LIPS, NOSE] = [[0.05, 0.17], [0.12, 0.54, 0.16]];
+const [LIPS, NOSE] = [[0.06, 0.18], [0.12, 0.54, 0.16]];
 const CHANNELS = [0, 1, 2];
 
 /** What is done about the skin: light to add to the three colours, from 0 to 1, and which share of grain to smooth. */
@@ -23,9 +23,11 @@ export const skinOf = () => new Float32Array((CHANNELS.length + 1) * SIDE * SIDE
  * in shares of the side; `furrows` is what softens furrows, of the same form as the answer.
  */
 export function foldLight(small, { base, split, height, light }, size, furrows) {
-  const taken = takenShares(base, split, height, size);
-  if (Math.max(...taken) < LEAST_TAKEN) return furrows;
-  const share = enlarged(taken, size).map((value) => Math.min(Math.max(value, 0), 1));
+  const [taken, places] = [takenShares(base, split, size), whereFoldsAre(height, size)];
+  if (Math.max(...taken.map((value, n) => value * places[n])) < LEAST_TAKEN) return furrows;
+  const [share, where] = [taken, places].map((plane) =>
+    enlarged(plane, size).map((value) => Math.min(Math.max(value, 0), 1)),
+  );
   const [across, down] = base.map((plane) => enlarged(plane, size));
   const out = furrows ?? skinOf();
   const shown = CHANNELS.map((channel) =>
@@ -34,11 +36,14 @@ export function foldLight(small, { base, split, height, light }, size, furrows) 
       return value + readAt(small.data, channel, x, y) / 255 + out[channel * SIDE * SIDE + n];
     }),
   );
-  return withoutLines(out, shown, share, BROAD);
+  return withoutLines(out, shown, share, where, BROAD);
 }
 
-/** Take a share of the lines in a changed crop, three planes of SIDE x SIDE, away; of strong ones more, and grain too. */
-export function withoutLines(out, shown, share, broad) {
+/**
+ * Take a share of the lines in a changed crop, three planes of SIDE x SIDE, away, as far as there are such lines: `where`.
+ * Of strong ones more, and grain too.
+ */
+export function withoutLines(out, shown, share, where, broad) {
   const lines = shown.map((plane) => {
     const [fine, blurry] = [FINE, broad].map((deviation) => blurred(plane, SIDE, deviation));
     return fine.map((value, n) => value - blurry[n]);
@@ -48,7 +53,7 @@ export function withoutLines(out, shown, share, broad) {
   for (let n = 0; n < SIDE * SIDE; n++) {
     const part = Math.min(Math.max((-strong[n] - FAINT) / (STRONG - FAINT), 0), 1);
     const much = part * part * (3 - 2 * part);
-    const taken = 1 - (1 - share[n]) ** (1 + MORE * much);
+    const taken = where[n] * (1 - (1 - share[n]) ** (1 + MORE * much));
     for (const channel of CHANNELS) out[channel * SIDE * SIDE + n] -= taken * lines[channel][n];
     const grain = CHANNELS.length * SIDE * SIDE + n;
     out[grain] = Math.max(out[grain], taken * much);
@@ -57,7 +62,7 @@ export function withoutLines(out, shown, share, broad) {
 }
 
 /** Which share of a fold's contrast is taken away. */
-function takenShares([right, down], [splitRight, splitDown], height, size) {
+function takenShares([right, down], [splitRight, splitDown], size) {
   const area = right.map((_, n) => {
     const [xx, yx] = gradient(right, n, size);
     const [xy, yy] = gradient(down, n, size);
@@ -66,12 +71,19 @@ function takenShares([right, down], [splitRight, splitDown], height, size) {
   const least = leastBeside(leastBeside(blurred(area, size, BEFORE), size, 1, BESIDE), size, size, BESIDE);
   return blurred(least, size, AFTER).map((value, n) => {
     const kept = Math.min(Math.max(value, LEAST), 1) ** POWER;
+    const skin = Math.max(0, 1 - Math.max(Math.abs(splitRight[n]), Math.abs(splitDown[n])) / PARTED);
+    return (1 - kept) * skin;
+  });
+}
+
+/** How far to look for folds at each place, given its height above the lip line. */
+function whereFoldsAre(height, size) {
+  return height.map((above, n) => {
     const [x, y] = [Math.abs(((n % size) + 0.5) / size - 0.5), (Math.floor(n / size) + 0.5) / size];
-    const lips = Math.exp(-((height[n] / LIPS[0]) ** 4) - (x / LIPS[1]) ** 6);
+    const lips = Math.exp(-((above / LIPS[0]) ** 4) - (x / LIPS[1]) ** 6);
     const nose = Math.exp(-((x / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4);
     const inside = rising(y, BELOW_EYES) * (1 - rising(y, CHIN)) * (1 - rising(x, CHEEKS));
-    const skin = Math.max(0, 1 - Math.max(Math.abs(splitRight[n]), Math.abs(splitDown[n])) / PARTED);
-    return (1 - kept) * skin * inside * (1 - nose) * (1 - lips);
+    return inside * (1 - nose) * (1 - lips);
   });
 }
 
