@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from pfvit.inference.brows import ABOVE_EYES, EYES, FULL, LEAST, LOWERED, ease_brows, frown_and_raise, soften_furrows
+from pfvit.inference.brows import (
+    ABOVE_EYES,
+    EYES,
+    FULL,
+    LEAST,
+    LOWERED,
+    MOST,
+    SURE,
+    ease_brows,
+    frown_and_raise,
+    soften_furrows,
+)
 from pfvit.inference.face_change import FaceChange
 from pfvit.inference.face_edit import apply_change
 
@@ -31,7 +42,8 @@ def brow_at(picture: np.ndarray, x: float) -> float:
 
 
 @pytest.mark.parametrize(("shares", "expected"), [
-    ({"anger": 1.0}, (1, 0)), ({"surprise": 0.4, "fear": 0.6}, (0, 1)), ({"anger": (LEAST + FULL) / 2}, (0.5, 0)),
+    ({"anger": 1.0}, (MOST, 0)), ({"anger": (FULL + SURE) / 2}, ((1 + MOST) / 2, 0)), ({"anger": FULL}, (1, 0)),
+    ({"surprise": 0.4, "fear": 0.6}, (0, 1)), ({"anger": (LEAST + FULL) / 2}, (0.5, 0)),
     ({"fear": FULL}, (0, 1)),
     ({"neutral": 1.0}, (0, 0)), ({"happiness": 0.9, "anger": LEAST}, (0, 0)), ({"cheerful": 1.0}, (0, 0)),
 ])  # fmt: skip
@@ -41,7 +53,7 @@ def test_what_the_recogniser_says_decides(shares, expected):
 
 def test_brows_move_back_by_what_an_emotion_moves_them():
     calm, before = face(), brow_at(face(), 0.33)
-    for shares, way in (({"anger": 1.0}, -1), ({"surprise": 1.0}, 1)):
+    for shares, way in (({"anger": FULL}, -1), ({"surprise": 1.0}, 1)):
         moved = apply_change(calm, ease_brows(still(), shares))
         assert way * (brow_at(moved, 0.33) - before) == pytest.approx(LOWERED[2], rel=0.25), shares
         assert np.array_equal(moved[round(0.5 * SIDE) :], calm[round(0.5 * SIDE) :]), "below the eyes nothing moves"

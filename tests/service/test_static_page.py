@@ -225,10 +225,11 @@ def test_it_changes_small_gray_faces_as_the_package_does(page, folder):
     assert np.abs(theirs - ours)[here].mean() < 0.4 * np.abs(less - ours)[here].mean()
 
 
-def test_it_eases_brows_as_the_package_does(page, folder):
+@pytest.mark.parametrize("anger", [0.2, 0.55, 0.9])
+def test_it_eases_brows_as_the_package_does(anger, page, folder):
     picture = pfvit.read(folder / "astronaut.jpg")[0].crop
     small = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE)))
-    shares = {"neutral": 0.6, "anger": 0.2, "surprise": 0.07, "fear": 0.06}
+    shares = {"neutral": 0.6, "anger": anger, "surprise": 0.07, "fear": 0.06}
     opaque = np.dstack([small, np.full((SIDE, SIDE), 255, np.uint8)])
     flow, light = page.evaluate(EASED, [opaque.ravel().tolist(), shares])
     flat = np.zeros((56, 56, 3), np.float32)

@@ -24,6 +24,8 @@ FROWNS, RAISES = ("anger",), ("surprise", "fear")
 #: Probabilities up to the first move nothing, so that calm faces stay as they are. From the second on brows of photos
 #: are, on average, about as low, or as high, as they get: docs/lab-book.md, "Frowns by probability".
 LEAST, FULL = 0.05, 0.3
+#: Surer frowns move back by more than the mean, up to so much at this probability: furrows stay, and glares.
+SURE, MOST = 0.7, 1.6
 #: From the middle of the face outwards, in shares of the crop's side: between the brows, their inner ends, their
 #: middles, their outer ends, temples.
 PLACES = (0.0, 0.09, 0.17, 0.27, 0.36)
@@ -44,9 +46,11 @@ BOTTOM = round((EYES + 0.1) * SIDE)
 
 
 def frown_and_raise(shares: Mapping[str, float]) -> tuple[float, float]:
-    """Return by which share brows frown, and by which they are raised, given the recogniser's probabilities."""
+    """Return by which share of the mean brows frown, up to MOST, and by which they are raised, up to 1, given the
+    recogniser's probabilities."""
     frown, raised = (sum(shares.get(name, 0.0) for name in names) for names in (FROWNS, RAISES))
-    return min(max(0.0, frown - LEAST) / (FULL - LEAST), 1.0), min(max(0.0, raised - LEAST) / (FULL - LEAST), 1.0)
+    places = LEAST, FULL, SURE
+    return float(np.interp(frown, places, (0, 1, MOST))), float(np.interp(raised, places, (0, 1, 1)))
 
 
 def ease_brows(change: FaceChange, shares: Mapping[str, float]) -> FaceChange:

@@ -182,7 +182,7 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Map
 def with_skin(crop: Pixels, change: FaceChange, shares: Mapping[str, float], trust: float) -> FaceChange:
     """Return a change of `change_of` whose light sees to the skin that moves: furrows, folds, the shade of lips."""
     small = at_size(crop, SIDE)
-    change = soften_furrows(small, change, trust * frown_and_raise(shares)[0])
+    change = soften_furrows(small, change, trust * min(1.0, frown_and_raise(shares)[0]))
     return shade_lips(small, soften_folds(small, change))
 
 

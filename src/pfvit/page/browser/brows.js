@@ -3,7 +3,7 @@
 import { SIDE, enlarged, readAt, skinOf, withoutLines } from "./folds.js";
 
 const [FROWNS, RAISES] = [["anger"], ["surprise", "fear"]];
-const [LEAST, FULL] = [0.05, 0.3];
+const [LEAST, FULL, SURE, MOST] = [0.05, 0.3, 0.7, 1.6];
 const PLACES = [0, 0.09, 0.17, 0.27, 0.36];
 const LOWERED = [0.0163, 0.0255, 0.0214, 0.0102, 0];
 const RAISED = [0.0153, 0.023, 0.0204, 0.0112, 0];
@@ -12,11 +12,12 @@ const [BROWS, UPWARD, DOWNWARD] = [0.27, 0.075, 0.055];
 const [BROAD, WIDE, HIGH] = [6, 0.065, 0.075];
 const BOTTOM = Math.round(0.475 * SIDE);
 
-/** By which share brows frown, and by which they are raised, given the probability of each name. */
+/** By which share of the mean brows frown, and by which they are raised, given the probability of each name. */
 export function frownAndRaise(shares) {
-  return [FROWNS, RAISES].map((names) => {
+  return [FROWNS, RAISES].map((names, raised) => {
     const all = names.reduce((sum, name) => sum + shares[name], 0);
-    return Math.min(Math.max(0, all - LEAST) / (FULL - LEAST), 1);
+    const more = raised ? 0 : Math.min(Math.max(0, all - FULL) / (SURE - FULL), 1);
+    return Math.min(Math.max(0, all - LEAST) / (FULL - LEAST), 1) + (MOST - 1) * more;
   });
 }
 

@@ -84,7 +84,7 @@ export function changeOf(crop, small, { maps, size, trust }, shares) {
   const light = [0, 1, 2].map((channel) => plane(LIGHT + channel));
   const height = maps.slice(HEIGHT * size * size, (HEIGHT + 1) * size * size);
   const parts = { base, split, height, light };
-  const furrows = furrowLight(small, parts, size, trust * brows[0]);
+  const furrows = furrowLight(small, parts, size, trust * Math.min(1, brows[0]));
   return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size, furrows)) };
 }
 
