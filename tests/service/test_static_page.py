@@ -18,7 +18,7 @@ from PIL import Image
 
 import pfvit
 from pfvit.inference.brows import ease_brows, soften_furrows
-from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_change import FaceChange, movement_change
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.generator import (
     CLOSED,
@@ -31,6 +31,7 @@ from pfvit.inference.generator import (
 )
 from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.smile_folds import SIDE, soften_folds
+from pfvit.inference.smile_parts import keep_still
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome"))), None)
 if CHROMIUM is None:
@@ -61,6 +62,14 @@ EASED = """async ([pixels, shares]) => {
     const plane = (n) => maps.slice(n * 56 * 56, (n + 1) * 56 * 56);
     const parts = { base: [0, 1].map((n) => plane(n).map((v) => v / 2)), light: [6, 7, 8].map(plane) };
     return [[...maps.slice(0, 2 * 56 * 56)], [...furrowLight({ data: pixels }, parts, 56, 0.5)]];
+}"""
+
+#: What is left of a flow of ones, in halves of the side, in a smile of this probability.
+STILL = """async (happy) => {
+    const { keepStill } = await import("./browser/change.js");
+    const maps = new Float32Array(9 * 56 * 56).fill(1);
+    keepStill(maps, 56, happy);
+    return [...maps];
 }"""
 
 #: Whether maps are of a wide mouth, and how far others of it are trusted after much is left.
@@ -239,6 +248,14 @@ def test_it_eases_brows_as_the_package_does(anger, page, folder):
     expected = np.concatenate([np.moveaxis(expected.light, 2, 0), expected.smooth[None]])
     assert np.abs(expected[:3]).max() > 0.02 and expected[3].max() > 0.4
     assert expected.ravel() == pytest.approx(light, abs=5e-3)
+
+
+@pytest.mark.parametrize("happy", [0, 0.4, 1])
+def test_it_keeps_still_what_a_smile_hardly_moves_as_the_package_does(page, happy):
+    maps = np.ones((9, 56, 56), np.float32)
+    kept = keep_still(movement_change(maps), {"happiness": happy}).base * 2
+    maps[:2] = np.moveaxis(kept, 2, 0)
+    assert maps.ravel() == pytest.approx(page.evaluate(STILL, happy), abs=1e-5)
 
 
 @pytest.mark.parametrize("wide", [-0.08, 0.06])

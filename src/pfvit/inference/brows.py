@@ -70,8 +70,8 @@ def soften_furrows(crop: Pixels, change: FaceChange, share: float) -> FaceChange
         return change
     light = light_at_side(change)
     shown = moved(at_size(crop, SIDE), enlarged(change.base, SIDE), 0)[:BOTTOM] + light[:BOTTOM]
-    change = change._replace(light=light)
-    return without_lines(change, shown, np.float32(share), _between_brows(), BROAD, np.s_[:BOTTOM])
+    taken = np.full_like(_between_brows(), share)
+    return without_lines(change._replace(light=light), shown, taken, _between_brows(), BROAD, np.s_[:BOTTOM])
 
 
 @cache

@@ -15,6 +15,7 @@ from pfvit.inference.face_change import FaceChange, movement_change
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.lip_shade import shade_lips
 from pfvit.inference.smile_folds import SIDE, soften_folds
+from pfvit.inference.smile_parts import keep_still
 
 #: Gray crops up to this side, as FER2013's, get more light than the photo model asks for, which is too careful there.
 SMALL_SIDE = 64
@@ -167,10 +168,11 @@ class FaceGenerator:
 def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Mapping[str, float] = CALM) -> FaceChange:
     """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they are trusted.
 
-    `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`). Small gray faces
-    with little of neutral get more light.
+    `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`) and smiles are moved
+    less where they hardly move a face (`pfvit.inference.smile_parts`). Small gray faces with little of neutral get more
+    light.
     """
-    change = ease_brows(movement_change(maps), shares)
+    change = ease_brows(keep_still(movement_change(maps), shares), shares)
     if is_small_and_gray(crop):
         light = change.light.mean(axis=2, keepdims=True)
         more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * shares.get(NEUTRAL, 1.0)

@@ -55,7 +55,7 @@ def soften_folds(crop: Pixels, change: FaceChange) -> FaceChange:
 
 
 def without_lines(
-    change: FaceChange, shown: Array, taken: Array | float, where: Array, broad: float, rows: slice
+    change: FaceChange, shown: Array, taken: Array, where: Array, broad: float, rows: slice
 ) -> FaceChange:
     """Return a change, with light [SIDE, SIDE, 3] that is overwritten, without a share of the lines in some rows of it.
 
@@ -67,7 +67,7 @@ def without_lines(
     strong = blurred(_beside(np.abs(lines.mean(axis=2)), 1, np.maximum), NEAR)
     strong = ((strong - FAINT) / (STRONG - FAINT)).clip(0, 1)[..., None]
     strong *= strong * (3 - 2 * strong)
-    taken = where * (1 - (1 - taken) ** (1 + np.float32(MORE) * strong))
+    taken = (where * (1 - (1 - taken) ** (1 + np.float32(MORE) * strong))).astype(np.float32, copy=False)
     change.light[rows] -= taken * lines
     smooth = np.zeros((SIDE, SIDE), np.float32) if change.smooth is None else change.smooth.copy()
     smooth[rows] = np.maximum(smooth[rows], (taken * strong)[..., 0])
@@ -104,13 +104,14 @@ def _cheeks(size: int) -> tuple[Array, Array]:
     """Return how far places are from the middle of the face, and how far to look for folds if there were no lips."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     away = np.abs(x - 0.5)
-
-    def rising(values: NDArray[np.float64], ends: tuple[float, float]) -> NDArray[np.float64]:
-        return ((values - ends[0]) / (ends[1] - ends[0])).clip(0, 1)
-
     nose = np.exp(-((away / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4)
     here = rising(y, BELOW_EYES) * (1 - rising(y, CHIN)) * (1 - rising(away, CHEEKS)) * (1 - nose)
     return away.astype(np.float32), here.astype(np.float32)
+
+
+def rising(values: NDArray[np.float64], ends: tuple[float, float]) -> NDArray[np.float64]:
+    """Return 0 below the first of `ends`, 1 above the second, and evenly between them."""
+    return ((values - ends[0]) / (ends[1] - ends[0])).clip(0, 1)
 
 
 def _beside(values: Array, reach: int, choose: np.ufunc) -> Array:

@@ -1,7 +1,7 @@
 // Apply a change of expression to a photo: move its pixels, add light, smooth folds (pfvit.inference.face_edit).
 
 import { easeBrows, frownAndRaise, furrowLight } from "./brows.js";
-import { FINE, SIDE as SKIN_SIDE, foldLight } from "./folds.js";
+import { FINE, NOSE, SIDE as SKIN_SIDE, foldLight, rising as rise } from "./folds.js";
 import { lipLight } from "./lips.js";
 import { blurBox, colourAt, cubic } from "./pixels.js";
 
@@ -12,6 +12,7 @@ const SMALL_SIDE = 48;
 const LEAST_FLOW = 0.02;
 const LEAST_SMOOTHED = 0.01;
 const PARTED = 0.005;
+const [EYES, CHIN] = [[0.42, 0.5], [0.8, 0.88]];
 const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 /** Wide mouths are looked at again as they have closed, and once more where much is left: pfvit.inference.generator. */
 const [WIDE, MUCH_LEFT, CLOSED, NOT_CLOSED] = [0.07, 0.002, 0.0015, 0.0025];
@@ -76,6 +77,7 @@ export function withLeft(found, left, neutral) {
  */
 export function changeOf(crop, small, { maps, size, trust }, shares) {
   const brows = frownAndRaise(shares);
+  keepStill(maps, size, shares.happiness ?? 0);
   easeBrows(maps, size, brows);
   if (isSmallAndGray(crop)) lightMore(maps, size * size, shares.neutral);
   // The model counts flows in halves of the side, and light from -1 to 1.
@@ -86,6 +88,16 @@ export function changeOf(crop, small, { maps, size, trust }, shares) {
   const parts = { base, split, height, light };
   const furrows = furrowLight(small, parts, size, trust * Math.min(1, brows[0]));
   return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size, furrows)) };
+}
+
+/** Move eyes, nose and chin less in a smile: pfvit.inference.smile_parts. */
+export function keepStill(maps, size, happy) {
+  for (let n = 0; n < size * size; n++) {
+    const [x, y] = [((n % size) + 0.5) / size - 0.5, (Math.floor(n / size) + 0.5) / size];
+    const nose = Math.exp(-((x / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4);
+    const kept = (1 - 0.4 * (1 - rise(y, EYES))) * (1 - 0.5 * nose) * (1 - 0.5 * rise(y, CHIN));
+    for (const axis of [0, 1]) maps[axis * size * size + n] *= 1 - happy * (1 - kept);
+  }
 }
 
 export function isSmallAndGray({ data, width, height }) {

@@ -10,7 +10,8 @@ const [FAINT, STRONG, MORE, NEAR] = [0.01, 0.03, 4, 0.7];
 const [BESIDE, BEFORE, AFTER] = [3, 1, 1.5]; // places of the maps
 const PARTED = 0.01;
 const [BELOW_EYES, CHIN, CHEEKS] = [[0.45, 0.55], [0.84, 0.9], [0.27, 0.33]];
-const [LIPS, NOSE] = [[0.06, 0.18], [0.12, 0.54, 0.16]];
+const LIPS = [0.06, 0.18];
+export const NOSE = [0.12, 0.54, 0.16];
 const CHANNELS = [0, 1, 2];
 
 /** What is done about the skin: light to add to the three colours, from 0 to 1, and which share of grain to smooth. */
@@ -87,7 +88,8 @@ function whereFoldsAre(height, size) {
   });
 }
 
-function rising(value, [start, end]) {
+/** 0 below the first, 1 above the second, evenly between them. */
+export function rising(value, [start, end]) {
   return Math.min(Math.max((value - start) / (end - start), 0), 1);
 }
 
