@@ -22,7 +22,8 @@ from pfvit.datasets.mesh_points import FRONTAL, MeshPoints, load_mesh_points, mo
 from pfvit.emotions import EIGHT, NEUTRAL
 from pfvit.inference.face_change import FaceChange
 from pfvit.inference.face_edit import paste_back
-from pfvit.inference.generator import CALM, change_of, with_skin
+from pfvit.inference.generator import change_of, with_skin
+from pfvit.inference.smile_parts import SMILES
 
 SURE = 0.6
 #: Mesh points of the viewer's left and right: inner, middle and outer ends of the brows, and the skin between them.
@@ -36,7 +37,7 @@ WIDE = 0.2
 def after_one_look(face: Reading, brows: bool) -> FaceChange:
     """Return the face's change as the photo model first sees it, with its brows eased or as the model moves them."""
     maps, trust = face.generator.careful_maps([face.crop])[0]
-    shares = face.probabilities if brows else CALM
+    shares = face.probabilities if brows else {name: face.probabilities[name] for name in SMILES}
     return with_skin(face.crop, change_of(face.crop, maps, trust, shares), shares, trust)
 
 

@@ -23,6 +23,7 @@ def kept_at(place: tuple[float, float], shares: dict[str, float]) -> float:
 @pytest.mark.parametrize(("place", "kept"), [(EYES, EYES_KEPT), (NOSE, NOSE_KEPT), (CHIN, CHIN_KEPT), (MOUTH, 1)])
 def test_a_smile_moves_the_mouth(place, kept):
     assert kept_at(place, {"happiness": 1.0}) == pytest.approx(kept, abs=0.02)
+    assert kept_at(place, {"happiness": 0.3, "neutral": 0.7}) == pytest.approx(kept, abs=0.02), "or less than a smile"
     assert kept_at(place, {"happiness": 0.5}) == pytest.approx((1 + kept) / 2, abs=0.02)
 
 

@@ -144,7 +144,7 @@ class FaceGenerator:
                 change = movement_change(maps).times(trust)
             else:
                 crop = at_size(crop, SIDE)
-                change = with_skin(crop, change_of(crop, maps, trust), CALM, trust)
+                change = with_skin(crop, change_of(crop, maps, trust, {}), {}, trust)
             calmer.append(apply_change(crop, change))
         return dict(zip(which, self._both_ways(calmer), strict=True)) if calmer else {}
 
@@ -169,11 +169,12 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Map
     """Return how a crop, uint8 [height, width, 3], changes by its careful maps, as far as they are trusted.
 
     `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`) and smiles are moved
-    less where they hardly move a face (`pfvit.inference.smile_parts`). Small gray faces with little of neutral get more
-    light.
+    less where they hardly move a face (`pfvit.inference.smile_parts`). Small gray faces move in full, and with little
+    of neutral get more light.
     """
-    change = ease_brows(keep_still(movement_change(maps), shares), shares)
-    if is_small_and_gray(crop):
+    change, small = movement_change(maps), is_small_and_gray(crop)
+    change = ease_brows(change if small else keep_still(change, shares), shares)
+    if small:
         light = change.light.mean(axis=2, keepdims=True)
         more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * shares.get(NEUTRAL, 1.0)
         light = light * (1 + (more - 1) * np.exp(-np.abs(light) / STRONG_LIGHT)).astype(np.float32)

@@ -176,8 +176,8 @@ async function predicted(crop) {
 
 /** A picture as such maps change it; nothing of them changes. */
 function calmer(small, maps) {
-  const calm = Object.fromEntries(LABELS.map((name) => [name, Number(name === "neutral")]));
-  return applied(small, changeOf(small, small, { ...maps, maps: maps.maps.slice() }, calm), 1);
+  const none = Object.fromEntries(LABELS.map((name) => [name, 0]));
+  return applied(small, changeOf(small, small, { ...maps, maps: maps.maps.slice() }, none), 1);
 }
 
 /** The photo model's maps of a picture of its size, averaged with those of its mirror image. */

@@ -77,7 +77,7 @@ export function withLeft(found, left, neutral) {
  */
 export function changeOf(crop, small, { maps, size, trust }, shares) {
   const brows = frownAndRaise(shares);
-  keepStill(maps, size, shares.happiness ?? 0);
+  if (!isSmallAndGray(crop)) keepStill(maps, size, shares.happiness + shares.neutral);
   easeBrows(maps, size, brows);
   if (isSmallAndGray(crop)) lightMore(maps, size * size, shares.neutral);
   // The model counts flows in halves of the side, and light from -1 to 1.
@@ -90,13 +90,13 @@ export function changeOf(crop, small, { maps, size, trust }, shares) {
   return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size, furrows)) };
 }
 
-/** Move eyes, nose and chin less in a smile: pfvit.inference.smile_parts. */
-export function keepStill(maps, size, happy) {
+/** Move eyes, nose and chin less in a smile of such a probability: pfvit.inference.smile_parts. */
+export function keepStill(maps, size, smile) {
   for (let n = 0; n < size * size; n++) {
     const [x, y] = [((n % size) + 0.5) / size - 0.5, (Math.floor(n / size) + 0.5) / size];
     const nose = Math.exp(-((x / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4);
     const kept = (1 - 0.4 * (1 - rise(y, EYES))) * (1 - 0.5 * nose) * (1 - 0.5 * rise(y, CHIN));
-    for (const axis of [0, 1]) maps[axis * size * size + n] *= 1 - happy * (1 - kept);
+    for (const axis of [0, 1]) maps[axis * size * size + n] *= 1 - smile * (1 - kept);
   }
 }
 
