@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from pfvit.data.images import Pixels
 from pfvit.detection.alignment import Frame, cut_box
-from pfvit.inference.face_change import FaceChange
+from pfvit.inference.face_change import FINEST, FaceChange
 from pfvit.inference.mesh import SQUARES, read_quads, squares_over
 
 Array = NDArray[np.float32]
@@ -39,8 +39,6 @@ LEAST_FLOW = 0.02
 CLEAR = 8
 #: Maps are continued beyond their edge by so many places, so that the cubic filter has something to read there.
 EDGE_PLACES = 2
-#: Detail is finest if a blur of this standard deviation takes it away, in shares of the face's side.
-FINEST = 0.7 / 112
 LEAST_SMOOTHED = 0.01  # less could not be seen
 #: Bytes for each point at which maps are read.
 PER_POINT = 150

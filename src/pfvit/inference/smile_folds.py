@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pfvit.data.images import Pixels, at_size
-from pfvit.inference.face_change import FaceChange, enlarged
+from pfvit.inference.face_change import FINEST, FaceChange, enlarged
 
 Array = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ SIDE = 112
 #: stretched further than to 1 / LEAST of its area is treated alike.
 POWER, LEAST = 4.0, 0.3
 #: Standard deviations of the blurs between which folds lie, in pixels of SIDE.
-FINE, BROAD = 0.7, 4.0
+FINE, BROAD = FINEST * SIDE, 4.0
 #: Lines of this contrast, of 1 from black to white, begin to be strong, and those of the second are: the power of what
 #: is kept grows by MORE times itself there. How strong a line is is seen this far around it, in pixels of SIDE.
 FAINT, STRONG, MORE, NEAR = 0.01, 0.03, 4.0, 0.7
