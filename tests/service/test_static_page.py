@@ -93,6 +93,7 @@ def folder(tmp_path_factory) -> Path:
     shutil.copy(ASTRONAUT, out / "astronaut.jpg")
     with Image.open(ASTRONAUT) as photo:
         photo.rotate(90).save(out / "turned.png")
+        photo.crop((191, 60, 262, 184)).save(out / "tight.png")
         covered = photo.convert("RGB").crop((165, 55, 285, 175)).resize((60, 60))
         covered.paste((128, 128, 128), (0, 21, 60, 60))
         covered.save(out / "covered.png")
@@ -159,7 +160,7 @@ def test_only_kinds_that_the_browser_shows_are_asked_for(page, tmp_path):
     assert "TIFF" not in page.inner_text("#trouble-detail")
 
 
-@pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png"])
+@pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png", "tight.png"])
 def test_it_reads_as_the_package_does(name, page, folder):
     (face,) = page.evaluate(CALL, [name, "", 0, False])["images"][0]["faces"]
     (expected,) = (face.to_dict() for face in pfvit.read(folder / name))

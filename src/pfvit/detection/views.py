@@ -11,7 +11,7 @@ from PIL import Image
 
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
-from pfvit.detection.libfacedetection import Rows
+from pfvit.detection.libfacedetection import GRAY, Rows
 from pfvit.detection.turn import Box, Turn, before_quarters
 from pfvit.utils.memory import give_back
 
@@ -221,7 +221,8 @@ class Picture:
     def around(self, centre: complex, reach: float, side: int, roll: float, quarters: Sequence[int]) -> list[View]:
         """Return a square of the picture at a side in pixels, at a roll and so many quarters of a turn more.
 
-        What lies outside the picture mirrors it, which makes faces that its border cuts more like whole ones.
+        What lies outside the picture is gray. Were it mirrored, a face that fills the picture, or that its border cuts,
+        would meet parts of itself there, and be misplaced: docs/lab-book.md, "Faces that fill the picture".
         """
         power = self._power(0.9 * side / reach)
         times = 2**power
@@ -235,21 +236,21 @@ class Picture:
             cosine, -sine, across - middle * (cosine - sine),
             sine, cosine, down - middle * (sine + cosine),
         )  # fmt: skip
-        window = self._mirrored(power, left, top, wide)
+        window = self._square(power, left, top, wide)
         pixels = np.asarray(window.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR))
         places = complex(middle, middle), centre, (reach / side, reach / side)
         return [View(np.rot90(pixels, turn), roll + turn * QUARTER, *places) for turn in quarters]
 
-    def _mirrored(self, power: int, left: int, top: int, side: int) -> Image.Image:
-        """Return a square of the reduced picture, which is mirrored at its border where the square reaches outside."""
-        width, height = self._size(power)
-        if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-            return self._part(power, left, top, left + side, top + side)
-        columns, rows = _mirror(left, side, width), _mirror(top, side, height)
-        first = int(columns.min()), int(rows.min())
-        near = np.asarray(self._part(power, *first, int(columns.max()) + 1, int(rows.max()) + 1))
-        # Two steps: looking up each pixel by row and column takes seven times as long.
-        return Image.fromarray(near.take(columns - first[0], axis=1).take(rows - first[1], axis=0))
+    def _square(self, power: int, left: int, top: int, side: int) -> Image.Image:
+        """Return a square of the reduced picture, which is gray where it reaches outside."""
+        (width, height), (right, bottom) = self._size(power), (left + side, top + side)
+        if left >= 0 and top >= 0 and right <= width and bottom <= height:
+            return self._part(power, left, top, right, bottom)
+        square = Image.new("RGB", (side, side), (GRAY, GRAY, GRAY))
+        inside = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+        if inside[0] < inside[2] and inside[1] < inside[3]:
+            square.paste(self._part(power, *inside), (inside[0] - left, inside[1] - top))
+        return square
 
     def _part(self, power: int, left: int, top: int, right: int, bottom: int) -> Image.Image:
         """Return a part of the reduced picture."""
@@ -262,8 +263,3 @@ def _starts(length: int, side: int) -> list[int]:
     """Return where pieces of a side begin; the last ends with it."""
     count = max(1, math.ceil((length - OVERLAP) / (side - OVERLAP)))
     return [round(number * (length - side) / (count - 1)) for number in range(count)] if count > 1 else [0]
-
-
-def _mirror(start: int, count: int, length: int) -> NDArray[np.int64]:
-    index = np.abs(np.arange(start, start + count))
-    return np.clip(length - 1 - np.abs(length - 1 - index), 0, length - 1)

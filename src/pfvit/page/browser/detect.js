@@ -171,14 +171,14 @@ class Search {
     }
   }
 
-  /** A square of the picture at a side in pixels, at a roll; what lies outside mirrors it. */
+  /** A square of the picture at a side in pixels, at a roll; what lies outside is gray. */
   around(centre, reach, side, roll) {
     const middle = [side / 2, side / 2];
-    const pixels = this.draw([side, side], middle, centre, roll, side / reach, true);
+    const pixels = this.draw([side, side], middle, centre, roll, side / reach);
     return { pixels, roll, middle, centre, scale: reach / side };
   }
 
-  draw([width, height], middle, centre, roll, scale, mirrored = false) {
+  draw([width, height], middle, centre, roll, scale) {
     const pen = canvasOf(width, height).getContext("2d", { willReadFrequently: true });
     pen.fillStyle = "rgb(127 127 127)";
     pen.fillRect(0, 0, width, height);
@@ -187,19 +187,7 @@ class Search {
     pen.rotate(-roll);
     pen.scale(scale, scale);
     pen.translate(-centre[0], -centre[1]);
-    if (mirrored) {
-      for (const [flipX, x] of [[-1, 0], [-1, 2 * this.width], [1, 0]]) {
-        for (const [flipY, y] of [[-1, 0], [-1, 2 * this.height], [1, 0]]) {
-          pen.save();
-          pen.translate(x, y);
-          pen.scale(flipX, flipY);
-          pen.drawImage(this.canvas, 0, 0);
-          pen.restore();
-        }
-      }
-    } else {
-      pen.drawImage(this.canvas, 0, 0);
-    }
+    pen.drawImage(this.canvas, 0, 0);
     return pen.getImageData(0, 0, width, height);
   }
 
