@@ -13,6 +13,7 @@ from pfvit.inference.brows import (
     SURE,
     ease_brows,
     frown_and_raise,
+    furrowed,
     soften_furrows,
 )
 from pfvit.inference.face_change import FaceChange
@@ -49,6 +50,14 @@ def brow_at(picture: np.ndarray, x: float) -> float:
 ])  # fmt: skip
 def test_what_the_recogniser_says_decides(shares, expected):
     assert frown_and_raise(shares) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("shares", "expected"), [
+    ({"anger": 1.0}, 1), ({"sadness": (LEAST + FULL) / 2}, 0.5), ({"disgust": FULL / 2, "fear": FULL / 2}, 1),
+    ({"surprise": 0.9, "fear": LEAST}, 0), ({"happiness": 1.0}, 0), ({"cheerful": 1.0}, 0),
+])  # fmt: skip
+def test_furrows_are_of_all_emotions_that_draw_brows_together(shares, expected):
+    assert furrowed(shares) == pytest.approx(expected)
 
 
 def test_brows_move_back_by_what_an_emotion_moves_them():

@@ -2,8 +2,8 @@
 
 The model's teacher takes off what neutral faces do not vary by, and the height of their brows varies as much as a frown
 lowers it. So brows are moved back by as much as they are lower, or higher, on average in faces to which the recogniser
-gives as much of anger, or of surprise and fear. The furrows between frowning brows are softened as the folds of a smile
-are. The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
+gives as much of anger, or of surprise and fear. Furrows between the brows, which sad faces have too, are softened as the
+folds of a smile are. The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ Array = NDArray[np.float32]
 
 #: The emotions that lower brows, and those that raise them.
 FROWNS, RAISES = ("anger",), ("surprise", "fear")
+#: Those that draw brows together, whose height may differ: a sad face's is that of its head, which is bent, too.
+FURROWS = ("anger", "sadness", "disgust", "fear")
 #: Probabilities up to the first move nothing, so that calm faces stay as they are. From the second on brows of photos
 #: are, on average, about as low, or as high, as they get: docs/lab-book.md, "Frowns by probability".
 LEAST, FULL = 0.05, 0.3
@@ -51,6 +53,11 @@ def frown_and_raise(shares: Mapping[str, float]) -> tuple[float, float]:
     frown, raised = (sum(shares.get(name, 0.0) for name in names) for names in (FROWNS, RAISES))
     places = LEAST, FULL, SURE
     return float(np.interp(frown, places, (0, 1, MOST))), float(np.interp(raised, places, (0, 1, 1)))
+
+
+def furrowed(shares: Mapping[str, float]) -> float:
+    """Return which share of the furrows between the brows is softened, given the recogniser's probabilities."""
+    return float(np.interp(sum(shares.get(name, 0.0) for name in FURROWS), (LEAST, FULL), (0, 1)))
 
 
 def ease_brows(change: FaceChange, shares: Mapping[str, float]) -> FaceChange:

@@ -10,7 +10,7 @@ from pfvit.data.images import Pixels, at_size
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
 from pfvit.inference import network
-from pfvit.inference.brows import ease_brows, frown_and_raise, soften_furrows
+from pfvit.inference.brows import ease_brows, furrowed, soften_furrows
 from pfvit.inference.face_change import FaceChange, movement_change
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.lip_shade import shade_lips
@@ -185,7 +185,7 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Map
 def with_skin(crop: Pixels, change: FaceChange, shares: Mapping[str, float], trust: float) -> FaceChange:
     """Return a change of `change_of` whose light sees to the skin that moves: furrows, folds, the shade of lips."""
     small = at_size(crop, SIDE)
-    change = soften_furrows(small, change, trust * min(1.0, frown_and_raise(shares)[0]))
+    change = soften_furrows(small, change, trust * furrowed(shares))
     return shade_lips(small, soften_folds(small, change))
 
 

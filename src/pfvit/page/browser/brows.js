@@ -3,6 +3,7 @@
 import { SIDE, enlarged, readAt, skinOf, withoutLines } from "./folds.js";
 
 const [FROWNS, RAISES] = [["anger"], ["surprise", "fear"]];
+const FURROWS = ["anger", "sadness", "disgust", "fear"];
 const [LEAST, FULL, SURE, MOST] = [0.05, 0.3, 0.7, 1.6];
 const PLACES = [0, 0.09, 0.17, 0.27, 0.36];
 const LOWERED = [0.0163, 0.0255, 0.0214, 0.0102, 0];
@@ -15,10 +16,19 @@ const BOTTOM = Math.round(0.475 * SIDE);
 /** By which share of the mean brows frown, and by which they are raised, given the probability of each name. */
 export function frownAndRaise(shares) {
   return [FROWNS, RAISES].map((names, raised) => {
-    const all = names.reduce((sum, name) => sum + shares[name], 0);
+    const all = sumOf(names, shares);
     const more = raised ? 0 : Math.min(Math.max(0, all - FULL) / (SURE - FULL), 1);
     return Math.min(Math.max(0, all - LEAST) / (FULL - LEAST), 1) + (MOST - 1) * more;
   });
+}
+
+/** Which share of the furrows between the brows is softened. */
+export function furrowed(shares) {
+  return Math.min(Math.max(0, sumOf(FURROWS, shares) - LEAST) / (FULL - LEAST), 1);
+}
+
+function sumOf(names, shares) {
+  return names.reduce((sum, name) => sum + shares[name], 0);
 }
 
 /** Move brows back too, in the maps [2, size, size] of where pixels are read from, in halves of the side. */

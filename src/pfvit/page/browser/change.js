@@ -1,6 +1,6 @@
 // Apply a change of expression to a photo: move its pixels, add light, smooth folds (pfvit.inference.face_edit).
 
-import { easeBrows, frownAndRaise, furrowLight } from "./brows.js";
+import { easeBrows, frownAndRaise, furrowLight, furrowed } from "./brows.js";
 import { FINE, NOSE, SIDE as SKIN_SIDE, foldLight, rising as rise } from "./folds.js";
 import { lipLight } from "./lips.js";
 import { blurBox, colourAt, cubic } from "./pixels.js";
@@ -86,7 +86,7 @@ export function changeOf(crop, small, { maps, size, trust }, shares) {
   const light = [0, 1, 2].map((channel) => plane(LIGHT + channel));
   const height = maps.slice(HEIGHT * size * size, (HEIGHT + 1) * size * size);
   const parts = { base, split, height, light };
-  const furrows = furrowLight(small, parts, size, trust * Math.min(1, brows[0]));
+  const furrows = furrowLight(small, parts, size, trust * furrowed(shares));
   return { maps, size, trust, skin: lipLight(small, parts, size, foldLight(small, parts, size, furrows)) };
 }
 
