@@ -239,6 +239,13 @@ def test_a_face_that_fills_the_picture_is_placed_as_in_a_larger_one(zoom, detect
                 assert off < 0.12 and 0.7 < seen.side / place.side < 1.4, (left, above, right)
 
 
+@pytest.mark.parametrize(("share", "haze"), [(0.06, 0), (0.08, 60), (0.08, 230)], ids=["night", "dusk", "mist"])
+def test_a_face_in_the_dark_and_in_mist(share, haze, detector, photo):
+    (clear,), faint = detector.detect(photo), np.rint(photo * share + haze).astype(np.uint8)
+    (face,) = detector.detect(faint)
+    assert np.abs(face.points - clear.points).max() < 0.06 * clear.box[2]
+
+
 def machine(seed: int) -> np.ndarray:
     """Return the front of a machine: dials, grilles and buttons."""
     rng = np.random.default_rng(seed)

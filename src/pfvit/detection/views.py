@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pfvit.data.contrast import contrast_of
 from pfvit.data.images import Pixels
 from pfvit.detection.base import Face
 from pfvit.detection.libfacedetection import GRAY, Rows
@@ -103,6 +104,7 @@ class Picture:
     def __init__(self, image: Pixels) -> None:
         self.image = image
         self.height, self.width = image.shape[:2]
+        self._contrast = contrast_of(image)
         self._halves: dict[int, Image.Image] = {}
         self.large = self.width * self.height > LARGE
         """Whether no more of it is copied than a piece needs."""
@@ -112,7 +114,11 @@ class Picture:
     @cached_property
     def _whole(self) -> Image.Image:
         """The picture for Pillow: a copy that is a third larger, which large ones do not need."""
-        return Image.fromarray(self.image)
+        return Image.fromarray(self._lit(self.image))
+
+    def _lit(self, pixels: Pixels) -> Pixels:
+        """Return some of the picture's pixels with more contrast, if it is dark or faint."""
+        return pixels if self._contrast is None else self._contrast.levels[pixels]
 
     def _power(self, scale: float) -> int:
         """Return how often the picture is to be halved to be not below a scale."""
@@ -142,7 +148,7 @@ class Picture:
         lines = max(1, BAND // (3 * step * step * (right - left)))
         for first in range(top, bottom, lines):
             last = min(first + lines, bottom)
-            band = Image.fromarray(self.image[first * step : last * step, left * step : right * step])
+            band = Image.fromarray(self._lit(self.image[first * step : last * step, left * step : right * step]))
             for _ in range(power):
                 band = band.reduce(2)
             made.paste(band, (0, first - top))
@@ -202,7 +208,8 @@ class Picture:
             return
         seen = self.image if plain else self._seen(power, size, turn)
         for number, (left, top, right, bottom) in enumerate(boxes):
-            yield number, seen[top:bottom, left:right]
+            part = seen[top:bottom, left:right]
+            yield number, self._lit(part) if plain else part
 
     def _piece(self, power: int, size: tuple[int, int], turn: Turn | None, box: Box, source: Box) -> Pixels:
         """Return a part of the picture that is scaled to a size and turned; `source` is where it is before that."""

@@ -2,8 +2,8 @@
 
 The model's teacher takes off what neutral faces do not vary by, and the height of their brows varies as much as a frown
 lowers it. So brows are moved back by as much as they are lower, or higher, on average in faces to which the recogniser
-gives as much of anger, or of surprise and fear. Furrows between the brows, which sad faces have too, are softened as the
-folds of a smile are. The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
+gives as much of anger, or of surprise and fear. Furrows between the brows, as sad faces have them too, are softened as
+the folds of a smile are. The numbers are means over mesh points of training faces: docs/lab-book.md, "Frowns".
 """
 
 from collections.abc import Mapping

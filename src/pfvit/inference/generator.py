@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pfvit.data.contrast import contrast_of, in_good_light
 from pfvit.data.images import Pixels, at_size
 from pfvit.emotions import NEUTRAL
 from pfvit.errors import InputError
@@ -105,7 +106,7 @@ class FaceGenerator:
 
     def maps(self, crops: Sequence[Pixels]) -> list[NDArray[np.float32]]:
         """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_change.MAPS`."""
-        return [maps for (maps,) in self._photo_each(crops, ("maps",))]
+        return [maps for (maps,) in self._photo_each(list(map(in_good_light, crops)), ("maps",))]
 
     def careful_maps(
         self, crops: Sequence[Pixels], neutral: Sequence[float] | None = None
@@ -139,7 +140,7 @@ class FaceGenerator:
         """Return the maps of some crops as they have become, and how far those of both views agree."""
         calmer = []
         for k in which:
-            crop, (maps, trust) = crops[k], found[k]
+            crop, (maps, trust) = in_good_light(crops[k]), found[k]
             if is_small_and_gray(crop):
                 change = movement_change(maps).times(trust)
             else:
@@ -183,10 +184,15 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Map
 
 
 def with_skin(crop: Pixels, change: FaceChange, shares: Mapping[str, float], trust: float) -> FaceChange:
-    """Return a change of `change_of` whose light sees to the skin that moves: furrows, folds, the shade of lips."""
-    small = at_size(crop, SIDE)
+    """Return a change of `change_of` whose light sees to the skin that moves: furrows, folds, the shade of lips.
+
+    A dark or faint crop is seen in good light until then; the light that is added is as faint as the crop.
+    """
+    contrast, small = contrast_of(crop), at_size(crop, SIDE)
+    small = small if contrast is None else contrast.levels[small]
     change = soften_furrows(small, change, trust * furrowed(shares))
-    return shade_lips(small, soften_folds(small, change))
+    change = shade_lips(small, soften_folds(small, change))
+    return change if contrast is None else change._replace(light=change.light / np.float32(contrast.gain))
 
 
 def is_small_and_gray(crop: Pixels) -> bool:

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from pfvit.data.contrast import in_good_light
 from pfvit.detection.libfacedetection import lean_run
 from pfvit.errors import InputError
 from pfvit.inference.providers import CPU
@@ -46,6 +47,7 @@ OUTPUTS = {
 AT_ONCE, AT_ONCE_CPU = 32, 8
 #: Largest side of a face that a model sees, and how many times a change may be applied.
 MOST_SIDE, MOST_EMPHASIS = 2048, 100.0
+Answers = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 #: Characters of a label, and those that none has: they would steer a terminal.
 LONGEST_LABEL, CONTROL = 200, re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -148,12 +150,12 @@ class Network:
         """Return what a recogniser answers to each face, float32 [faces, labels]."""
         return self.answers(images)[0]
 
-    def answers(self, images: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def answers(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Return what a recogniser answers to each face, and how probable it is that it is right, [faces].
 
         The second is None for files that do not say it. Others look at faces again whose answer is unsure
         (`second_look`), and answer with the mean. That is more often right, but stays unsure: a mild smile that the
-        first look saw would not be seen in the mean.
+        first look saw would not be seen in the mean. Dark and faint faces are seen in good light.
         """
         answers, reliability = self._first_answers(images)
         if reliability is None:
@@ -166,11 +168,9 @@ class Network:
             reliability[doubtful] = np.minimum(right[0], of_both(*np.stack([right, 1 - right], axis=-1))[:, 0])
         return answers, reliability
 
-    def _first_answers(
-        self, images: Sequence[NDArray[np.uint8]]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def _first_answers(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         outputs = ("probabilities", RELIABILITY) if RELIABILITY in self.gives else ("probabilities",)
-        answers = self.each(images, outputs)
+        answers = self.each(list(map(in_good_light, images)), outputs)
         if not answers:
             return np.zeros((0, len(self.labels)), np.float32), None
         probabilities, *reliability = map(np.stack, zip(*answers, strict=True))

@@ -8,7 +8,7 @@ import {
 } from "./change.js";
 import { cut, frame } from "./crop.js";
 import { detect } from "./detect.js";
-import { canvasOf, decode, encode, resize, rgb, secondLook } from "./pixels.js";
+import { canvasOf, contrastOf, decode, encode, inGoodLight, resize, rgb, secondLook } from "./pixels.js";
 
 export const SERVED = false;
 
@@ -112,7 +112,7 @@ async function answer(crop) {
 }
 
 async function look(crop) {
-  const { probabilities, reliability } = await run("recogniser", rgb(crop), ["probabilities", "reliability"]);
+  const { probabilities, reliability } = await run("recogniser", rgb(inGoodLight(crop)), ["probabilities", "reliability"]);
   return { probabilities: Array.from(probabilities), reliability: reliability[0] };
 }
 
@@ -160,18 +160,20 @@ function change({ crop }) {
 }
 
 async function predicted(crop) {
-  const small = resize(crop, SIDE, SIDE);
+  const contrast = contrastOf(crop);
+  const lit = inGoodLight(crop, contrast);
+  const small = resize(lit, SIDE, SIDE);
   let maps = await bothWays(small);
   const { probabilities } = await answer(crop);
   const shares = Object.fromEntries(LABELS.map((name, n) => [name, probabilities[n]]));
   if (isSmallAndGray(crop)) {
-    maps = withLeft(maps, await bothWays(resize(applied(crop, maps, 1), SIDE, SIDE)), shares.neutral);
+    maps = withLeft(maps, await bothWays(resize(applied(lit, maps, 1), SIDE, SIDE)), shares.neutral);
   } else if (isWide(maps)) {
     const left = await bothWays(calmer(small, maps));
     maps = withLeft(maps, left, shares.neutral);
     if (isMuch(left)) maps = believed(maps, await bothWays(calmer(small, maps)));
   }
-  return changeOf(crop, small, maps, shares);
+  return { ...changeOf(crop, small, maps, shares), gain: contrast?.gain ?? 1 };
 }
 
 /** A picture as such maps change it; nothing of them changes. */

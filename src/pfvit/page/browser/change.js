@@ -179,7 +179,7 @@ export function applied(picture, change, strength, square = null) {
       }
       for (let n = 0; n < 3; n++) {
         const light = map[LIGHT + n] * 127.5 * much + added[n] * 255 * strength * here;
-        out.data[(y * width + x) * 4 + n] = above[n] + Math.round(light);
+        out.data[(y * width + x) * 4 + n] = above[n] + Math.round(light / (change.gain ?? 1));
       }
       if (skin) smooth[(y - upper) * (last - first) + x - first] = added[3] * strength * here;
     }

@@ -1,7 +1,7 @@
 // Find faces: upright, in other directions, and closer where that pays (pfvit.detection.detector, its normal look).
 
 import { fit } from "./crop.js";
-import { canvasOf, rgb } from "./pixels.js";
+import { canvasOf, inGoodLight, rgb } from "./pixels.js";
 
 const [FIRST, SMALLEST, CLOSER, SMALL, LARGE] = [480, 256, 2.5, 36, 220];
 const [LEAST, FAINT, SURE, SURE_SMALL, STEEP, LIKELY] = [0.25, 0.05, 0.91, 0.85, (4 * Math.PI) / 180, 0.7];
@@ -26,7 +26,8 @@ class Search {
     this.width = picture.width;
     this.height = picture.height;
     this.canvas = canvasOf(picture.width, picture.height);
-    this.canvas.getContext("2d").putImageData(new ImageData(picture.data, picture.width, picture.height), 0, 0);
+    const { data, width, height } = inGoodLight(picture);
+    this.canvas.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
     this.faces = [];
     this.looks = new Set();
     this.scales = scalesOf(picture.width, picture.height);

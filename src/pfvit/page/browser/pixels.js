@@ -1,6 +1,7 @@
 // Pictures as {data, width, height}: RGBA bytes, row by row, as in ImageData. And reading between their pixels.
 
 const WIDER = 0.1; // as in pfvit.inference.unsure
+const [ENDS, SAMPLED, FAINT, CLEAR, MOST_GAIN, NOTHING] = [[0.01, 0.99], 1000, 80, 130, 8, 6];
 
 /** The pixels of a picture file (a Blob), turned as its EXIF says. */
 export async function decode(blob) {
@@ -36,6 +37,37 @@ export function rgb({ data, width, height }, sides = 1, gray = 127) {
     }
   }
   return { bytes: out, shape: [1, high, wide, 3] };
+}
+
+/**
+ * How a dark or faint picture gets more contrast (pfvit.data.contrast): what each value becomes, and by how much
+ * differences grow; null if it has enough, or none.
+ */
+export function contrastOf({ data, width, height }) {
+  const step = Math.max(1, Math.floor(Math.sqrt(Math.floor((width * height) / SAMPLED))));
+  const counts = new Float64Array(256);
+  for (let y = 0; y < height; y += step) {
+    for (let x = 0; x < width; x += step) {
+      for (let c = 0; c < 3; c++) counts[data[(y * width + x) * 4 + c]]++;
+    }
+  }
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  const [dark, bright] = ENDS.map((end) => {
+    let [value, sum] = [0, counts[0]];
+    while (sum < end * all) sum += counts[++value];
+    return value;
+  });
+  const share = Math.min((CLEAR - bright + dark) / (CLEAR - FAINT), 1);
+  if (share <= 0 || bright - dark < NOTHING) return null;
+  const gain = 1 + share * (Math.min(255 / (bright - dark), MOST_GAIN) - 1);
+  return { levels: counts.map((_, value) => (value - dark) * gain + dark * (1 - share)), gain };
+}
+
+/** A picture with more contrast if it is dark or faint, else itself. */
+export function inGoodLight(picture, contrast = contrastOf(picture)) {
+  if (contrast === null) return picture;
+  const data = picture.data.map((value, n) => (n % 4 === 3 ? value : contrast.levels[value]));
+  return { data, width: picture.width, height: picture.height };
 }
 
 /** A crop as it is looked at again: its mirror image, and a little wider (pfvit.inference.unsure). */
