@@ -246,6 +246,16 @@ def test_a_face_in_the_dark_and_in_mist(share, haze, detector, photo):
     assert np.abs(face.points - clear.points).max() < 0.06 * clear.box[2]
 
 
+@pytest.mark.parametrize("side", [64, 100, 160])
+def test_a_face_in_noise(side, detector, photo):
+    crop = np.asarray(Image.fromarray(photo[40:210, 150:300]).resize((side, side)))
+    (clear,) = detector.detect(crop)
+    noise = np.random.default_rng(0).normal(0, 50, crop.shape)
+    (face,) = detector.detect((crop + noise).clip(0, 255).astype(np.uint8))
+    assert np.abs(face.points - clear.points).max() < 0.15 * side
+    assert detector.detect((128 + noise).clip(0, 255).astype(np.uint8)) == []
+
+
 def machine(seed: int) -> np.ndarray:
     """Return the front of a machine: dials, grilles and buttons."""
     rng = np.random.default_rng(seed)

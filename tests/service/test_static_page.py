@@ -95,6 +95,9 @@ def folder(tmp_path_factory) -> Path:
         photo.rotate(90).save(out / "turned.png")
         photo.crop((191, 60, 262, 184)).save(out / "tight.png")
         photo.convert("RGB").point(lambda value: 0.2 * value + 30).save(out / "faint.png")
+        grainy = np.asarray(photo.crop((150, 40, 300, 210)).resize((100, 113)), float)
+        grainy += np.random.default_rng(0).normal(0, 45, grainy.shape)
+        Image.fromarray(grainy.clip(0, 255).astype(np.uint8)).save(out / "grainy.png")
         covered = photo.convert("RGB").crop((165, 55, 285, 175)).resize((60, 60))
         covered.paste((128, 128, 128), (0, 21, 60, 60))
         covered.save(out / "covered.png")
@@ -161,7 +164,7 @@ def test_only_kinds_that_the_browser_shows_are_asked_for(page, tmp_path):
     assert "TIFF" not in page.inner_text("#trouble-detail")
 
 
-@pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png", "tight.png", "faint.png"])
+@pytest.mark.parametrize("name", ["astronaut.jpg", "turned.png", "tight.png", "faint.png", "grainy.png"])
 def test_it_reads_as_the_package_does(name, page, folder):
     (face,) = page.evaluate(CALL, [name, "", 0, False])["images"][0]["faces"]
     (expected,) = (face.to_dict() for face in pfvit.read(folder / name))

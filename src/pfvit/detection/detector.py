@@ -48,16 +48,14 @@ LIKELY = 0.7
 #: A face's score, from the two looks that know most of it: turned faces of all sizes get 0.85 and more, upright ones
 #: that are hard to see sometimes less, textures without a face up to 0.8.
 FACE, FACE_UPRIGHT = 0.82, 0.78
-#: What is this sure ends the search in other directions.
-FOUND = 0.85
+FOUND = 0.85  # what is this sure ends the search in other directions
 #: The second look: so many times the face's size, at a side in pixels, in eight directions; then at the roll that they
 #: tell, with a larger side.
 AROUND, AGAIN, UPRIGHT = 1.8, 160, 224
 DOUBTFUL = 0.5  # a face that is upright to within 45 degrees scores more in the second look
 TOGETHER = 6  # finds that are looked at again together, surest first: after such a group without a face, no more are
 FEW_PIXELS = 300_000  # that the network sees at once of a large picture, if one view has no more
-#: Share of the smaller box that two boxes of one face share.
-SAME = 0.55
+SAME = 0.55  # of the smaller box is shared by two boxes of one face
 FEW = 0.1  # of the faces: no direction to look in, as they may be none
 STRAIGHT, DIAGONAL = (0.0, math.pi / 2, 3 * math.pi / 2, math.pi), tuple(math.pi / 4 * n for n in (1, 7, 3, 5))
 EIGHTH = math.pi / 4
@@ -122,6 +120,9 @@ class _Search:
                 self._look(scale, 0.0)
                 if not self.found:
                     self._look(scale / 2, 0.0)  # a face that fills the picture
+                if not self.found:
+                    self._look_past_noise(scale)
+                if not self.found:
                     # Of a small picture's pixels, faces of 14 are too few to read: those of 20 do, for half the cost.
                     self._search(scale * (1 if scale < 0.75 else 0.7), (*STRAIGHT[1:], *DIAGONAL))
             elif not self.found:
@@ -138,6 +139,16 @@ class _Search:
             elif min(face.size for face in self.faces) * self.scales[number - 1] >= SMALL:
                 return
             self._follow(scale, math.inf if number == 0 else LARGE)
+
+    def _look_past_noise(self, scale: float) -> None:
+        """Look at a picture without its noise, which hides faces."""
+        noisy = self.picture
+        self.picture = noisy.without_noise()
+        for one in (scale, scale / 2):
+            if not (self.found or self.picture is noisy):
+                self.looks.discard((one, 0.0))
+                self._look(one, 0.0)
+        self.picture = noisy
 
     def thorough(self) -> None:
         self._look(self.scales[0] / 2, 0.0)

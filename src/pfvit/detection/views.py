@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pfvit.data.contrast import contrast_of
 from pfvit.data.images import Pixels
@@ -29,6 +29,8 @@ SOME = 8
 #: Pixels of a look at smaller ones that is made at once: turned by an eighth, a narrow picture is mostly nothing.
 MOST_TURNED = 48_000_000
 NARROW = 16
+#: Noise of pictures up to this side goes with a blur of so many pixels; larger ones lose it as they are scaled.
+NOISY, GRAIN = 960, 1.2
 QUARTER = math.pi / 2
 
 
@@ -110,6 +112,12 @@ class Picture:
         """Whether no more of it is copied than a piece needs."""
         self.narrow = max(image.shape[:2]) > NARROW * min(image.shape[:2])
         """Whether it is too narrow to be looked at turned by an eighth: that is a square with next to nothing in it."""
+
+    def without_noise(self) -> "Picture":
+        """Return the picture blurred a little if it is small, else itself."""
+        if max(self.width, self.height) > NOISY:
+            return self
+        return Picture(np.asarray(Image.fromarray(self.image).filter(ImageFilter.GaussianBlur(GRAIN))))
 
     @cached_property
     def _whole(self) -> Image.Image:

@@ -1,7 +1,7 @@
 // Find faces: upright, in other directions, and closer where that pays (pfvit.detection.detector, its normal look).
 
 import { fit } from "./crop.js";
-import { canvasOf, inGoodLight, rgb } from "./pixels.js";
+import { blurBox, canvasOf, inGoodLight, rgb } from "./pixels.js";
 
 const [FIRST, SMALLEST, CLOSER, SMALL, LARGE] = [480, 256, 2.5, 36, 220];
 const [LEAST, FAINT, SURE, SURE_SMALL, STEEP, LIKELY] = [0.25, 0.05, 0.91, 0.85, (4 * Math.PI) / 180, 0.7];
@@ -11,7 +11,7 @@ const EIGHTH = Math.PI / 4;
 const [STRAIGHT, DIAGONAL] = [[0, 2, 6, 4], [1, 7, 3, 5]]; // in eighths of a turn
 const STRIDES = [8, 16, 32];
 const SAME_ROW = 0.45;
-const [PIECE, OVERLAP] = [1280, 256];
+const [PIECE, OVERLAP, NOISY, GRAIN] = [1280, 256, 960, 1.2];
 
 /** The faces in a picture, left to right: {box, score, points}. `network` takes {bytes, shape} to {score, shape}. */
 export async function detect(picture, network) {
@@ -43,6 +43,7 @@ class Search {
       if (number === 0) {
         await this.look(scale, 0);
         if (!this.found) await this.look(scale / 2, 0); // a face that fills the picture
+        if (!this.found && Math.max(this.width, this.height) <= NOISY) await this.lookPastNoise(scale);
         if (!this.found) await this.inAnyOf([...STRAIGHT.slice(1), ...DIAGONAL], scale * (scale < 0.75 ? 1 : 0.7));
       } else if (!this.found) {
         if (scale > 1 || number > 1) return;
@@ -52,6 +53,24 @@ class Search {
       }
       await this.follow(scale, number === 0 ? Infinity : LARGE);
     }
+  }
+
+  /** Look at a small picture without its noise, which hides faces. */
+  async lookPastNoise(scale) {
+    const { canvas: noisy, width, height } = this;
+    const image = noisy.getContext("2d").getImageData(0, 0, width, height);
+    for (const channel of [0, 1, 2]) {
+      const plane = Float32Array.from({ length: width * height }, (_, n) => image.data[n * 4 + channel]);
+      blurBox(plane, width, GRAIN);
+      plane.forEach((value, n) => (image.data[n * 4 + channel] = value));
+    }
+    this.canvas = canvasOf(width, height);
+    this.canvas.getContext("2d").putImageData(image, 0, 0);
+    for (const one of [scale, scale / 2]) {
+      this.looks.delete(`${one} 0`);
+      if (!this.found) await this.look(one, 0);
+    }
+    this.canvas = noisy;
   }
 
   async inAnyOf(turns, scale) {
