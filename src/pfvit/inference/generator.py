@@ -1,6 +1,6 @@
 """Make faces with less of their expression: by the photo model, or by the small generator if there is none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -106,7 +106,7 @@ class FaceGenerator:
 
     def maps(self, crops: Sequence[Pixels]) -> list[NDArray[np.float32]]:
         """Return the photo model's maps of each crop, float32 [9, 56, 56]: `pfvit.inference.face_change.MAPS`."""
-        return [maps for (maps,) in self._photo_each(list(map(in_good_light, crops)), ("maps",))]
+        return [maps for (maps,) in self._photo_each(crops, ("maps",), in_good_light)]
 
     def careful_maps(
         self, crops: Sequence[Pixels], neutral: Sequence[float] | None = None
@@ -140,11 +140,12 @@ class FaceGenerator:
         """Return the maps of some crops as they have become, and how far those of both views agree."""
         calmer = []
         for k in which:
-            crop, (maps, trust) = in_good_light(crops[k]), found[k]
+            crop, (maps, trust) = crops[k], found[k]
             if is_small_and_gray(crop):
+                crop = in_good_light(crop)
                 change = movement_change(maps).times(trust)
             else:
-                crop = at_size(crop, SIDE)
+                crop = in_good_light(at_size(crop, SIDE))
                 change = with_skin(crop, change_of(crop, maps, trust, {}), {}, trust)
             calmer.append(apply_change(crop, change))
         return dict(zip(which, self._both_ways(calmer), strict=True)) if calmer else {}
@@ -159,11 +160,13 @@ class FaceGenerator:
         ((emotion, residue),) = self._photo_each([crop], ("emotion", "residue"))
         return self.photo_drawing.run(tokens=(residue + np.float32(1 - strength) * emotion)[None])["face"][0]
 
-    def _photo_each(self, crops: Sequence[Pixels], outputs: Sequence[str]) -> list[tuple[np.ndarray, ...]]:
+    def _photo_each(
+        self, crops: Sequence[Pixels], outputs: Sequence[str], lit: Callable[[Pixels], Pixels] = np.asarray
+    ) -> list[tuple[np.ndarray, ...]]:
         photo = self.photo
         if photo is None:
             raise RuntimeError("there is no photo model: ask `moves` first")
-        return photo.each([at_size(crop, photo.size) for crop in crops], outputs)
+        return photo.each([lit(at_size(crop, photo.size)) for crop in crops], outputs)
 
 
 def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Mapping[str, float] = CALM) -> FaceChange:
