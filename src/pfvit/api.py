@@ -66,6 +66,8 @@ def read_video(
 
     if not isinstance(path, str | os.PathLike):
         raise UsageError(f"give the path of a video, or webcam, not {type(path).__name__}")
+    if not isinstance(reader, Reader | None):
+        raise UsageError(f"reader must be a pfvit.Reader, not {reader!r}")
     config = Video(  # which checks them
         os.fsdecode(path),
         out=Path(),

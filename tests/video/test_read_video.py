@@ -46,6 +46,7 @@ def test_settings(walk):
         ({"every": "4"}, "every must be a whole number, not '4'"),
         ({"min_score": 2}, "--min-score must be from 0 to 1"),
         ({"seconds": 0}, "--seconds must be more than 0"),
+        ({"reader": 5}, "reader must be a pfvit.Reader, not 5"),
     ):
         with pytest.raises(UsageError, match=told):
             pfvit.read_video(walk, **wrong)
