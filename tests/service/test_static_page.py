@@ -30,6 +30,7 @@ from pfvit.inference.generator import (
     size_of,
 )
 from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.skin_colour import in_colour_of_skin
 from pfvit.inference.smile_folds import SIDE, soften_folds
 from pfvit.inference.smile_parts import keep_still
 
@@ -70,6 +71,14 @@ STILL = """async (happy) => {
     const maps = new Float32Array(9 * 56 * 56).fill(1);
     keepStill(maps, 56, happy);
     return [...maps];
+}"""
+
+#: The light of ones on a picture that the photo model saw.
+COLOURED = """async (pixels) => {
+    const { colourLight } = await import("./browser/change.js");
+    const maps = new Float32Array(9 * 56 * 56).fill(1);
+    colourLight(maps, 56, { data: Uint8ClampedArray.from(pixels), width: 112, height: 112 });
+    return [...maps.slice(6 * 56 * 56)];
 }"""
 
 #: Whether maps are of a wide mouth, and how far others of it are trusted after much is left.
@@ -262,6 +271,17 @@ def test_it_keeps_still_what_a_smile_hardly_moves_as_the_package_does(page, happ
     kept = keep_still(movement_change(maps), {"happiness": happy}).base * 2
     maps[:2] = np.moveaxis(kept, 2, 0)
     assert maps.ravel() == pytest.approx(page.evaluate(STILL, happy), abs=1e-5)
+
+
+def test_it_gives_light_the_colour_of_the_skin_as_the_package_does(page, folder):
+    picture = pfvit.read(folder / "astronaut.jpg")[0].crop
+    small = np.asarray(Image.fromarray(picture).resize((SIDE, SIDE)))
+    flat = np.zeros((56, 56, 3), np.float32)
+    light = in_colour_of_skin(small, FaceChange(flat[..., :2], flat[..., :2], flat[..., 0], flat + 1)).light
+    theirs = page.evaluate(COLOURED, np.dstack([small, np.full((SIDE, SIDE), 255, np.uint8)]).ravel().tolist())
+    inside = np.s_[4:-4, 4:-4]  # at the border cubic filters differ
+    assert np.array(theirs).reshape(3, 56, 56).transpose(1, 2, 0)[inside] == pytest.approx(light[inside], abs=0.03)
+    assert np.ptp(light, axis=2).max() > 0.3
 
 
 @pytest.mark.parametrize("wide", [-0.08, 0.06])

@@ -15,6 +15,7 @@ from pfvit.inference.brows import ease_brows, furrowed, soften_furrows
 from pfvit.inference.face_change import FaceChange, movement_change
 from pfvit.inference.face_edit import apply_change
 from pfvit.inference.lip_shade import shade_lips
+from pfvit.inference.skin_colour import in_colour_of_skin
 from pfvit.inference.smile_folds import SIDE, soften_folds
 from pfvit.inference.smile_parts import keep_still
 
@@ -174,10 +175,12 @@ def change_of(crop: Pixels, maps: NDArray[np.float32], trust: float, shares: Map
 
     `shares` are the recogniser's probabilities, by which brows are eased (`pfvit.inference.brows`) and smiles are moved
     less where they hardly move a face (`pfvit.inference.smile_parts`). Small gray faces move in full, and with little
-    of neutral get more light.
+    of neutral get more light; light on others takes the colour of their skin (`pfvit.inference.skin_colour`).
     """
     change, small = movement_change(maps), is_small_and_gray(crop)
-    change = ease_brows(change if small else keep_still(change, shares), shares)
+    if not small:
+        change = in_colour_of_skin(crop, keep_still(change, shares))
+    change = ease_brows(change, shares)
     if small:
         light = change.light.mean(axis=2, keepdims=True)
         more = MOST_LIGHT + (MORE_LIGHT - MOST_LIGHT) * shares.get(NEUTRAL, 1.0)

@@ -153,9 +153,8 @@ class Network:
     def answers(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Return what a recogniser answers to each face, and how probable it is that it is right, [faces].
 
-        The second is None for files that do not say it. Others look at faces again whose answer is unsure
-        (`second_look`), and answer with the mean. That is more often right, but stays unsure: a mild smile that the
-        first look saw would not be seen in the mean. Dark and faint faces are seen in good light.
+        The second is None for files that do not say it. Others look again at faces whose answer is unsure, and answer
+        with the mean. It is more often right, but stays unsure: a mild smile may be seen in the first look alone.
         """
         answers, reliability = self._first_answers(images)
         if reliability is None:
@@ -170,7 +169,8 @@ class Network:
 
     def _first_answers(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         outputs = ("probabilities", RELIABILITY) if RELIABILITY in self.gives else ("probabilities",)
-        answers = self.each(list(map(in_good_light, images)), outputs)
+        ships = self.path.parent == SHIPPED.parent  # others may have been trained on faint faces as they are
+        answers = self.each([in_good_light(image) if ships else image for image in images], outputs)
         if not answers:
             return np.zeros((0, len(self.labels)), np.float32), None
         probabilities, *reliability = map(np.stack, zip(*answers, strict=True))

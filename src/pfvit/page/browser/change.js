@@ -3,7 +3,7 @@
 import { easeBrows, frownAndRaise, furrowLight, furrowed } from "./brows.js";
 import { FINE, NOSE, SIDE as SKIN_SIDE, foldLight, rising as rise } from "./folds.js";
 import { lipLight } from "./lips.js";
-import { blurBox, colourAt, cubic } from "./pixels.js";
+import { blurBox, colourAt, cubic, inGoodLight, resize } from "./pixels.js";
 
 const FADE = 0.12;
 const EDGE = 0.6; // pixels: how wide the cut along the lip line is
@@ -17,6 +17,8 @@ const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 /** Wide mouths are looked at again as they have closed, and once more where much is left: pfvit.inference.generator. */
 const [WIDE, MUCH_LEFT, CLOSED, NOT_CLOSED] = [0.07, 0.002, 0.0015, 0.0025];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
+/** The colour of skin: pixels a side, how far light takes it, how much of its own stays, bounds. */
+const [PLACES, SHARE, OWN, LEAST, MOST] = [14, 0.7, 0.5, 0.4, 2];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
 const [SMALL_GRAY, MORE_LIGHT, MOST_LIGHT, STRONG_LIGHT] = [64, 1.8, 3, 0.15];
 /** Channels of the photo model's maps: where they begin. */
@@ -77,7 +79,10 @@ export function withLeft(found, left, neutral) {
  */
 export function changeOf(crop, small, { maps, size, trust }, shares) {
   const brows = frownAndRaise(shares);
-  if (!isSmallAndGray(crop)) keepStill(maps, size, shares.happiness + shares.neutral);
+  if (!isSmallAndGray(crop)) {
+    keepStill(maps, size, shares.happiness + shares.neutral);
+    colourLight(maps, size, small);
+  }
   easeBrows(maps, size, brows);
   if (isSmallAndGray(crop)) lightMore(maps, size * size, shares.neutral);
   // The model counts flows in halves of the side, and light from -1 to 1.
@@ -97,6 +102,27 @@ export function keepStill(maps, size, smile) {
     const nose = Math.exp(-((x / NOSE[0]) ** 4) - ((y - NOSE[1]) / NOSE[2]) ** 4);
     const kept = (1 - 0.4 * (1 - rise(y, EYES))) * (1 - 0.5 * nose) * (1 - 0.5 * rise(y, CHIN));
     for (const axis of [0, 1]) maps[axis * size * size + n] *= 1 - smile * (1 - kept);
+  }
+}
+
+/** Give light the colour of the skin around it: pfvit.inference.skin_colour, which has the reasons. */
+export function colourLight(maps, size, small) {
+  const { data } = inGoodLight(resize(small, PLACES, PLACES));
+  const skin = { size: PLACES, maps: new Float32Array(3 * PLACES * PLACES) };
+  for (let n = 0; n < PLACES * PLACES; n++) {
+    const mean = (data[n * 4] + data[n * 4 + 1] + data[n * 4 + 2]) / 3 + 1;
+    for (let c = 0; c < 3; c++) {
+      skin.maps[c * PLACES * PLACES + n] = Math.min(Math.max((data[n * 4 + c] + 1) / mean, LEAST), MOST);
+    }
+  }
+  const [plane, colour] = [size * size, new Float32Array(3)];
+  for (let n = 0; n < plane; n++) {
+    readMaps(skin, ((n % size) + 0.5) / size, (Math.floor(n / size) + 0.5) / size, colour);
+    const light = [0, 1, 2].map((c) => maps[(LIGHT + c) * plane + n]);
+    const mean = (light[0] + light[1] + light[2]) / 3;
+    light.forEach((value, c) => {
+      maps[(LIGHT + c) * plane + n] = mean * (1 - OWN + SHARE * (colour[c] - 1)) + OWN * value;
+    });
   }
 }
 
