@@ -33,12 +33,18 @@ REGIONS = {
 }
 
 
-def aligned(picture: np.ndarray, origin: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Cut a face out as the detector's crops are, by the outer corners of its eyes; uint8 [112, 112, 3]."""
+def frame_of(origin: np.ndarray, axis: np.ndarray) -> Frame:
+    """Return the square of a face as the detector's are: the outer corners of its eyes lie around `origin`, an `axis`
+    apart."""
     side, roll = float(np.hypot(*axis)) / CORNERS, float(np.arctan2(axis[1], axis[0]))
     middle = np.array([POINTS[:2, 0].mean(), POINTS[0, 1]]) - 0.5
     turned = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]]) @ middle * side
-    face = cut(picture, Frame(*(origin - turned), side, roll))
+    return Frame(*(origin - turned), side, roll)
+
+
+def aligned(picture: np.ndarray, origin: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Cut a face out as the detector's crops are, by the outer corners of its eyes; uint8 [112, 112, 3]."""
+    face = cut(picture, frame_of(origin, axis))
     return np.asarray(Image.fromarray(face).resize((112, 112), Image.Resampling.BILINEAR))
 
 

@@ -27,12 +27,18 @@ def test_gray_light_on_brown_skin_is_brown():
     light, colour = lit(skin(BROWN))[20, 20], np.array(BROWN) / np.mean(BROWN)
     assert light == pytest.approx(0.1 * (1 + SHARE * (colour - 1)), rel=0.02)
     assert light.mean() == pytest.approx(0.1), "as bright as it was"
-    assert np.ptp(lit(skin(PALE))[20, 20]) < 0.5 * np.ptp(light)
+
+
+def test_light_on_pale_skin_stays_and_in_between_it_changes_gradually():
+    own = np.array([0.12, 0.1, 0.08])
+    assert lit(skin(PALE), own)[20, 20] == pytest.approx(own, abs=1e-6)
+    spread = [np.ptp(lit(skin((grey + 30, grey, grey - 30)))[20, 20]) * grey for grey in range(80, 160, 5)]
+    assert np.all(np.diff(spread) <= 0.01) and spread[-1] == pytest.approx(0, abs=1e-3) and spread[0] > 3
 
 
 def test_half_of_its_own_colour_stays():
     own = np.array([0.14, 0.1, 0.06])
-    assert lit(skin((90, 90, 90)), own)[30, 30] == pytest.approx(0.1 + OWN * (own - 0.1), rel=1e-4)
+    assert lit(skin((80, 80, 80)), own)[30, 30] == pytest.approx(0.1 + OWN * (own - 0.1), rel=1e-4)
 
 
 def test_each_place_has_the_colour_around_it():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from pfvit.data.images import Pixels
 
 #: A picture is as bright, from and to, as these shares of about so many of its pixels.
 ENDS, SAMPLED = (0.01, 0.99), 1_000

@@ -120,8 +120,7 @@ class _Search:
                 self._look(scale, 0.0)
                 if not self.found:
                     self._look(scale / 2, 0.0)  # a face that fills the picture
-                if not self.found:
-                    self._look_past_noise(scale)
+                self._look_past_noise(scale)
                 if not self.found:
                     # Of a small picture's pixels, faces of 14 are too few to read: those of 20 do, for half the cost.
                     self._search(scale * (1 if scale < 0.75 else 0.7), (*STRAIGHT[1:], *DIAGONAL))
@@ -141,9 +140,9 @@ class _Search:
             self._follow(scale, math.inf if number == 0 else LARGE)
 
     def _look_past_noise(self, scale: float) -> None:
-        """Look at a picture without its noise, which hides faces."""
+        """If none is found, look at the picture without its noise, which hides faces."""
         noisy = self.picture
-        self.picture = noisy.without_noise()
+        self.picture = noisy if self.found else noisy.without_noise()
         for one in (scale, scale / 2):
             if not (self.found or self.picture is noisy):
                 self.looks.discard((one, 0.0))
@@ -155,6 +154,7 @@ class _Search:
         for number, scale in enumerate(self.scales):
             for turn in STRAIGHT + DIAGONAL:
                 self._look(scale, turn, math.inf if number == 0 else LARGE)
+        self._look_past_noise(self.scales[0])
 
     def _search(self, scale: float, turns: tuple[float, ...]) -> None:
         """Look in one direction after the other until a face is found."""

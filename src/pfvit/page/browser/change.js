@@ -17,8 +17,8 @@ const [DISAGREE, AGREE, STILL, MOVING] = [0.8, 0.92, 0.0005, 0.001];
 /** Wide mouths are looked at again as they have closed, and once more where much is left: pfvit.inference.generator. */
 const [WIDE, MUCH_LEFT, CLOSED, NOT_CLOSED] = [0.07, 0.002, 0.0015, 0.0025];
 const [EYE_DISTANCE, FULL_MOVE, FULL_LIGHT] = [0.359, 0.1, 0.25];
-/** The colour of skin: pixels a side, how far light takes it, how much of its own stays, bounds. */
-const [PLACES, SHARE, OWN, LEAST, MOST] = [14, 0.7, 0.5, 0.4, 2];
+/** The colour of skin: pixels a side, how far light takes it, how much of its own stays, bounds; what is dark, and pale. */
+const [PLACES, SHARE, OWN, LEAST, MOST, DARK, PALE] = [14, 0.7, 0.5, 0.4, 2, 90, 150];
 /** Gray crops up to this side get more light than the model asks for: pfvit.inference.generator has the reasons. */
 const [SMALL_GRAY, MORE_LIGHT, MOST_LIGHT, STRONG_LIGHT] = [64, 1.8, 3, 0.15];
 /** Channels of the photo model's maps: where they begin. */
@@ -108,20 +108,22 @@ export function keepStill(maps, size, smile) {
 /** Give light the colour of the skin around it: pfvit.inference.skin_colour, which has the reasons. */
 export function colourLight(maps, size, small) {
   const { data } = inGoodLight(resize(small, PLACES, PLACES));
-  const skin = { size: PLACES, maps: new Float32Array(3 * PLACES * PLACES) };
+  const skin = { size: PLACES, maps: new Float32Array(4 * PLACES * PLACES) };
   for (let n = 0; n < PLACES * PLACES; n++) {
     const mean = (data[n * 4] + data[n * 4 + 1] + data[n * 4 + 2]) / 3 + 1;
     for (let c = 0; c < 3; c++) {
       skin.maps[c * PLACES * PLACES + n] = Math.min(Math.max((data[n * 4 + c] + 1) / mean, LEAST), MOST);
     }
+    skin.maps[3 * PLACES * PLACES + n] = Math.min(Math.max((PALE - mean) / (PALE - DARK), 0), 1);
   }
-  const [plane, colour] = [size * size, new Float32Array(3)];
+  const [plane, colour] = [size * size, new Float32Array(4)];
   for (let n = 0; n < plane; n++) {
     readMaps(skin, ((n % size) + 0.5) / size, (Math.floor(n / size) + 0.5) / size, colour);
     const light = [0, 1, 2].map((c) => maps[(LIGHT + c) * plane + n]);
     const mean = (light[0] + light[1] + light[2]) / 3;
     light.forEach((value, c) => {
-      maps[(LIGHT + c) * plane + n] = mean * (1 - OWN + SHARE * (colour[c] - 1)) + OWN * value;
+      const coloured = mean * (1 - OWN + SHARE * (colour[c] - 1)) + OWN * value;
+      maps[(LIGHT + c) * plane + n] += Math.min(Math.max(colour[3], 0), 1) * (coloured - value);
     });
   }
 }
